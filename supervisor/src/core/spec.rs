@@ -1,0 +1,114 @@
+//! What should run: the child spec, as callers write it and as it is replicated.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ordu_transport::core::id::validate_name;
+use ordu_transport::core::{InvalidName, NodeName};
+use serde::{Deserialize, Serialize};
+
+/// Longest `args` of a spec, in bytes.
+pub const ARGS_BYTES_MAX: usize = 1 << 20;
+
+/// The name of a child: 1 to 200 of `A-Z a-z 0-9 . _ : -`. A running child holds it as a registry name too.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "Arc<str>")]
+pub struct ChildId(Arc<str>);
+
+impl ChildId {
+    /// Checks and takes an id.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        validate_name(text, false)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ChildId {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::new(&text)
+    }
+}
+
+impl From<ChildId> for Arc<str> {
+    fn from(id: ChildId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ChildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ChildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// When a child that ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// Always, with back-off. When its node goes down another takes it over.
+    #[default]
+    Permanent,
+    /// After an abnormal exit only; a normal exit ends it. When its node goes down another takes it over.
+    Transient,
+    /// Never: it runs once at most. When its node goes down it is suspended.
+    Temporary,
+}
+
+/// Where a child may run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Placement {
+    /// Anywhere: spread evenly by weighted rendezvous hashing of the id over the eligible nodes.
+    #[default]
+    Uniform,
+    /// On the node of this name only; while it is not there the child is pending.
+    Pinned(NodeName),
+}
+
+/// What should run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildSpec {
+    /// The child's name, unique in the cluster.
+    pub id: ChildId,
+    /// Under which name the nodes list the code that runs it.
+    pub kind: Arc<str>,
+    /// What that code is given, in its own format; at most [`ARGS_BYTES_MAX`] bytes.
+    pub args: Bytes,
+    /// When it is started again.
+    pub restart: Restart,
+    /// Where it may run.
+    pub placement: Placement,
+    /// How long it may take to stop when asked, before it is killed.
+    pub stop_timeout: Duration,
+    /// Free-form text pairs, shown in its row.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ChildSpec {
+    /// A permanent child of `kind`, placed anywhere, with 10 s to stop.
+    pub fn new(id: ChildId, kind: &str, args: impl Into<Bytes>) -> Self {
+        Self {
+            id,
+            kind: kind.into(),
+            args: args.into(),
+            restart: Restart::default(),
+            placement: Placement::default(),
+            stop_timeout: Duration::from_secs(10),
+            labels: BTreeMap::new(),
+        }
+    }
+}

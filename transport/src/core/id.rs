@@ -1,0 +1,149 @@
+//! Who: names of nodes, identities of their incarnations, and processes.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest node name, child id and registry name, in bytes.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// Why a text cannot be a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// The text is empty.
+    #[error("it is empty")]
+    Empty,
+    /// The text is longer than [`NAME_BYTES_MAX`] bytes.
+    #[error("it has {0} bytes, more than {NAME_BYTES_MAX}")]
+    TooLong(usize),
+    /// The text holds a character that names do not have.
+    #[error("{0:?} is not one of A-Z a-z 0-9 . _ : -{1}")]
+    Character(char, &'static str),
+}
+
+/// Checks that `text` is 1 to 200 of `A-Z a-z 0-9 . _ : -`, and `/` where `slash` allows it.
+pub fn validate_name(text: &str, slash: bool) -> Result<(), InvalidName> {
+    if text.is_empty() {
+        return Err(InvalidName::Empty);
+    }
+    if text.len() > NAME_BYTES_MAX {
+        return Err(InvalidName::TooLong(text.len()));
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-') || (slash && c == '/');
+    match text.chars().find(|&c| !allowed(c)) {
+        Some(c) => Err(InvalidName::Character(c, if slash { " /" } else { "" })),
+        None => Ok(()),
+    }
+}
+
+/// The name of a node: what an operator calls it, kept across restarts.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "Arc<str>")]
+pub struct NodeName(Arc<str>);
+
+impl NodeName {
+    /// Checks and takes a name: 1 to 200 of `A-Z a-z 0-9 . _ : -`.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        validate_name(text, false)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for NodeName {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::new(&text)
+    }
+}
+
+impl From<NodeName> for Arc<str> {
+    fn from(name: NodeName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One incarnation of a node: a restart is a new `NodeId` with a higher boot.
+///
+/// Ordered by name, then boot, then nonce, so that of two incarnations of one name the greater is the later.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId {
+    /// The node's name.
+    pub name: NodeName,
+    /// Counts the starts of the node, from 1; kept in its data directory.
+    pub boot: u64,
+    /// Random, so that two incarnations are never taken for one another, even after a lost disk.
+    pub nonce: u64,
+}
+
+impl NodeId {
+    /// An identity from its parts.
+    pub fn new(name: NodeName, boot: u64, nonce: u64) -> Self {
+        Self { name, boot, nonce }
+    }
+
+    /// Whether `self` is a later incarnation of the same name.
+    pub fn supersedes(&self, other: &NodeId) -> bool {
+        self.name == other.name && self.cmp(other) == Ordering::Greater
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.name, self.boot)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}~{:04x}", self.name, self.boot, self.nonce & 0xffff)
+    }
+}
+
+/// A process: the incarnation of the node that runs it, and a number that this incarnation gave out once.
+///
+/// As text `NODE#BOOT.SERIAL`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Pid {
+    /// The node that runs the process.
+    pub node: NodeId,
+    /// Counts the processes of that incarnation, from 1.
+    pub serial: u64,
+}
+
+impl Pid {
+    /// A pid from its parts.
+    pub fn new(node: NodeId, serial: u64) -> Self {
+        Self { node, serial }
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.node, self.serial)
+    }
+}
+
+impl fmt::Debug for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}.{}", self.node, self.serial)
+    }
+}
