@@ -5,8 +5,8 @@
 //! trailing bytes and nesting beyond [`DEPTH_MAX`], and allocates no more than the frame's length allows.
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Longest frame that is sent or read, in bytes, envelope included.
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
@@ -120,12 +120,17 @@ mod tests {
         for trailing in [0xc0, 0xc1, 0x91, 0x00] {
             assert_eq!(decode::<u8>(Kind::Hello, &[&good[..], &[trailing]].concat()), Err(DecodeError::Trailing));
         }
-        assert_eq!(decode::<u8>(Kind::Hello, &vec![0; FRAME_BYTES_MAX + 1]), Err(DecodeError::Long(FRAME_BYTES_MAX + 1)));
+        assert_eq!(
+            decode::<u8>(Kind::Hello, &vec![0; FRAME_BYTES_MAX + 1]),
+            Err(DecodeError::Long(FRAME_BYTES_MAX + 1))
+        );
     }
 
     #[test]
     fn lying_lengths_allocate_nothing() {
-        for body in [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], &[0xc6, 0xff, 0xff, 0xff, 0xff], &[0xdb, 0xff, 0xff, 0xff, 0xff]] {
+        for body in
+            [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], &[0xc6, 0xff, 0xff, 0xff, 0xff], &[0xdb, 0xff, 0xff, 0xff, 0xff]]
+        {
             let frame = [&b"R\x01\0\0\0"[..], body].concat();
             assert!(decode::<Vec<u64>>(Kind::Replication, &frame).is_err());
             assert!(decode::<String>(Kind::Replication, &frame).is_err());
