@@ -28,7 +28,7 @@ impl Retired {
 
     /// Takes everything that `other` holds. Returns whether anything of it was news.
     pub fn merge(&mut self, other: &Retired) -> bool {
-        other.iter().fold(false, |news, id| self.insert(&id) || news)
+        other.iter().filter(|id| self.insert(id)).count() > 0
     }
 
     /// The latest retired incarnation of each name, by name.

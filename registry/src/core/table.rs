@@ -34,6 +34,8 @@ pub enum Kind {
 }
 
 type Shared<K, V> = Arc<Event<K, V>>;
+/// Events, and the intervals that they complete.
+type Batch<K, V> = (Vec<Shared<K, V>>, Vec<Interval>);
 
 /// A replica of one table.
 #[derive(Debug, Clone)]
@@ -407,7 +409,7 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     /// Everything that a peer with this context lacks, and the intervals that it completes. `None` where the peer is
     /// below our horizon and must be healed by state.
-    pub fn delta_for(&self, theirs: &Context) -> Option<(Vec<Shared<K, V>>, Vec<Interval>)> {
+    pub fn delta_for(&self, theirs: &Context) -> Option<Batch<K, V>> {
         if self.horizon.dots.iter().any(|(origin, &counter)| theirs.clock().get(origin) < counter) {
             return None;
         }
