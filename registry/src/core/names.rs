@@ -65,6 +65,8 @@ pub enum Effect {
         name: Name,
         /// What they show.
         entry: Option<Box<Entry>>,
+        /// The process that they showed before.
+        was: Option<Pid>,
     },
     /// Make this local process exit: it lost a conflict. Never repeated for a process.
     Exit {
@@ -393,11 +395,12 @@ impl Registry {
         if self.shown.get(name) == entry.as_ref() {
             return;
         }
-        match &entry {
-            Some(entry) => drop(self.shown.insert(name.clone(), entry.clone())),
-            None => drop(self.shown.remove(name)),
-        }
-        effects.push(Effect::Visible { name: name.clone(), entry: entry.map(Box::new) });
+        let before = match &entry {
+            Some(entry) => self.shown.insert(name.clone(), entry.clone()),
+            None => self.shown.remove(name),
+        };
+        let (entry, was) = (entry.map(Box::new), before.map(|before| before.pid));
+        effects.push(Effect::Visible { name: name.clone(), entry, was });
     }
 
     /// Our process keeps the name: its fence goes above those of the processes that do not.
