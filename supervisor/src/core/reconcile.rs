@@ -102,7 +102,7 @@ impl Supervisor {
             let comes_to_us = matches!(&claim.state, State::Moving { to, .. } if to == self.id());
             if handed_over {
                 drop_ours = true;
-            } else if comes_to_us || claim.losing || local.is_done() {
+            } else if comes_to_us || claim.losing || local.is_done() || self.unheard.contains_key(node) {
                 continue;
             } else if let Some(theirs) = &claim.pid {
                 match (&mine, &standing) {
@@ -228,7 +228,7 @@ impl Supervisor {
             if self.seat(&spec) != Some(self.id()) || self.is_spent(id, &dot, &spec) {
                 return;
             }
-            if !self.is_settled(now) {
+            if !self.is_settled() {
                 self.deferred.insert(id.clone());
                 return;
             }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ordu_registry::core::names::{self, NameConflict, alike_window};
+use ordu_registry::core::names::{self, HEAR_MAX, NameConflict, alike_window};
 use ordu_registry::core::retire::Retired;
 use ordu_registry::core::sync::{Outgoing, Replica};
 use ordu_registry::core::table::Kind;
@@ -31,8 +31,6 @@ use super::row::{ChildStatus, Event, EventKind};
 use super::spec::{ChildId, ChildSpec};
 use super::tables::{Actual, Desired, Facts, FactsKey, Mark, MarkKey};
 
-/// For how long a node waits to hear what a member that came up holds, before it starts children without knowing.
-pub const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// Most steps in which one child settles after one input; more would be a loop of ours.
 const SETTLE_STEPS_MAX: u32 = 64;
 
@@ -218,6 +216,8 @@ pub struct Supervisor {
     pub(super) deferred: BTreeSet<ChildId>,
     pub(super) connected: BTreeSet<NodeId>,
     pub(super) up_since: BTreeMap<NodeId, Instant>,
+    /// Members that came up and were not heard yet, and until when we wait for that.
+    pub(super) unheard: BTreeMap<NodeId, Instant>,
     pub(super) move_queue: BTreeSet<ChildId>,
     pub(super) next_move_at: Option<Instant>,
     pub(super) shown: BTreeMap<ChildId, (ChildStatus, Option<Pid>)>,
@@ -251,6 +251,7 @@ impl Supervisor {
             deferred: BTreeSet::new(),
             connected: BTreeSet::new(),
             up_since: BTreeMap::new(),
+            unheard: BTreeMap::new(),
             move_queue: BTreeSet::new(),
             next_move_at: None,
             shown: BTreeMap::new(),
@@ -331,8 +332,8 @@ impl Supervisor {
         ];
         let child = self.timers.first().map(|(at, _)| *at);
         let call = self.deadlines.first().map(|(at, _)| *at);
-        let settled = if self.deferred.is_empty() { None } else { self.settles_at() };
-        let own = [self.registry.poll_timeout(), child, call, self.next_move_at, settled];
+        let unheard = self.unheard.values().copied().min();
+        let own = [self.registry.poll_timeout(), child, call, self.next_move_at, unheard];
         own.into_iter().flatten().chain(tables).min()
     }
 
@@ -455,8 +456,12 @@ impl Supervisor {
         self.tell_member(now, &member, effects);
         if member.status.is_living() {
             self.up_since.entry(member.id.clone()).or_insert(now.at);
+            if member.id != *self.id() && !self.has_heard(&member.id) {
+                self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
+            }
         } else {
             self.up_since.remove(&member.id);
+            self.unheard.remove(&member.id);
             self.desired.unhear(&member.id);
             self.actual.unhear(&member.id);
             self.marks.unhear(&member.id);
@@ -464,6 +469,7 @@ impl Supervisor {
         }
         if let Some(before) = before.filter(|before| before.id != member.id) {
             self.up_since.remove(&before.id);
+            self.unheard.remove(&before.id);
         }
         self.share_retired(now, effects);
         self.dirty_all();
@@ -574,9 +580,7 @@ impl Supervisor {
     /// Looks again at every child that may have to change, until none has to, and pushes what was written.
     pub(super) fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut steps: BTreeMap<ChildId, u32> = BTreeMap::new();
-        if !self.deferred.is_empty() && self.is_settled(now) {
-            self.dirty.append(&mut self.deferred);
-        }
+        self.hear(now);
         loop {
             self.gather_dirty(now);
             let Some(id) = self.dirty.pop_first() else { break };
@@ -626,16 +630,25 @@ impl Supervisor {
 
     // ---- what we know of the others
 
-    /// Whether we have heard what every living member holds, or waited long enough for it.
-    pub(super) fn is_settled(&self, now: Now) -> bool {
-        self.settles_at().is_none_or(|at| at <= now.at)
+    /// Looks whether members that came up have been heard by now, or were waited for long enough.
+    fn hear(&mut self, now: Now) {
+        let mut unheard = std::mem::take(&mut self.unheard);
+        unheard.retain(|id, until| {
+            let wait = *until > now.at && !self.has_heard(id);
+            if !wait {
+                self.dirty.extend(self.actual.table().keys_of(id).cloned());
+            }
+            wait
+        });
+        self.unheard = unheard;
+        if self.is_settled() {
+            self.dirty.append(&mut self.deferred);
+        }
     }
 
-    /// When we will have waited long enough for the members that we have not heard; `None` where we have heard all.
-    fn settles_at(&self) -> Option<Instant> {
-        let living = self.registry.view().living().filter(|member| member.id != *self.id());
-        let unheard = living.filter(|member| !self.has_heard(&member.id));
-        unheard.map(|member| self.up_since.get(&member.id).copied().unwrap_or_default() + SETTLE_MAX).max()
+    /// Whether we know what every living member holds, or have waited long enough for it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unheard.is_empty()
     }
 
     /// Whether, since the member last came up, we had everything that it had at some moment.
