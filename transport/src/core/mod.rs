@@ -5,12 +5,15 @@
 //! in order. `now` is always an argument; randomness comes from a seed given at birth.
 
 pub mod codec;
+pub mod hash;
 pub mod id;
+pub mod lane;
 pub mod message;
 pub mod time;
 pub mod view;
 
 pub use codec::{DecodeError, FRAME_BYTES_MAX, Kind};
 pub use id::{InvalidName, NodeId, NodeName, Pid};
+pub use lane::Lane;
 pub use time::{Hlc, HlcClock, Instant, Now, SKEW_MAX};
 pub use view::{Addr, Member, Status, View};
