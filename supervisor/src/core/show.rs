@@ -1,5 +1,7 @@
 //! What callers are shown: rows composed from the tables, and events when they change.
 
+use std::collections::BTreeSet;
+
 use ordu_registry::core::{Entry, Name};
 use ordu_transport::core::hash::StableHasher;
 use ordu_transport::core::{Member, NodeId, NodeName, Now, Pid, Status};
@@ -7,7 +9,7 @@ use ordu_transport::core::{Member, NodeId, NodeName, Now, Pid, Status};
 use super::row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::{Effect, Supervisor};
-use super::tables::{Actual, State};
+use super::tables::{Actual, FactsKey, State};
 
 const PURPOSE_STATUS: u64 = 4;
 
@@ -192,6 +194,18 @@ impl Supervisor {
         if let Some(entry) = entry {
             let what = EventKind::NameRegistered { name: name.text(), pid: entry.pid.clone() };
             self.tell_of(now, &entry.node.name, what, effects);
+        }
+    }
+
+    /// Tells which nodes began to drain.
+    pub(super) fn tell_draining(&mut self, now: Now, touched: BTreeSet<FactsKey>, effects: &mut Vec<Effect>) {
+        for key in touched {
+            let drains = self.facts.table().live(&key).any(|(_, _, facts)| facts.draining);
+            if !drains {
+                self.shown_draining.remove(&key.0);
+            } else if self.shown_draining.insert(key.0.clone()) {
+                self.tell_of(now, &key.0, EventKind::Draining { member: key.0.clone() }, effects);
+            }
         }
     }
 

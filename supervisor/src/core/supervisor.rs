@@ -20,7 +20,7 @@ use ordu_registry::core::retire::Retired;
 use ordu_registry::core::sync::{Outgoing, Replica};
 use ordu_registry::core::table::Kind;
 use ordu_registry::core::{Entry, Fence, Name, RankPolicy, Registry, delta};
-use ordu_transport::core::{Instant, Lane, Member, NodeId, Now, Pid, Status};
+use ordu_transport::core::{Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -221,6 +221,7 @@ pub struct Supervisor {
     pub(super) move_queue: BTreeSet<ChildId>,
     pub(super) next_move_at: Option<Instant>,
     pub(super) shown: BTreeMap<ChildId, (ChildStatus, Option<Pid>)>,
+    pub(super) shown_draining: BTreeSet<NodeName>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
@@ -255,6 +256,7 @@ impl Supervisor {
             move_queue: BTreeSet::new(),
             next_move_at: None,
             shown: BTreeMap::new(),
+            shown_draining: BTreeSet::new(),
             waiting: BTreeMap::new(),
             waiting_for: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -582,7 +584,7 @@ impl Supervisor {
         let mut steps: BTreeMap<ChildId, u32> = BTreeMap::new();
         self.hear(now);
         loop {
-            self.gather_dirty(now);
+            self.gather_dirty(now, effects);
             let Some(id) = self.dirty.pop_first() else { break };
             let step = steps.entry(id.clone()).or_default();
             *step += 1;
@@ -598,7 +600,7 @@ impl Supervisor {
         self.flush(effects);
     }
 
-    fn gather_dirty(&mut self, now: Now) {
+    fn gather_dirty(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for (id, desired) in touched_values(&mut self.desired) {
             for at in desired {
                 self.registry.observe(now, at);
@@ -612,7 +614,9 @@ impl Supervisor {
             }
             self.dirty.insert(key.child);
         }
-        if !self.facts.take_touched().is_empty() {
+        let facts = self.facts.take_touched();
+        if !facts.is_empty() {
+            self.tell_draining(now, facts, effects);
             self.dirty_all();
         }
     }
