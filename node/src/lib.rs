@@ -1,9 +1,21 @@
 //! The Ordu node: the binary `ordu` and what it is made of.
 //!
-//! [`exec`] runs children that are OS processes. The binary's `main` calls [`main`] and nothing else.
+//! [`exec`] runs children that are OS processes, [`http`] serves the interface over a [`backend`], [`node`] puts the two on
+//! top of a supervisor (`ordu up`), [`dev`] runs a throw-away cluster of such nodes, [`ca`] makes certificates. The binary's
+//! `main` calls [`main`] and nothing else.
 #![warn(missing_docs)]
 
+mod adapter;
+pub mod backend;
+pub mod ca;
+mod cli;
+pub mod data;
+pub mod dev;
 pub mod exec;
+pub mod failure;
+pub mod http;
+pub mod node;
+pub mod rows;
 pub mod text;
 
 use std::process::ExitCode;
@@ -21,5 +33,5 @@ pub fn main() -> ExitCode {
             }
         };
     }
-    ExitCode::from(2)
+    cli::main(std::env::args_os())
 }
