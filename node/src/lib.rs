@@ -22,10 +22,8 @@ use std::process::ExitCode;
 
 /// The whole program, from its arguments to its exit code.
 pub fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|argument| argument == exec::SUBCOMMAND) {
-        let remove = arguments.nth(1).map(std::path::PathBuf::from);
-        return match exec::run_keeper(std::io::stdin().lock(), std::io::stdout(), remove.as_deref()) {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == exec::SUBCOMMAND) {
+        return match exec::run_keeper(std::io::stdin().lock(), std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("ordu keeper: {error}");

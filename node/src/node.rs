@@ -1,6 +1,6 @@
 //! `ordu up`: one node, from its configuration to its exit.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::adapter::{self, Node};
 use crate::ca;
-use crate::cli::print_line;
 use crate::data::{DataChoice, DataDirectory};
 use crate::exec::{Exec, Keeper, KeeperConfig};
 use crate::failure::Failure;
@@ -100,7 +99,10 @@ async fn serve(config: &NodeConfig, data: &DataDirectory) -> Result<(), Failure>
         if config.tls_dir.is_none() && config.join.is_empty() {
             explain_joining(&tls_dir, config.advertise.clone().unwrap_or_else(|| quic.to_string()).as_str());
         }
-        print_line(&format!("ready name={} boot={} quic={quic} http={http}", config.name, node.boot()))?;
+        // A node whose standard output is gone is a node all the same.
+        let ready = format!("ready name={} boot={} quic={quic} http={http}\n", config.name, node.boot());
+        let mut stdout = std::io::stdout();
+        let _ = stdout.write_all(ready.as_bytes()).and_then(|()| stdout.flush());
         let result = attend(&node, config, data, &mut signals).await;
         server.abort();
         result
@@ -176,7 +178,8 @@ fn certificates(config: &NodeConfig, data: &DataDirectory) -> Result<PathBuf, Fa
 
 fn explain_joining(tls_dir: &Path, address: &str) {
     let authority = tls_dir.parent().unwrap_or(tls_dir).display();
-    eprintln!(
+    let _ = writeln!(
+        std::io::stderr(),
         "ordu: this node is its own CA. For another node, say n2, to join: ordu ca issue {authority} n2; \
          copy {authority}/n2 to its host; there: ordu up --name n2 --tls-dir n2 --join {address}"
     );
@@ -225,6 +228,8 @@ fn start_log(format: LogFormat) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format!("RUST_LOG: {error}")))?;
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_coloured);
+    // It would tell of a broken standard error there, and panic.
+    let log = log.log_internal_errors(false);
     let started = match format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),
