@@ -1,0 +1,602 @@
+//! Who is there: the pure membership core.
+//!
+//! SWIM (by the `foca` crate) over the datagrams of sessions, plus what SWIM leaves open: whom to dial, who may have a
+//! name ([`judge`](Membership::judge)), who left for good, and how far our own verdicts are to be trusted when our clockwork is late.
+//!
+//! ```text
+//!   Connected, Disconnected, Datagram,      ┌────────────┐   Datagram, Dial, Close,
+//!   DialFailed, Unreachable, Leave, Remove ─▶ Membership ├─▶ Member, Reborn, NameTaken
+//!                             judge(Hello) ─▶            │
+//!                           handle_timeout ─▶            │
+//!                                           └────────────┘
+//! ```
+//!
+//! The driver owns the sessions. It dials where it is told to unless a session with that address exists or is being
+//! dialled, exchanges [`Hello`]s, asks both sides' [`judge`](Membership::judge), and reports what came of it. It calls
+//! [`handle_timeout`](Membership::handle_timeout) as soon as [`poll_timeout`](Membership::poll_timeout) says so, which
+//! any call may change. A fresh core wants to be called at once.
+//!
+//! Every node keeps its own [`View`]; nothing here is agreed upon.
+
+mod dials;
+mod judge;
+mod packet;
+mod swim;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod timings;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foca::{Foca, Message, State, Timer};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use self::dials::Dials;
+use self::judge::Ask;
+use self::packet::{Packet, PacketCodec, Update};
+use self::swim::{Identity, LEFT, Swim, Wishes};
+use self::timers::Timers;
+use super::id::{NodeId, NodeName};
+use super::message::{Hello, Refusal};
+use super::time::{Hlc, Instant, Now};
+use super::view::{Addr, Member, Status, View};
+
+pub use self::packet::{ADDR_BYTES_MAX, DATAGRAM_BYTES_MAX};
+pub use self::timers::{GRACE_MAX, HEALED_AFTER, HEALTH_MAX, LATE_MIN, POSTPONED_MAX};
+pub use self::timings::Timings;
+
+/// Most names that a node keeps as members, dead ones included. News of further names are ignored.
+pub const MEMBERS_MAX: usize = 4096;
+/// Shortest time between two renewals of our identity: whoever holds us as down says so in answer to every datagram.
+pub const RENEWAL_MIN: Duration = Duration::from_millis(200);
+
+/// Who we are and how to find others.
+#[derive(Debug, Clone)]
+pub struct MembershipConfig {
+    /// Who we are.
+    pub id: NodeId,
+    /// Where others dial us.
+    pub addr: Addr,
+    /// When we started.
+    pub started: Hlc,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Addresses to dial until a session with them exists, for ever. Our own may be among them.
+    pub seeds: Vec<Addr>,
+    /// Seeds all randomness.
+    pub seed: u64,
+    /// How long to wait for what.
+    pub timings: Timings,
+}
+
+/// What happens to the core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A session exists: both sides accepted the other's hello. An older session with an earlier incarnation of the same
+    /// name is to be closed by the driver.
+    Connected {
+        /// The peer's.
+        hello: Hello,
+    },
+    /// A session is gone.
+    Disconnected {
+        /// With whom it was.
+        peer: NodeId,
+    },
+    /// A membership datagram came over a session.
+    Datagram {
+        /// The session's peer.
+        from: NodeId,
+        /// As sent.
+        bytes: Bytes,
+    },
+    /// A dial came to nothing; or a peer refused us or closed a session with a refusal, whoever dialled (after
+    /// [`Input::Disconnected`] if there was a session).
+    DialFailed {
+        /// The dialled address, or the refusing peer's.
+        addr: Addr,
+        /// What the peer said, if it said something.
+        refusal: Option<Refusal>,
+    },
+    /// A hint from the kernel: nobody listens at the peer's address. It is suspected at once.
+    Unreachable {
+        /// With whom we have or had a session.
+        peer: NodeId,
+    },
+    /// We leave for good. Effects tell the members; afterwards the core does nothing any more.
+    Leave,
+    /// An operator says that a member that is down will not return. Ignored of others.
+    Remove {
+        /// Which.
+        name: NodeName,
+    },
+}
+
+/// What the driver is to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a datagram over the session with this peer.
+    Datagram {
+        /// To whom.
+        to: NodeId,
+        /// What, at most [`DATAGRAM_BYTES_MAX`] bytes.
+        bytes: Bytes,
+    },
+    /// Dial, unless a session with that address exists or is being dialled. Failing is cheap; it is said again.
+    Dial {
+        /// Where.
+        addr: Addr,
+    },
+    /// The view changed. Ourselves first, once, as up.
+    Member(Member),
+    /// Our name has, or had, a later incarnation: we go on as this one, above it. The driver closes all sessions.
+    Reborn {
+        /// Our new identity.
+        id: NodeId,
+    },
+    /// Another living node holds our name and started before us: the process should end.
+    NameTaken {
+        /// Where it is.
+        holder: Addr,
+    },
+    /// Close the session with this peer and tell it why.
+    Close {
+        /// Whose.
+        peer: NodeId,
+        /// Why; the peer's core gets it as [`Input::DialFailed`].
+        refusal: Refusal,
+    },
+}
+
+#[derive(Debug)]
+struct Session {
+    hello: Hello,
+    /// When the last datagram came, or the session began.
+    heard_at: Instant,
+    /// Whether [`Effect::Close`] was given out.
+    closing: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Fresh,
+    Running,
+    Left,
+}
+
+/// The membership of one node. See the [module](self).
+pub struct Membership {
+    cluster: String,
+    started: Hlc,
+    seeds: Vec<Addr>,
+    timings: Timings,
+    phase: Phase,
+    swim: Swim,
+    /// foca's current timer token, learnt from the timers it sets.
+    token: u8,
+    timers: Timers,
+    sessions: BTreeMap<NodeId, Session>,
+    dials: Dials,
+    asks: BTreeMap<NodeName, Ask>,
+    view: View,
+    renewed_at: Option<Instant>,
+    /// When to speak next to the members that are down and have a session.
+    announce_at: Option<Instant>,
+    rng: ChaCha8Rng,
+    /// What `judge` wants done; given out by the next call.
+    pending: Vec<Effect>,
+}
+
+impl Membership {
+    /// A core that knows only itself.
+    pub fn new(config: MembershipConfig) -> Self {
+        let MembershipConfig { id, addr, started, cluster, seeds, seed, timings } = config;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(1);
+        let identity = Identity { id, addr, renewal: 0 };
+        let swim = Foca::new(identity, swim::config(&timings), ChaCha8Rng::seed_from_u64(seed), PacketCodec);
+        Self {
+            cluster,
+            started,
+            seeds,
+            timings,
+            phase: Phase::Fresh,
+            swim,
+            token: 0,
+            timers: Timers::default(),
+            sessions: BTreeMap::new(),
+            dials: Dials::default(),
+            asks: BTreeMap::new(),
+            view: View::default(),
+            renewed_at: None,
+            announce_at: None,
+            rng,
+            pending: Vec::new(),
+        }
+    }
+
+    /// Who we are now.
+    pub fn id(&self) -> &NodeId {
+        &self.swim.identity().id
+    }
+
+    /// What we believe of the members, ourselves included.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What we say first in every session.
+    pub fn hello(&self) -> Hello {
+        let Identity { id, addr, .. } = self.swim.identity().clone();
+        Hello { cluster: self.cluster.clone(), id, addr, started: self.started }
+    }
+
+    /// How many times longer than configured our verdicts take at present, because our own clockwork is late.
+    pub fn stretch(&self) -> u32 {
+        self.timers.stretch()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Fresh => Some(Instant::default()),
+            Phase::Running if !self.pending.is_empty() => Some(Instant::default()),
+            Phase::Running => [self.timers.first(), self.dials.first(), self.announce_at].into_iter().flatten().min(),
+            Phase::Left => None,
+        }
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::Left {
+            return;
+        }
+        let now = now.at;
+        self.begin(effects);
+        match input {
+            Input::Connected { hello } => self.on_connected(now, hello, effects),
+            Input::Disconnected { peer } => drop(self.sessions.remove(&peer)),
+            Input::Datagram { from, bytes } => self.on_datagram(now, &from, &bytes, effects),
+            Input::DialFailed { addr, refusal } => self.on_dial_failed(now, &addr, refusal, effects),
+            Input::Unreachable { peer } => self.on_unreachable(now, &peer, effects),
+            Input::Leave => return self.on_leave(effects),
+            Input::Remove { name } => self.on_remove(now, &name, effects),
+        }
+        self.settle(now, effects);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::Left {
+            return;
+        }
+        let now = now.at;
+        self.begin(effects);
+        while let Some(timer) = self.timers.take_due(now) {
+            self.swim(now, effects, |swim, wishes| swim.handle_timer(timer, wishes));
+        }
+        if self.announce_at.is_some_and(|at| at <= now) {
+            self.announce_to_down(now, effects);
+        }
+        self.settle(now, effects);
+        let jitter = (self.timings.dial_min, self.timings.dial_max);
+        while let Some(addr) = self.dials.take_due(now, jitter, &mut self.rng) {
+            effects.push(Effect::Dial { addr });
+        }
+    }
+
+    fn begin(&mut self, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::Fresh {
+            self.phase = Phase::Running;
+            self.show(self.own_row(Status::Up), effects);
+        }
+        effects.append(&mut self.pending);
+    }
+
+    fn on_connected(&mut self, now: Instant, hello: Hello, effects: &mut Vec<Effect>) {
+        self.asks.remove(&hello.id.name);
+        let peer = self.identity_of(&hello.id, &hello.addr);
+        let stranger = hello.id.name == self.id().name || self.is_full_for(&hello.id.name);
+        self.sessions.insert(hello.id.clone(), Session { hello, heard_at: now, closing: false });
+        if peer.renewal == LEFT || stranger {
+            return;
+        }
+        let alive = Update::alive(peer.clone());
+        self.swim(now, effects, |swim, wishes| swim.apply_many([alive].into_iter(), true, wishes));
+        self.swim(now, effects, |swim, wishes| swim.announce(peer.clone(), wishes));
+        self.tell_all(&peer, effects);
+    }
+
+    /// Sends a new peer every row that we have, the dead ones too, which foca's own feed leaves out.
+    fn tell_all(&self, peer: &Identity, effects: &mut Vec<Effect>) {
+        let mut updates: Vec<_> =
+            self.swim.iter_membership_state().filter(|row| row.id().id.name != peer.id.name).cloned().collect();
+        updates.sort_by(|a, b| a.id().id.cmp(&b.id().id));
+        if !updates.is_empty() {
+            self.gossip(peer, updates, effects);
+        }
+    }
+
+    /// Gossip in our own name, outside foca's schedule.
+    fn gossip(&self, to: &Identity, updates: Vec<Update>, effects: &mut Vec<Effect>) {
+        let header = foca::Header {
+            src: self.swim.identity().clone(),
+            // Only says that we live, which hearing us says as well.
+            src_incarnation: 0,
+            dst: to.clone(),
+            message: Message::Gossip,
+        };
+        let datagrams = Packet { header, updates }.to_wire();
+        effects.extend(datagrams.into_iter().map(|bytes| Effect::Datagram { to: to.id.clone(), bytes }));
+    }
+
+    fn on_datagram(&mut self, now: Instant, from: &NodeId, bytes: &[u8], effects: &mut Vec<Effect>) {
+        let own = self.swim.identity().clone();
+        let Some(session) = self.sessions.get_mut(from) else { return };
+        let mut packet = match Packet::from_wire(bytes, from, &session.hello.addr, &own) {
+            Ok(packet) => packet,
+            Err(error) => return tracing::debug!(peer = %from, %error, "membership datagram dropped"),
+        };
+        session.heard_at = now;
+        if packet.header.message == Message::TurnUndead && !self.may_renew(now) {
+            return;
+        }
+        let mut above = None;
+        let mut updates = std::mem::take(&mut packet.updates);
+        updates.retain(|update| self.admit(now, &own, update, &mut above));
+        packet.updates = updates;
+        let Some(bytes) = packet.to_foca() else { return };
+        self.swim(now, effects, |swim, wishes| swim.handle_data(&bytes, wishes));
+        if let Some(id) = above {
+            self.be_reborn(now, &id, effects);
+        }
+    }
+
+    /// Whether foca may see an update. Those about our own name are ours to read: foca would declare any other holder of
+    /// the name down, to everybody.
+    fn admit(&self, now: Instant, own: &Identity, update: &Update, above: &mut Option<NodeId>) -> bool {
+        let about = update.id();
+        if about.id.name != own.id.name {
+            return !self.is_full_for(&about.id.name);
+        }
+        if about == own {
+            return update.state() != State::Down || self.may_renew(now);
+        }
+        let gone = about.id > own.id || (about.id == own.id && about.renewal == LEFT);
+        if gone && update.state() == State::Down {
+            *above = Some(above.take().map_or_else(|| about.id.clone(), |id| id.max(about.id.clone())));
+        }
+        false
+    }
+
+    fn may_renew(&self, now: Instant) -> bool {
+        self.renewed_at.is_none_or(|at| now.saturating_since(at) >= RENEWAL_MIN)
+    }
+
+    fn on_dial_failed(&mut self, now: Instant, addr: &Addr, refusal: Option<Refusal>, effects: &mut Vec<Effect>) {
+        match refusal {
+            None => {}
+            Some(Refusal::Cluster(_)) => self.dials.set_due(addr, now + self.timings.stranger_retry),
+            Some(Refusal::Checking) => self.dials.set_due(addr, now + self.timings.checking_retry),
+            Some(Refusal::Silent) => self.dials.set_due(addr, now),
+            Some(Refusal::NameTaken(holder)) => effects.push(Effect::NameTaken { holder }),
+            Some(Refusal::Superseded(known)) if known.name == self.id().name && known >= *self.id() => {
+                self.be_reborn(now, &known, effects);
+            }
+            // Of another node, or of an incarnation that we are above already.
+            Some(Refusal::Superseded(_)) => {}
+        }
+    }
+
+    fn on_unreachable(&mut self, now: Instant, peer: &NodeId, effects: &mut Vec<Effect>) {
+        let Some(row) = self.swim.iter_membership_state().find(|row| row.id().id == *peer).cloned() else { return };
+        if row.state() != State::Alive {
+            return;
+        }
+        let suspect = Update::new(row.id().clone(), row.incarnation(), State::Suspect);
+        self.swim(now, effects, |swim, wishes| swim.apply_many([suspect].into_iter(), true, wishes));
+        let timer = Timer::ChangeSuspectToDown {
+            member_id: row.id().clone(),
+            incarnation: row.incarnation(),
+            token: self.token,
+        };
+        self.timers.insert(now, self.timings.refused_to_down, timer);
+    }
+
+    fn on_leave(&mut self, effects: &mut Vec<Effect>) {
+        let left = Identity { renewal: LEFT, ..self.swim.identity().clone() };
+        let peers: Vec<_> =
+            self.sessions.values().map(|session| self.identity_of(&session.hello.id, &session.hello.addr)).collect();
+        for peer in peers {
+            self.gossip(&peer, vec![Update::down(left.clone())], effects);
+        }
+        self.phase = Phase::Left;
+        self.show(self.own_row(Status::Left), effects);
+    }
+
+    fn on_remove(&mut self, now: Instant, name: &NodeName, effects: &mut Vec<Effect>) {
+        let Some(row) = self.swim.iter_membership_state().find(|row| row.id().id.name == *name) else { return };
+        if row.state() != State::Down || row.id().renewal == LEFT {
+            return;
+        }
+        let left = Update::down(Identity { renewal: LEFT, ..row.id().clone() });
+        self.swim(now, effects, |swim, wishes| swim.apply_many([left].into_iter(), true, wishes));
+    }
+
+    /// Becomes a new incarnation above `known`.
+    fn be_reborn(&mut self, now: Instant, known: &NodeId, effects: &mut Vec<Effect>) {
+        let Some(boot) = known.boot.max(self.id().boot).checked_add(1) else { return };
+        let id = NodeId::new(self.id().name.clone(), boot, self.rng.next_u64());
+        let identity = Identity { id: id.clone(), addr: self.swim.identity().addr.clone(), renewal: 0 };
+        // No datagram of the new incarnation goes over a session of the old one.
+        self.sessions.clear();
+        self.renewed_at = None;
+        effects.push(Effect::Reborn { id });
+        self.swim(now, effects, |swim, wishes| swim.change_identity(identity, wishes));
+        self.show(self.own_row(Status::Up), effects);
+    }
+
+    /// One call into foca, and what it wished for.
+    fn swim<E: std::fmt::Display>(
+        &mut self,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+        call: impl FnOnce(&mut Swim, &mut Wishes) -> Result<(), E>,
+    ) {
+        let mut wishes = Wishes::default();
+        if let Err(error) = call(&mut self.swim, &mut wishes) {
+            tracing::debug!(node = %self.id(), %error, "foca refused");
+        }
+        self.grant(now, &mut wishes, effects);
+        if wishes.rejoined {
+            self.renewed_at = Some(now);
+            let mut wishes = Wishes::default();
+            for session in self.sessions.values() {
+                let peer = self.identity_of(&session.hello.id, &session.hello.addr);
+                if let Err(error) = self.swim.announce(peer, &mut wishes) {
+                    tracing::debug!(node = %self.id(), %error, "foca refused");
+                }
+            }
+            self.grant(now, &mut wishes, effects);
+        }
+    }
+
+    fn grant(&mut self, now: Instant, wishes: &mut Wishes, effects: &mut Vec<Effect>) {
+        for (after, timer) in wishes.timers.drain(..) {
+            if let Timer::ProbeRandomMember(token) = timer {
+                self.token = token;
+            }
+            self.timers.insert(now, after, timer);
+        }
+        for (to, packet) in wishes.packets.drain(..) {
+            if !self.sessions.contains_key(&to.id) {
+                continue;
+            }
+            match Packet::from_foca(&packet) {
+                Ok(packet) => effects
+                    .extend(packet.to_wire().into_iter().map(|bytes| Effect::Datagram { to: to.id.clone(), bytes })),
+                Err(error) => tracing::error!(node = %self.id(), %error, "foca wrote a packet that we cannot read"),
+            }
+        }
+    }
+
+    /// foca does so too, but not while it holds everybody as down: two nodes that gave up one another over a session
+    /// that survived would never speak again.
+    fn announce_to_down(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.announce_at = None;
+        let down: Vec<_> = self.down_with_session().map(|hello| self.identity_of(&hello.id, &hello.addr)).collect();
+        for peer in down {
+            self.swim(now, effects, |swim, wishes| swim.announce(peer, wishes));
+        }
+    }
+
+    fn down_with_session(&self) -> impl Iterator<Item = &Hello> {
+        let down = |id: &NodeId| self.view.of(id).is_some_and(|row| row.status == Status::Down);
+        self.sessions.values().map(|session| &session.hello).filter(move |hello| down(&hello.id))
+    }
+
+    /// After every call: brings the view, the sessions and the dials in line with what foca knows now.
+    fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let own = self.id().name.clone();
+        let rows: BTreeMap<_, _> = self
+            .swim
+            .iter_membership_state()
+            .filter(|row| row.id().id.name != own)
+            .map(|row| (row.id().id.name.clone(), row_of(row)))
+            .collect();
+        for row in rows.into_values() {
+            self.show(row, effects);
+        }
+        self.close_over(now, effects);
+        if self.down_with_session().next().is_none() {
+            self.announce_at = None;
+        } else {
+            let next = now + self.timings.announce_to_down;
+            self.announce_at.get_or_insert(next);
+        }
+        self.dials.want(now, &self.wanted());
+    }
+
+    fn show(&mut self, row: Member, effects: &mut Vec<Effect>) {
+        if self.view.apply(row.clone()).is_some() {
+            effects.push(Effect::Member(row));
+        }
+    }
+
+    /// Closes the sessions that are of no use: with incarnations known to be over, and with members that are down and
+    /// silent, so that what they meet over next is fresh.
+    fn close_over(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let silent_after = self.timings.probe_period * 2;
+        for (peer, session) in &mut self.sessions {
+            let Some(row) = self.view.get(&peer.name) else { continue };
+            let over = row.id > *peer && (!row.status.is_living() || row.addr == session.hello.addr);
+            let removed = row.id == *peer && row.status == Status::Left;
+            let down = row.id == *peer && row.status == Status::Down;
+            let refusal = if over || removed {
+                Refusal::Superseded(row.id.clone())
+            } else if down && now.saturating_since(session.heard_at) > silent_after {
+                Refusal::Silent
+            } else {
+                continue;
+            };
+            if !std::mem::replace(&mut session.closing, true) {
+                effects.push(Effect::Close { peer: peer.clone(), refusal });
+            }
+        }
+    }
+
+    /// The addresses that should have a session and have none, and how long the first dial of each waits.
+    fn wanted(&self) -> BTreeMap<Addr, Duration> {
+        let own = self.swim.identity();
+        let mut wanted = BTreeMap::new();
+        for row in self.view.members() {
+            if row.id.name != own.id.name && row.status != Status::Left && !self.sessions.contains_key(&row.id) {
+                let delay = if own.id < row.id { Duration::ZERO } else { self.timings.dial_yield };
+                wanted.insert(row.addr.clone(), delay);
+            }
+        }
+        for seed in &self.seeds {
+            // Its name is not known, but if it has us as a seed too, it compares the same two addresses.
+            let delay = if own.addr < *seed { Duration::ZERO } else { self.timings.seed_yield };
+            wanted.entry(seed.clone()).or_insert(delay);
+        }
+        wanted.remove(&own.addr);
+        for session in self.sessions.values() {
+            wanted.remove(&session.hello.addr);
+        }
+        wanted
+    }
+
+    fn own_row(&self, status: Status) -> Member {
+        let own = self.swim.identity();
+        Member { id: own.id.clone(), addr: own.addr.clone(), status }
+    }
+
+    /// foca's identity of an incarnation, at the latest renewal that we heard of.
+    fn identity_of(&self, id: &NodeId, addr: &Addr) -> Identity {
+        let renewal = self
+            .swim
+            .iter_membership_state()
+            .find(|row| row.id().id == *id && row.id().addr == *addr)
+            .map_or(0, |row| row.id().renewal);
+        Identity { id: id.clone(), addr: addr.clone(), renewal }
+    }
+
+    fn is_full_for(&self, name: &NodeName) -> bool {
+        self.view.get(name).is_none() && self.swim.iter_membership_state().len() >= MEMBERS_MAX
+    }
+}
+
+fn row_of(row: &Update) -> Member {
+    let status = match (row.id().renewal, row.state()) {
+        (LEFT, _) => Status::Left,
+        (_, State::Alive) => Status::Up,
+        (_, State::Suspect) => Status::Suspect,
+        (_, State::Down) => Status::Down,
+    };
+    Member { id: row.id().id.clone(), addr: row.id().addr.clone(), status }
+}

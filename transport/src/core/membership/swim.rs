@@ -1,0 +1,92 @@
+//! How foca, the SWIM implementation, is fitted in: who a member is to it, its configuration, and where its wishes go.
+
+use std::num::{NonZeroU8, NonZeroUsize};
+use std::time::Duration;
+
+use foca::{Config, Foca, NoCustomBroadcast, Notification, PeriodicParams, Runtime, Timer};
+use rand_chacha::ChaCha8Rng;
+
+use super::packet::{PACKET_BYTES_MAX, PacketCodec};
+use super::timings::Timings;
+use crate::core::id::{NodeId, NodeName};
+use crate::core::view::Addr;
+
+/// foca with our types in it.
+pub(super) type Swim = Foca<Identity, PacketCodec, ChaCha8Rng, NoCustomBroadcast>;
+
+/// The renewal of an identity that left for good. It beats every other renewal of its NodeId, is only ever down, and so
+/// tells by foca's own gossip who left from who died.
+pub(super) const LEFT: u32 = u32::MAX;
+
+/// Who a member is to foca: one row a name; of two identities of a name the later NodeId wins, then the later renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) id: NodeId,
+    pub(super) addr: Addr,
+    /// Counts how often this incarnation was wrongly declared down and came back.
+    pub(super) renewal: u32,
+}
+
+impl foca::Identity for Identity {
+    type Addr = NodeName;
+
+    fn renew(&self) -> Option<Self> {
+        let renewal = self.renewal.saturating_add(1);
+        (renewal < LEFT).then(|| Self { renewal, ..self.clone() })
+    }
+
+    fn addr(&self) -> NodeName {
+        self.id.name.clone()
+    }
+
+    fn win_addr_conflict(&self, other: &Self) -> bool {
+        (&self.id, self.renewal, &self.addr) > (&other.id, other.renewal, &other.addr)
+    }
+}
+
+/// What foca wished for during one call.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) packets: Vec<(Identity, Vec<u8>)>,
+    pub(super) timers: Vec<(Duration, Timer<Identity>)>,
+    /// We were declared down and came back under a new renewal.
+    pub(super) rejoined: bool,
+}
+
+impl Runtime<Identity> for Wishes {
+    fn notify(&mut self, notification: Notification<'_, Identity>) {
+        // Changes of members are found by comparing foca's rows with the view, suspicion included.
+        self.rejoined |= matches!(notification, Notification::Rejoin(_));
+    }
+
+    fn send_to(&mut self, to: Identity, data: &[u8]) {
+        self.packets.push((to, data.to_vec()));
+    }
+
+    fn submit_after(&mut self, event: Timer<Identity>, after: Duration) {
+        self.timers.push((after, event));
+    }
+}
+
+/// foca's configuration.
+pub(super) fn config(timings: &Timings) -> Config {
+    let every = |frequency: Duration, members: usize| {
+        Some(PeriodicParams { frequency, num_members: NonZeroUsize::new(members).unwrap_or(NonZeroUsize::MIN) })
+    };
+    Config {
+        probe_period: timings.probe_period,
+        probe_rtt: timings.probe_rtt,
+        num_indirect_probes: NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN),
+        max_transmissions: NonZeroU8::new(10).unwrap_or(NonZeroU8::MIN),
+        suspect_to_down_after: timings.suspect_to_down,
+        // A row is kept for ever: a name that was forgotten could be brought back by an old replica. There are at most
+        // `MEMBERS_MAX` rows.
+        remove_down_after: None,
+        max_packet_size: NonZeroUsize::new(PACKET_BYTES_MAX).unwrap_or(NonZeroUsize::MIN),
+        notify_down_members: true,
+        periodic_announce: every(timings.announce, 1),
+        // The core does this itself: foca stops as soon as it holds everybody as down.
+        periodic_announce_to_down_members: None,
+        periodic_gossip: every(timings.gossip, 3),
+    }
+}
