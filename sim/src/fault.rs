@@ -168,7 +168,7 @@ impl World {
                 self.silence(*node);
             }
             Fault::Loss { share } => self.net.storm_loss += share,
-            Fault::Delay { factor } => self.net.storm_delay *= factor,
+            Fault::Delay { factor } => self.net.storm_delay = self.net.storm_delay.max(*factor),
             Fault::Reset { one, other } => self.break_sessions(*one, *other),
             Fault::Skew { node, by_ms } => self.nodes[*node].skew_ms += by_ms,
             Fault::Lie { node, peer, until } => self.views_lie(*node, *peer, *until),
@@ -208,7 +208,10 @@ impl World {
                 self.resume(node);
             }
             Fault::Loss { share } => self.net.storm_loss = (self.net.storm_loss - share).max(0.0),
-            Fault::Delay { factor } => self.net.storm_delay /= factor,
+            Fault::Delay { .. } => {
+                let factor = |fault: &Fault| if let Fault::Delay { factor } = fault { Some(*factor) } else { None };
+                self.net.storm_delay = self.faults.active.values().filter_map(factor).max().unwrap_or(1);
+            }
             Fault::Reset { .. } | Fault::Skew { .. } | Fault::Lie { .. } => {}
         }
     }

@@ -129,7 +129,7 @@ impl World {
     }
 
     fn is_lost(&mut self) -> bool {
-        let loss = (self.plan.loss + self.net.storm_loss).min(0.9);
+        let loss = (self.plan.loss + self.net.storm_loss).min(0.6);
         loss > 0.0 && self.rng.random_bool(loss)
     }
 
@@ -317,6 +317,9 @@ impl World {
         for _ in 0..3 {
             at += self.delay() + if self.is_lost() { RETRANSMIT_US } else { 0 };
         }
+        if at > self.now + DIAL_TIMEOUT_US {
+            return self.schedule(self.now + DIAL_TIMEOUT_US, Happening::DialAnswered { dial });
+        }
         self.schedule(at, Happening::DialArrives { dial });
     }
 
@@ -325,7 +328,7 @@ impl World {
         let (from, to, hello) = (dial.from, dial.to, dial.hello.clone());
         let open = self.net.is_open(from, to) && self.net.is_open(to, from);
         let alive = self.life(to).map(|life| life.number).filter(|_| !self.nodes[to].paused);
-        let mut after = self.delay();
+        let mut after = self.delay().min(DIAL_TIMEOUT_US);
         let answer = match alive.filter(|_| open) {
             Some(life) => match self.judge(to, from, &hello) {
                 Ok(()) => self.hello(to).map(|hello| Ok((hello, life))),
