@@ -21,6 +21,9 @@ use super::table::Kind;
 
 /// How long a member that is down is waited for with removals; after that it is healed by state.
 pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// For how long claims of a member that came up are shown without being believed in conflicts, while we have not heard
+/// what it holds now: what we remember of it may be old.
+pub const HEAR_MAX: Duration = Duration::from_secs(2);
 /// Most names that one process may hold.
 pub const NAMES_PER_PROCESS_MAX: usize = 100_000;
 
@@ -140,6 +143,8 @@ pub struct Registry {
     id: NodeId,
     view: View,
     down_since: BTreeMap<NodeId, Instant>,
+    /// Members that came up and were not heard yet, and until when we wait for that.
+    unheard: BTreeMap<NodeId, Instant>,
     names: Replica<Name, Claim>,
     clock: HlcClock,
     policy: RankPolicy,
@@ -159,6 +164,7 @@ impl Registry {
             id,
             view: View::default(),
             down_since: BTreeMap::new(),
+            unheard: BTreeMap::new(),
             clock: HlcClock::default(),
             policy,
             processes: BTreeMap::new(),
@@ -273,7 +279,7 @@ impl Registry {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        Some(self.names.poll_timeout())
+        self.unheard.values().copied().chain([self.names.poll_timeout()]).min()
     }
 
     /// Time has passed.
@@ -281,6 +287,7 @@ impl Registry {
         let mut out = Vec::new();
         self.names.set_counted(self.counted(now));
         self.names.handle_timeout(now.at, &mut out);
+        self.settle(now, BTreeSet::new(), effects);
         self.finish(out, effects);
     }
 
@@ -314,6 +321,7 @@ impl Registry {
         if let Some(before) = before.filter(|before| before.id != member.id) {
             stale.extend(self.names.table().keys_of(&before.id).cloned());
             self.down_since.remove(&before.id);
+            self.unheard.remove(&before.id);
             retired.insert(&before.id);
         }
         if member.status == Status::Left && member.id != self.id {
@@ -321,8 +329,12 @@ impl Registry {
         }
         if member.status.is_living() {
             self.down_since.remove(&member.id);
+            if member.id != self.id && !self.names.has_heard(&member.id) {
+                self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
+            }
         } else {
             self.down_since.entry(member.id.clone()).or_insert(now.at);
+            self.unheard.remove(&member.id);
             self.names.unhear(&member.id);
         }
         self.names.retire(&retired);
@@ -345,6 +357,11 @@ impl Registry {
     /// Looks again at every name that may show something else now.
     fn settle(&mut self, now: Now, mut stale: BTreeSet<Name>, effects: &mut Vec<Effect>) {
         stale.append(&mut self.names.take_touched());
+        let names = &self.names;
+        let heard = self.unheard.extract_if(.., |id, until| names.has_heard(id) || *until <= now.at);
+        for (id, _) in heard {
+            stale.extend(names.table().keys_of(&id).cloned());
+        }
         while !stale.is_empty() {
             for name in std::mem::take(&mut stale) {
                 self.settle_name(now, &name, effects);
@@ -372,12 +389,17 @@ impl Registry {
         }
         let best = claims.iter().min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()));
         self.show(name, best, effects);
-        let (Some((best_node, best)), Some((_, own))) = (best, claims.iter().find(|(node, _)| *node == self.id)) else {
+        let (Some((best_node, _)), Some((_, own))) = (best, claims.iter().find(|(node, _)| *node == self.id)) else {
             return;
         };
         if *best_node == self.id {
             self.raise_fence(now, name, &claims, effects);
-        } else if best.losing.is_none() && best.order() < own.order() {
+            return;
+        }
+        let believed = claims.iter().filter(|(node, claim)| claim.losing.is_none() && !self.unheard.contains_key(node));
+        if let Some((_, best)) =
+            believed.filter(|(_, claim)| claim.order() < own.order()).min_by_key(|(_, claim)| claim.order())
+        {
             let (winner, winner_value) = (best.pid.clone(), best.value.clone());
             self.lose(&own.pid, NameConflict { name: name.clone(), winner, winner_value }, effects);
         }
