@@ -102,6 +102,12 @@ impl<K: Key, V: Payload> Table<K, V> {
         events.filter(|event| !event.is_remove()).map(|event| &event.key)
     }
 
+    /// This origin's own events after `counter` that nothing supersedes, in the order it wrote them.
+    pub fn written_since(&self, counter: u64) -> impl Iterator<Item = &Shared<K, V>> {
+        let own = self.log.get(&self.origin).into_iter();
+        own.flat_map(move |log| log.range((Bound::Excluded(counter), Bound::Unbounded))).map(|(_, event)| event)
+    }
+
     /// How many live values there are.
     pub fn live_len(&self) -> usize {
         self.live
