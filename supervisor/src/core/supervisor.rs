@@ -362,6 +362,7 @@ impl Supervisor {
         self.begin_moves(now, effects);
         self.settle(now, effects);
         self.expire_calls(now, effects);
+        self.check_drained(effects);
     }
 
     /// Something happened.
@@ -386,6 +387,11 @@ impl Supervisor {
         }
         self.settle(now, effects);
         self.check_drains(now, effects);
+        self.check_drained(effects);
+    }
+
+    /// Says once that no child is left.
+    fn check_drained(&mut self, effects: &mut Vec<Effect>) {
         if self.shutting_down && !self.drained && self.local.values().all(Local::is_done) {
             self.drained = true;
             effects.push(Effect::Drained);
