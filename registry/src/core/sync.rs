@@ -175,6 +175,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
     }
 
+    /// Whether every connected peer has acknowledged all our own events.
+    pub fn is_acknowledged(&self) -> bool {
+        let origin = self.table.origin();
+        let last = self.table.context().clock().get(origin);
+        self.peers.values().filter(|peer| peer.connected).all(|peer| peer.acked.get(origin) >= last)
+    }
+
     /// Whether the peer showed our present digest at `since` or later.
     pub fn is_alike(&self, peer: &NodeId, since: Instant) -> bool {
         let seen = self.peers.get(peer).and_then(|peer| peer.digest);
