@@ -84,7 +84,10 @@ impl Node {
             paused: false,
             gone: false,
             inbox: VecDeque::new(),
-            rng: { use rand::SeedableRng; ChaCha8Rng::seed_from_u64(rng.next_u64()) },
+            rng: {
+                use rand::SeedableRng;
+                ChaCha8Rng::seed_from_u64(rng.next_u64())
+            },
         }
     }
 
