@@ -80,10 +80,10 @@ impl Context {
     fn compact(&mut self, origin: &NodeId) {
         let Some(dots) = self.cloud.get_mut(origin) else { return };
         let mut closed = self.clock.get(origin);
-        *dots = dots.split_off(&closed.saturating_add(1));
-        while dots.first().is_some_and(|&next| next == closed.saturating_add(1)) {
+        *dots = above(dots, closed);
+        while let Some(next) = closed.checked_add(1).filter(|next| dots.first() == Some(next)) {
             dots.pop_first();
-            closed += 1;
+            closed = next;
         }
         if dots.is_empty() {
             self.cloud.remove(origin);
@@ -92,6 +92,10 @@ impl Context {
             self.clock.apply(Dot::new(origin.clone(), closed));
         }
     }
+}
+
+fn above(dots: &mut BTreeSet<u64>, counter: u64) -> BTreeSet<u64> {
+    counter.checked_add(1).map(|next| dots.split_off(&next)).unwrap_or_default()
 }
 
 impl CmRDT for Context {
@@ -134,7 +138,7 @@ impl ResetRemove<NodeId> for Context {
         self.clock.reset_remove(clock);
         for (origin, &counter) in &clock.dots {
             if let Some(dots) = self.cloud.get_mut(origin) {
-                *dots = dots.split_off(&counter.saturating_add(1));
+                *dots = above(dots, counter);
             }
         }
         self.cloud.retain(|_, dots| !dots.is_empty());

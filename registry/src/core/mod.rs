@@ -6,6 +6,7 @@ pub mod defects;
 pub mod delta;
 pub mod names;
 pub mod rank;
+pub mod reconcile;
 pub mod retire;
 pub mod sync;
 pub mod table;

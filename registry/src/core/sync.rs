@@ -21,6 +21,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::clock::{Clock, Context, Dot};
 use super::delta::{Closing, Event, Interval, Key, Message, Payload};
+use super::reconcile::Incoming;
 use super::retire::Retired;
 use super::table::{Kind, Table};
 
@@ -30,8 +31,13 @@ pub const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
 pub const PULL_PATIENCE: Duration = Duration::from_secs(4);
 /// About how many bytes of events one message carries at most.
 pub const PART_BYTES_MAX: usize = 256 << 10;
-/// Most events that one push carries.
-pub const PUSH_EVENTS_MAX: usize = 4096;
+/// Most of our events that a peer may be behind and still be pushed to; beyond, it pulls.
+pub const PUSH_EVENTS_MAX: usize = 16_384;
+/// About how many bytes of events one push carries at most; a peer that lacks more pulls.
+pub const PUSH_BYTES_MAX: usize = 1 << 20;
+/// About how many bytes of events one answer to a pull carries at most; a peer that lacks more is sent our state, range
+/// by range as it takes them.
+pub const DELTA_BYTES_MAX: usize = 4 << 20;
 /// Most of our events that a peer may be sent without having acknowledged them.
 pub const PUSH_WINDOW_EVENTS: u64 = 16_384;
 /// Most unfinished deltas that are kept track of per peer; the oldest is given up first.
@@ -49,8 +55,8 @@ pub struct Outgoing<K: Key, V: Payload> {
 }
 
 /// What is known of one peer.
-#[derive(Debug, Clone, Default)]
-struct Peer {
+#[derive(Debug, Clone)]
+struct Peer<K: Key> {
     connected: bool,
     /// Our own events up to here were pushed in this session.
     sent: u64,
@@ -62,19 +68,38 @@ struct Peer {
     pulling: Option<Instant>,
     /// Its unfinished deltas: how many events of each were taken.
     open: BTreeMap<u64, u64>,
-    /// The whole state it is sending us: what it had seen at the start, and the last key taken.
-    state: Option<Context>,
+    /// The whole state it is sending us.
+    state: Option<Incoming<K>>,
     /// The digest it showed last, and when.
     digest: Option<(u64, Instant)>,
     /// Whether, since it last came up, we had everything that it had at some moment.
     heard: bool,
+    /// Whether it was told, since it last acknowledged anything, that it is too far behind to be pushed to.
+    nudged: bool,
+}
+
+impl<K: Key> Default for Peer<K> {
+    fn default() -> Self {
+        Self {
+            connected: false,
+            sent: 0,
+            acked: Clock::default(),
+            retired_sent: false,
+            pulling: None,
+            open: BTreeMap::new(),
+            state: None,
+            digest: None,
+            heard: false,
+            nudged: false,
+        }
+    }
 }
 
 /// A table and its cursors: one node's whole part in the replication of one table.
 #[derive(Debug, Clone)]
 pub struct Replica<K: Key, V: Payload> {
     table: Table<K, V>,
-    peers: BTreeMap<NodeId, Peer>,
+    peers: BTreeMap<NodeId, Peer<K>>,
     /// The members whose acknowledgements removals wait for.
     counted: BTreeSet<NodeId>,
     touched: BTreeSet<K>,
@@ -212,7 +237,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     fn collect(&mut self) {
         let (counted, peers) = (&self.counted, &self.peers);
         self.table.collect(|origin| {
-            let acked = |id| peers.get(id).map_or(0, |peer: &Peer| peer.acked.get(origin));
+            let acked = |id| peers.get(id).map_or(0, |peer: &Peer<K>| peer.acked.get(origin));
             counted.iter().filter(|id| *id != origin).map(acked).min().unwrap_or(u64::MAX)
         });
     }
@@ -256,7 +281,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
             }
         }
         for (sent, told, acked, to) in groups {
-            let Some((events, interval)) = self.table.own_delta(sent, &acked, PUSH_EVENTS_MAX) else { continue };
+            let Some((events, interval)) = self.table.own_delta(sent, &acked, PUSH_EVENTS_MAX, PUSH_BYTES_MAX) else {
+                self.nudge(to, out);
+                continue;
+            };
             for id in &to {
                 if let Some(peer) = self.peers.get_mut(id) {
                     (peer.sent, peer.retired_sent) = (interval.to, true);
@@ -264,6 +292,14 @@ impl<K: Key, V: Payload> Replica<K, V> {
             }
             let retired = (!told).then(|| self.table.retired().clone()).filter(|retired| !retired.is_empty());
             self.send_delta(to, Lane::Delta, retired, events, vec![interval], false, out);
+        }
+    }
+
+    /// Shows our digest to peers that cannot be pushed to, so that they pull; once until they acknowledge anything.
+    fn nudge(&mut self, mut to: Vec<NodeId>, out: &mut Vec<Outgoing<K, V>>) {
+        to.retain(|id| !std::mem::replace(&mut self.peer(id).nudged, true));
+        if !to.is_empty() {
+            out.push(self.digest_to(to));
         }
     }
 
@@ -315,7 +351,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
     }
 
-    fn peer(&mut self, id: &NodeId) -> &mut Peer {
+    fn peer(&mut self, id: &NodeId) -> &mut Peer<K> {
         self.peers.entry(id.clone()).or_default()
     }
 
@@ -355,7 +391,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.retire(retired);
         self.on_ack(from, theirs.clock().clone());
         let alarm = retired_alike && theirs == *self.table.context() && sum != self.table.sum();
-        match self.table.delta_for(&theirs).filter(|_| !alarm) {
+        let fits = |events: &[Arc<Event<K, V>>]| {
+            events.iter().map(|event| event.size_bytes()).sum::<usize>() <= DELTA_BYTES_MAX
+        };
+        match self.table.delta_for(&theirs).filter(|(events, _)| !alarm && fits(events)) {
             Some((events, intervals)) => {
                 let retired = Some(self.table.retired().clone());
                 self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, true, out);
@@ -420,6 +459,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let origin = self.table.origin().clone();
         let peer = self.peer(from);
         peer.acked.merge(clock);
+        peer.nudged = false;
         peer.sent = peer.sent.max(peer.acked.get(&origin));
     }
 
@@ -442,23 +482,27 @@ impl<K: Key, V: Payload> Replica<K, V> {
         out: &mut Vec<Outgoing<K, V>>,
     ) {
         let peer = self.peer(from);
-        // A range that does not go on where this session's state stands belongs to one that was given up.
-        let expected = match &peer.state {
-            Some(begun) => after.is_some() && *begun == start,
-            None => after.is_none(),
-        };
-        if peer.pulling.is_none() || !expected {
+        if peer.pulling.is_none() {
             return;
         }
-        (peer.state, peer.pulling) = (Some(start.clone()), Some(now));
-        let touched = self.table.apply_range(&start, after.as_ref(), upto.as_ref(), events);
+        let begun = peer.state.take();
+        let mut incoming = match (begun, &after) {
+            (_, None) => Incoming::new(start.clone()),
+            (Some(begun), Some(_)) if *begun.start() == start && begun.after() == after.as_ref() => begun,
+            // A range that does not go on where the state stands belongs to one that was given up.
+            (begun, Some(_)) => return peer.state = begun,
+        };
+        peer.pulling = Some(now);
+        let touched = self.table.apply_range(&mut incoming, upto.clone(), events);
         self.touched.extend(touched);
         if let Some(after) = upto {
+            self.peer(from).state = Some(incoming);
             let message = Message::More { start, after };
             out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message });
             return;
         }
-        self.table.adopt(start);
+        let touched = self.table.adopt(incoming);
+        self.touched.extend(touched);
         let clock = self.table.context().clock().clone();
         let peer = self.peer(from);
         (peer.state, peer.pulling, peer.heard) = (None, None, true);

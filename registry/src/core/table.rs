@@ -33,25 +33,25 @@ pub enum Kind {
     Shared,
 }
 
-type Shared<K, V> = Arc<Event<K, V>>;
+pub(super) type Shared<K, V> = Arc<Event<K, V>>;
 /// Events, and the intervals that they complete.
 type Batch<K, V> = (Vec<Shared<K, V>>, Vec<Interval>);
 
 /// A replica of one table.
 #[derive(Debug, Clone)]
 pub struct Table<K: Key, V: Payload> {
-    kind: Kind,
-    origin: NodeId,
-    context: Context,
+    pub(super) kind: Kind,
+    pub(super) origin: NodeId,
+    pub(super) context: Context,
     /// The clock below which this replica can no longer tell every removal.
-    horizon: Clock,
+    pub(super) horizon: Clock,
     retired: Retired,
     /// Per origin, its events that nothing supersedes: live puts, and removals not yet dropped.
     log: BTreeMap<NodeId, BTreeMap<u64, Shared<K, V>>>,
     /// Per key, the dots of its events in the log.
-    keys: BTreeMap<K, BTreeSet<(NodeId, u64)>>,
+    pub(super) keys: BTreeMap<K, BTreeSet<(NodeId, u64)>>,
     /// The dots of the removals in the log.
-    removals: BTreeSet<(NodeId, u64)>,
+    pub(super) removals: BTreeSet<(NodeId, u64)>,
     /// The wrapping sum of the hashes of the live dots.
     sum: u64,
     live: usize,
@@ -102,6 +102,12 @@ impl<K: Key, V: Payload> Table<K, V> {
         events.filter(|event| !event.is_remove()).map(|event| &event.key)
     }
 
+    /// This origin's own events after `counter` that nothing supersedes, in the order it wrote them.
+    pub fn written_since(&self, counter: u64) -> impl Iterator<Item = &Shared<K, V>> {
+        let own = self.log.get(&self.origin).into_iter();
+        own.flat_map(move |log| log.range((Bound::Excluded(counter), Bound::Unbounded))).map(|(_, event)| event)
+    }
+
     /// How many live values there are.
     pub fn live_len(&self) -> usize {
         self.live
@@ -139,18 +145,19 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     /// A hash of the whole state. Costs one step per origin, however many entries there are.
     pub fn digest(&self) -> u64 {
-        let mut hasher = StableHasher::new(PURPOSE_DIGEST).number(self.sum);
-        for (origin, &counter) in &self.context.clock().dots {
+        let clock = &self.context.clock().dots;
+        let mut hasher = StableHasher::new(PURPOSE_DIGEST).number(self.sum).number(clock.len() as u64);
+        for (origin, &counter) in clock {
             hasher = hasher.node(origin).number(counter);
         }
+        hasher = hasher.number(self.context.cloud().count() as u64);
         for (origin, dots) in self.context.cloud() {
-            hasher = dots.iter().fold(hasher.number(1).node(origin), |hasher, &dot| hasher.number(dot));
+            hasher = dots.iter().fold(hasher.node(origin).number(dots.len() as u64), |hasher, &dot| hasher.number(dot));
         }
-        hasher = self.retired.iter().fold(hasher.number(2), |hasher, id| hasher.node(&id));
-        hasher.finish()
+        self.retired.iter().fold(hasher, |hasher, id| hasher.node(&id)).finish()
     }
 
-    fn events_of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
+    pub(super) fn events_of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
         let dots = self.keys.get(key).into_iter().flatten();
         dots.filter_map(|(origin, counter)| self.log.get(origin)?.get(counter))
     }
@@ -174,9 +181,11 @@ impl<K: Key, V: Payload> Table<K, V> {
         true
     }
 
-    /// Removes just one value of a key, and what it had covered. Returns false, and changes nothing, if it is not live.
+    /// Removes just one value of a key, and what it had covered. Returns false, and changes nothing, if it is not live or
+    /// not this origin's to remove.
     pub fn withdraw(&mut self, key: &K, dot: &Dot) -> bool {
-        let Some(event) = self.events_of(key).find(|event| event.dot == *dot && !event.is_remove()) else {
+        let ours = self.kind == Kind::Shared || dot.actor == self.origin;
+        let Some(event) = self.events_of(key).find(|event| ours && event.dot == *dot && !event.is_remove()) else {
             return false;
         };
         let mut covers = event.covers.clone();
@@ -197,7 +206,11 @@ impl<K: Key, V: Payload> Table<K, V> {
         for event in self.events_of(key) {
             if self.kind == Kind::Shared || event.dot.actor == self.origin {
                 known.merge(event.covers.clone());
-                known.apply(event.dot.clone());
+                // A put stands for every earlier event of its writer under the key. A removal does not: a withdrawal
+                // leaves some, and where it came early they have not been seen.
+                if !event.is_remove() || event.dot.counter <= self.context.clock().get(&event.dot.actor) {
+                    known.apply(event.dot.clone());
+                }
             }
         }
         known
@@ -206,29 +219,42 @@ impl<K: Key, V: Payload> Table<K, V> {
     // ---- taking what others wrote
 
     /// Takes one event as an early dot. Returns whether the key's live values may have changed.
-    pub fn apply(&mut self, event: Shared<K, V>) -> bool {
+    pub fn apply(&mut self, mut event: Shared<K, V>) -> bool {
         let ours = event.dot.actor == self.origin;
         if ours || self.is_dropped(&event.dot.actor) || self.context.contains(&event.dot.actor, event.dot.counter) {
             return false;
         }
+        let written = self.context.clock().get(&self.origin);
+        if event.covers.get(&self.origin) > written {
+            // Nobody can have seen what we have not written; it must not kill what we write next.
+            Arc::make_mut(&mut event).covers.dots.insert(self.origin.clone(), written);
+        }
         self.insert(event)
     }
 
-    fn insert(&mut self, event: Shared<K, V>) -> bool {
+    /// Superseding is transitive, whatever each event says: one that goes leaves what it covers to one that stays, for
+    /// the latter may have been written where the former's knowledge had left the log already.
+    fn insert(&mut self, mut event: Shared<K, V>) -> bool {
         self.context.apply(event.dot.clone());
         let foreign = |other: &Event<K, V>| self.kind == Kind::OwnerWritten && other.dot.actor != event.dot.actor;
-        let (mut superseded, mut dead) = (Vec::new(), false);
+        let (mut superseded, mut killer) = (Vec::new(), None);
         for other in self.events_of(&event.key).filter(|other| !foreign(other)) {
-            dead |= other.covers(&event.dot);
             if event.covers(&other.dot) {
                 superseded.push(other.dot.clone());
+            }
+            if other.covers(&event.dot) {
+                killer = Some(other.dot.clone());
             }
         }
         let mut changed = false;
         for dot in &superseded {
-            changed |= self.drop_event(&dot.actor, dot.counter).is_some_and(|event| !event.is_remove());
+            let Some(old) = self.drop_event(&dot.actor, dot.counter) else { continue };
+            changed |= !old.is_remove();
+            inherit(&mut event, &old);
         }
-        if dead {
+        if let Some(Dot { actor, counter }) = killer {
+            let killer = self.log.get_mut(&actor).and_then(|log| log.get_mut(&counter));
+            killer.into_iter().for_each(|killer| inherit(killer, &event));
             return changed;
         }
         let (origin, counter) = (event.dot.actor.clone(), event.dot.counter);
@@ -244,7 +270,7 @@ impl<K: Key, V: Payload> Table<K, V> {
         changed
     }
 
-    fn drop_event(&mut self, origin: &NodeId, counter: u64) -> Option<Shared<K, V>> {
+    pub(super) fn drop_event(&mut self, origin: &NodeId, counter: u64) -> Option<Shared<K, V>> {
         let events = self.log.get_mut(origin)?;
         let event = events.remove(&counter)?;
         if events.is_empty() {
@@ -266,81 +292,33 @@ impl<K: Key, V: Payload> Table<K, V> {
         Some(event)
     }
 
-    /// Moves the clock over intervals whose events were all applied.
+    /// Moves the clock over intervals whose events were all applied. One above the clock that holds just one dot makes
+    /// it an early dot.
     pub fn close(&mut self, intervals: &[Interval]) {
-        for interval in intervals {
-            if interval.origin != self.origin && !self.is_dropped(&interval.origin) {
-                self.context.close(&interval.origin, interval.from, interval.to);
+        for Interval { origin, from, to } in intervals {
+            if *origin == self.origin || self.is_dropped(origin) {
+                continue;
+            }
+            if !self.context.close(origin, *from, *to) && from.checked_add(1) == Some(*to) {
+                self.context.apply(Dot::new(origin.clone(), *to));
             }
         }
-    }
-
-    /// Takes one range of a peer's whole state: its events come here, and what it had seen when it began but does not
-    /// hold any more goes. Returns the keys whose live values may have changed.
-    pub fn apply_range(
-        &mut self,
-        start: &Context,
-        after: Option<&K>,
-        upto: Option<&K>,
-        events: Vec<Shared<K, V>>,
-    ) -> BTreeSet<K> {
-        let listed: BTreeSet<(&NodeId, u64)> = events.iter().map(|e| (&e.dot.actor, e.dot.counter)).collect();
-        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), upto.map_or(Bound::Unbounded, Bound::Included));
-        let empty = matches!((after, upto), (Some(after), Some(upto)) if after >= upto);
-        let mut gone = Vec::new();
-        if !empty {
-            for (origin, counter) in self.keys.range::<K, _>(range).flat_map(|(_, dots)| dots) {
-                let own = self.kind == Kind::OwnerWritten && *origin == self.origin;
-                let removal = self.removals.contains(&(origin.clone(), *counter));
-                if !own && !removal && start.contains(origin, *counter) && !listed.contains(&(origin, *counter)) {
-                    gone.push((origin.clone(), *counter));
-                }
-            }
-        }
-        let mut touched = BTreeSet::new();
-        for (origin, counter) in gone {
-            self.horizon.apply(Dot::new(origin.clone(), counter));
-            touched.extend(self.drop_event(&origin, counter).map(|event| event.key.clone()));
-        }
-        for event in events {
-            let key = event.key.clone();
-            if self.apply(event) {
-                touched.insert(key);
-            }
-        }
-        touched
-    }
-
-    /// After the last range: takes what the peer had seen when it began as seen here.
-    pub fn adopt(&mut self, mut start: Context) {
-        start.forget(&self.origin);
-        let origins: Vec<NodeId> =
-            start.clock().dots.keys().chain(start.cloud().map(|(origin, _)| origin)).cloned().collect();
-        for origin in origins.iter().filter(|origin| self.is_dropped(origin)) {
-            start.forget(origin);
-        }
-        for (origin, &counter) in &start.clock().dots {
-            self.horizon.apply(Dot::new(origin.clone(), counter));
-        }
-        for (origin, dots) in start.cloud() {
-            dots.last().into_iter().for_each(|&last| self.horizon.apply(Dot::new(origin.clone(), last)));
-        }
-        self.context.merge(start);
     }
 
     // ---- retirement and rebirth
 
     /// Whether nothing of this origin is kept or taken here.
-    fn is_dropped(&self, origin: &NodeId) -> bool {
+    pub(super) fn is_dropped(&self, origin: &NodeId) -> bool {
         self.kind == Kind::OwnerWritten && *origin != self.origin && self.retired.contains(origin)
     }
 
     /// Takes incarnations as over. In an owner-written table everything of theirs goes: events, slots and early dots; in
     /// a shared one nothing changes. Returns the live events that went.
     pub fn retire(&mut self, retired: &Retired) -> Vec<Shared<K, V>> {
-        if !self.retired.merge(retired) {
-            return Vec::new();
-        }
+        if self.retired.merge(retired) { self.drop_retired() } else { Vec::new() }
+    }
+
+    fn drop_retired(&mut self) -> Vec<Shared<K, V>> {
         let seen = self.context.clock().dots.keys().chain(self.context.cloud().map(|(origin, _)| origin));
         let over: BTreeSet<NodeId> = seen.filter(|origin| self.is_dropped(origin)).cloned().collect();
         let mut gone = Vec::new();
@@ -359,9 +337,9 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// again; in a shared one the entries stay what they are. Returns the keys written again.
     pub fn reborn(&mut self, id: NodeId) -> Vec<K> {
         let old = std::mem::replace(&mut self.origin, id);
-        let mut over = Retired::default();
-        over.insert(&old);
-        let mine = self.retire(&over);
+        // Whether or not others had retired it before: until now it was ours and nothing of it was dropped.
+        self.retired.insert(&old);
+        let mine = self.drop_retired();
         let mut keys = Vec::new();
         for event in mine.into_iter().filter(|event| event.dot.actor == old) {
             if let Some(value) = event.value.clone() {
@@ -374,23 +352,36 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     // ---- serving others
 
-    /// Our own events after `from`, at most `events_max` of them, for a peer that has acknowledged `acked`; and the
-    /// interval that they complete. In a shared table, what superseded one of ours comes along as early dots. `None`
-    /// where the peer cannot be served from our log.
-    pub fn own_delta(&self, from: u64, acked: &Clock, events_max: usize) -> Option<(Vec<Shared<K, V>>, Interval)> {
-        let last = self.context.clock().get(&self.origin);
-        if !self.serves_own(from, acked) {
+    /// Our own events after `from`, for a peer that has acknowledged `acked`; and the interval that they complete, which
+    /// reaches to our last: one that ended earlier would complete events whose superseders come later. In a shared table,
+    /// what superseded one of ours comes along as early dots. `None` where the peer cannot be served from our log, or is
+    /// more than `events_max` events or `bytes_max` bytes behind and must pull.
+    pub fn own_delta(
+        &self,
+        from: u64,
+        acked: &Clock,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Option<(Vec<Shared<K, V>>, Interval)> {
+        let to = self.context.clock().get(&self.origin);
+        if !self.serves_own(from, acked) || to.saturating_sub(from) > events_max as u64 {
             return None;
         }
-        let own =
-            self.log.get(&self.origin).into_iter().flat_map(|log| log.range((Bound::Excluded(from), Bound::Unbounded)));
-        let mut events: Vec<Shared<K, V>> = own.take(events_max).map(|(_, event)| event.clone()).collect();
-        let to = if events.len() < events_max { last } else { events.last().map_or(last, |event| event.dot.counter) };
+        let after = |origin, counter| {
+            let log = self.log.get(origin).into_iter();
+            log.flat_map(move |log| log.range((Bound::Excluded(counter), Bound::Unbounded))).map(|(_, event)| event)
+        };
+        let mut events: Vec<Shared<K, V>> = after(&self.origin, from).cloned().collect();
         if self.kind == Kind::Shared {
-            for (origin, log) in self.log.iter().filter(|(origin, _)| **origin != self.origin) {
-                let unseen = log.range((Bound::Excluded(acked.get(origin)), Bound::Unbounded)).map(|(_, event)| event);
-                events.extend(unseen.filter(|event| event.covers.get(&self.origin) > from).cloned());
+            for origin in self.log.keys().filter(|origin| **origin != self.origin) {
+                let superseders =
+                    after(origin, acked.get(origin)).filter(|event| event.covers.get(&self.origin) > from);
+                events.extend(superseders.take(events_max + 1).cloned());
             }
+        }
+        let bytes: usize = events.iter().map(|event| event.size_bytes()).sum();
+        if events.len() > events_max || bytes > bytes_max {
+            return None;
         }
         defects::tamper_delta(&mut events);
         Some((events, Interval { origin: self.origin.clone(), from, to }))
@@ -407,8 +398,9 @@ impl<K: Key, V: Payload> Table<K, V> {
         }
     }
 
-    /// Everything that a peer with this context lacks, and the intervals that it completes. `None` where the peer is
-    /// below our horizon and must be healed by state.
+    /// Everything that a peer with this context lacks, and the intervals that it completes: what our clock has, and each
+    /// of our early dots whose event is superseded. `None` where the peer is below our horizon and must be healed by
+    /// state.
     pub fn delta_for(&self, theirs: &Context) -> Option<Batch<K, V>> {
         if self.horizon.dots.iter().any(|(origin, &counter)| theirs.clock().get(origin) < counter) {
             return None;
@@ -423,63 +415,69 @@ impl<K: Key, V: Payload> Table<K, V> {
         let clock = self.context.clock().dots.iter();
         let behind =
             clock.map(|(origin, &to)| Interval { origin: origin.clone(), from: theirs.clock().get(origin), to });
-        let intervals = behind.filter(|interval| interval.from < interval.to).collect();
+        let mut intervals: Vec<Interval> = behind.filter(|interval| interval.from < interval.to).collect();
+        for (origin, dots) in self.context.cloud() {
+            let shipped = |dot| self.log.get(origin).is_some_and(|log| log.contains_key(dot));
+            let silent = dots.iter().filter(|dot| !theirs.contains(origin, **dot) && !shipped(dot));
+            intervals.extend(silent.map(|&to| Interval { origin: origin.clone(), from: to - 1, to }));
+        }
         defects::tamper_delta(&mut events);
         Some((events, intervals))
     }
 
-    /// The state of the keys after `after`, at most about `bytes_max` of it: live events, and removals that cover what
-    /// the receiver will not have seen once it has adopted `start`. The second value is the last key of the range, or
-    /// `None` if it reaches the end.
-    pub fn range_after(&self, start: &Context, after: Option<&K>, bytes_max: usize) -> (Vec<Shared<K, V>>, Option<K>) {
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        let bound = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        let mut keys = self.keys.range::<K, _>(bound).peekable();
-        while let Some((key, _)) = keys.next() {
-            for event in self.events_of(key) {
-                let early = || event.covers.dots.iter().any(|(origin, &counter)| start.clock().get(origin) < counter);
-                if !event.is_remove() || early() {
-                    bytes += event.size_bytes();
-                    events.push(event.clone());
-                }
-            }
-            if bytes >= bytes_max && keys.peek().is_some() {
-                return (events, Some(key.clone()));
-            }
-        }
-        (events, None)
-    }
-
-    /// Drops removals that nobody needs any more: their dot is acknowledged by everyone that counts (`acked` tells per
-    /// origin), and what they cover was seen here. Past [`LOG_REMOVALS_MAX`] the oldest go whoever lacks them. Raises
-    /// the horizon accordingly.
+    /// Drops removals that nobody needs any more: they and what they cover are acknowledged by everyone that counts
+    /// (`acked` tells per origin) and were seen here. Past [`LOG_REMOVALS_MAX`] others that were seen here go too, whoever
+    /// lacks them. Raises the horizon accordingly.
     pub fn collect(&mut self, acked: impl Fn(&NodeId) -> u64) {
-        let clock = self.context.clock();
-        let needless = |(origin, counter): &&(NodeId, u64)| {
-            let covers = self.log.get(origin).and_then(|log| log.get(counter)).map(|event| &event.covers);
-            *counter <= acked(origin)
-                && *counter <= clock.get(origin)
-                && covers.is_none_or(|covers| covers.dots.iter().all(|(origin, &counter)| clock.get(origin) >= counter))
-        };
-        let mut drop: Vec<(NodeId, u64)> = self.removals.iter().filter(needless).cloned().collect();
-        if self.removals.len() - drop.len() > LOG_REMOVALS_MAX {
-            let excess = self.removals.len() - LOG_REMOVALS_MAX;
-            drop.extend(self.removals.iter().take(excess).cloned());
+        if self.removals.is_empty() {
+            return;
         }
-        for (origin, counter) in drop {
-            self.drop_event(&origin, counter);
-            self.horizon.apply(Dot::new(origin, counter));
+        let clock = self.context.clock().clone();
+        let mut floor = Clock::default();
+        for (origin, &counter) in &clock.dots {
+            floor.apply(Dot::new(origin.clone(), counter.min(acked(origin))));
+        }
+        let (mut drop, mut lacked) = (Vec::new(), Vec::new());
+        for (origin, counter) in &self.removals {
+            let Some(event) = self.log.get(origin).and_then(|log| log.get(counter)) else { continue };
+            let within = |clock: &Clock| clock.get(origin) >= *counter && is_below(&event.covers, clock);
+            if within(&floor) {
+                drop.push(event.clone());
+            } else if within(&clock) {
+                lacked.push(event.clone());
+            }
+        }
+        let excess = (self.removals.len() - drop.len()).saturating_sub(LOG_REMOVALS_MAX);
+        drop.extend(lacked.into_iter().take(excess));
+        for event in drop {
+            self.drop_event(&event.dot.actor, event.dot.counter);
+            // A peer that lacks what the removal covers needs the removal, even if it has acknowledged its dot.
+            self.horizon.merge(event.covers.clone());
+            self.horizon.apply(event.dot.clone());
         }
     }
 }
 
+/// Whether `lower` has nothing that `upper` has not.
+fn is_below(lower: &Clock, upper: &Clock) -> bool {
+    lower.dots.iter().all(|(origin, &counter)| upper.get(origin) >= counter)
+}
+
+/// Takes what a superseded event covers into the one that supersedes it.
+fn inherit<K: Key, V: Payload>(heir: &mut Shared<K, V>, old: &Event<K, V>) {
+    if !is_below(&old.covers, &heir.covers) {
+        Arc::make_mut(heir).covers.merge(old.covers.clone());
+    }
+}
+
 impl<K: Key, V: Payload> PartialEq for Table<K, V> {
-    /// Whether both hold the same state, whoever writes in them and whatever removals each still keeps.
+    /// Whether both hold the same state, whoever writes in them and whatever each still knows of superseded events.
     fn eq(&self, other: &Self) -> bool {
-        let live = |table: &Self| -> Vec<Shared<K, V>> {
-            table.log.values().flat_map(BTreeMap::values).filter(|event| !event.is_remove()).cloned().collect()
-        };
-        self.context == other.context && self.retired == other.retired && live(self) == live(other)
+        fn live<K: Key, V: Payload>(table: &Table<K, V>) -> impl Iterator<Item = (&Dot, &K, &V)> {
+            let events = table.log.values().flat_map(BTreeMap::values);
+            events.filter_map(|event| Some((&event.dot, &event.key, event.value.as_ref()?)))
+        }
+        self.context == other.context && self.retired == other.retired && live(self).eq(live(other))
     }
 }
 

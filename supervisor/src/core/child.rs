@@ -15,6 +15,9 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A child that ran for this long is taken as healthy: its next failure counts as its first.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+/// How long a child whose init failed is kept for its caller to take the start back; after that its restart policy
+/// decides.
+pub const FAILED_KEPT_MAX: Duration = Duration::from_secs(5);
 
 /// How a child ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

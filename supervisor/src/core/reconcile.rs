@@ -4,13 +4,14 @@
 //! news travels, so two nodes may both believe to be the seat: then the better-ranked process stays.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
 use ordu_registry::core::{Name, NameConflict};
 use ordu_transport::core::{NodeId, Now, Pid};
 use rand::RngExt;
 
-use super::child::{Exit, HEALTHY_AFTER, Local, Phase, Then, backoff};
+use super::child::{Exit, FAILED_KEPT_MAX, HEALTHY_AFTER, Local, Phase, Then, backoff};
 use super::placement::{self, Candidate};
 use super::row::EventKind;
 use super::spec::{ChildId, ChildSpec, Restart};
@@ -170,6 +171,8 @@ impl Supervisor {
         match &local.phase {
             Phase::Starting | Phase::Stopping(_) => {}
             Phase::Running { .. } if self.shutting_down && seat.is_none() => self.stop(id, Then::Gone, effects),
+            // What runs once at most cannot be stopped here and started there.
+            Phase::Running { .. } if spec.restart == Restart::Temporary => {}
             Phase::Running { .. } if !ours && seat.is_some() => self.queue_move(now, id),
             Phase::Running { .. } => {}
             Phase::Backoff { .. } if self.shutting_down => self.drop_local(id),
@@ -387,7 +390,7 @@ impl Supervisor {
         let first = local.restarts == 0 && local.failures == 0 && local.token.is_none();
         match waits.filter(|_| first) {
             Some((caller, wait_ms)) if caller == *self.registry.id() || self.registry.view().is_living(&caller) => {
-                let until = now.at + std::time::Duration::from_millis(wait_ms.min(60_000));
+                let until = now.at + Duration::from_millis(wait_ms).min(FAILED_KEPT_MAX);
                 (local.phase, local.since_ms, local.reason) = (Phase::Failed { until }, now.wall_ms, Some(how));
             }
             _ => self.follow_policy(now, id, exit, how),

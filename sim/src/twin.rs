@@ -1,0 +1,110 @@
+//! A full-state twin beside the delta replicas: what every table must hold, by the plainest model of an add-wins map.
+//!
+//! The twin keeps every event that was ever written, with the events of its key that its writer had seen: those it kills,
+//! for ever. What a replica must hold then follows from which events it claims to have seen, and from nothing else: the
+//! puts it has seen, less those killed by an event that it has seen. No clock arithmetic, no superseding, no log, no
+//! order of arrival. A replica whose context is wider than its state, or which brings back what it has seen removed,
+//! differs from its twin at that very moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ordu_registry::core::clock::{Clock, Context};
+use ordu_registry::core::delta::{Key, Payload};
+use ordu_registry::core::table::{Kind, Table};
+use ordu_registry::core::{Claim, Name, Registry};
+use ordu_transport::core::NodeId;
+
+/// One event ever written.
+#[derive(Debug)]
+struct Entry<V> {
+    origin: NodeId,
+    counter: u64,
+    value: Option<V>,
+    /// The events of the key, by their place in its history, that the writer had seen and meant to replace.
+    kills: BTreeSet<usize>,
+}
+
+/// All events ever written to one table, by key.
+#[derive(Debug)]
+pub(crate) struct Model<K: Key, V: Payload> {
+    kind: Kind,
+    keys: BTreeMap<K, Vec<Entry<V>>>,
+    written: usize,
+}
+
+impl<K: Key, V: Payload> Model<K, V> {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, keys: BTreeMap::new(), written: 0 }
+    }
+
+    /// Takes what the replica's own node wrote since its clock was `before`.
+    pub(crate) fn record(&mut self, before: &Clock, table: &Table<K, V>) {
+        let origin = table.origin();
+        for event in table.written_since(before.get(origin)) {
+            let alive: BTreeSet<(&NodeId, u64)> =
+                table.live(&event.key).map(|(origin, counter, _)| (origin, counter)).collect();
+            let history = self.keys.entry(event.key.clone()).or_default();
+            let replaced = |(_, old): &(usize, &Entry<V>)| {
+                let theirs = self.kind == Kind::OwnerWritten && old.origin != *origin;
+                let later = old.origin == *origin && old.counter >= event.dot.counter;
+                let kept = alive.contains(&(&old.origin, old.counter));
+                !theirs && !later && !kept && table.context().contains(&old.origin, old.counter)
+            };
+            let kills = history.iter().enumerate().filter(replaced).map(|(place, _)| place).collect();
+            let (origin, counter) = (event.dot.actor.clone(), event.dot.counter);
+            history.push(Entry { origin, counter, value: event.value.clone(), kills });
+            self.written += 1;
+        }
+    }
+
+    /// What a replica with this context must hold under a key.
+    fn expected<'a>(&self, history: &'a [Entry<V>], context: &Context) -> BTreeMap<(&'a NodeId, u64), &'a V> {
+        let seen = |entry: &&Entry<V>| context.contains(&entry.origin, entry.counter);
+        let killed: BTreeSet<usize> = history.iter().filter(seen).flat_map(|entry| &entry.kills).copied().collect();
+        let alive = history.iter().enumerate().filter(|(place, entry)| seen(entry) && !killed.contains(place));
+        alive.filter_map(|(_, entry)| Some(((&entry.origin, entry.counter), entry.value.as_ref()?))).collect()
+    }
+
+    /// How a replica differs from its twin. While it is being healed by state it may lack, of what it claims to have
+    /// seen, values that were removed somewhere: `strict` says that it is not.
+    pub(crate) fn difference(&self, table: &Table<K, V>, strict: bool) -> Option<String> {
+        for (key, history) in &self.keys {
+            let expected = self.expected(history, table.context());
+            let held: BTreeMap<_, _> =
+                table.live(key).map(|(origin, counter, value)| ((origin, counter), value)).collect();
+            if expected == held {
+                continue;
+            }
+            if let Some((dot, value)) = held.iter().find(|(dot, value)| expected.get(*dot) != Some(value)) {
+                return Some(format!("{key:?} holds {value:?} of {dot:?}, which its twin does not"));
+            }
+            let removed: BTreeSet<usize> = history.iter().flat_map(|entry| &entry.kills).copied().collect();
+            let lacking = history.iter().enumerate().find(|(place, entry)| {
+                let dot = (&entry.origin, entry.counter);
+                expected.contains_key(&dot) && !held.contains_key(&dot) && (strict || !removed.contains(place))
+            });
+            if let Some((_, entry)) = lacking {
+                return Some(format!("{key:?} lacks {:?} of {:?}, which its twin holds", entry.value, entry.origin));
+            }
+        }
+        table.keys().find(|key| !self.keys.contains_key(key)).map(|key| format!("{key:?} was never written"))
+    }
+}
+
+/// The twins of every table.
+pub(crate) struct Twin {
+    pub(crate) names: Model<Name, Claim>,
+}
+
+impl Default for Twin {
+    fn default() -> Self {
+        Self { names: Model::new(Kind::OwnerWritten) }
+    }
+}
+
+impl Twin {
+    /// Takes what a registry wrote since its clock was `before`.
+    pub(crate) fn record_names(&mut self, before: &Clock, names: &Registry) {
+        self.names.record(before, names.names().table());
+    }
+}
