@@ -332,4 +332,3 @@ fn free_port(given: &mut BTreeSet<u16>) -> u16 {
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
-

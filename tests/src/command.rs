@@ -102,7 +102,8 @@ pub fn run(scenario: &Scenario, network: Option<&str>, arguments: &[&str]) -> Ou
 
 impl Spawned {
     fn start(scenario: &Scenario, mut command: Command, line: String) -> Spawned {
-        let output = tempfile::Builder::new().prefix("output-").tempdir_in(scenario.path()).expect("a directory").keep();
+        let output =
+            tempfile::Builder::new().prefix("output-").tempdir_in(scenario.path()).expect("a directory").keep();
         let (stdout, stderr) = (output.join("stdout"), output.join("stderr"));
         command.stdout(File::create(&stdout).expect("a file")).stderr(File::create(&stderr).expect("a file"));
         let start = Instant::now();

@@ -7,6 +7,8 @@
 //! One [`Scenario`] runs at a time on a machine, for each loads all of it. When it ends, however it ends, a guard process
 //! kills everything that it started and removes its directory and its network namespaces.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real nodes in real time")]
+
 mod binary;
 mod cluster;
 mod command;

@@ -66,7 +66,8 @@ impl Network {
     pub fn heal(&self) {
         for number in 1..=self.nodes {
             let name = self.namespace(number);
-            execute("ip", &["netns", "exec", &name, "iptables", "-F", "INPUT"]).expect("the kernel could filter before");
+            execute("ip", &["netns", "exec", &name, "iptables", "-F", "INPUT"])
+                .expect("the kernel could filter before");
         }
     }
 

@@ -143,7 +143,8 @@ impl Sampler {
     pub fn doubles(&self, ids: &[String], from: Instant) -> Vec<String> {
         let mut doubles = Vec::new();
         for id in ids {
-            let lives: Vec<Life> = self.lives(id).into_iter().filter(|life| life.gone.is_none_or(|at| at > from)).collect();
+            let lives: Vec<Life> =
+                self.lives(id).into_iter().filter(|life| life.gone.is_none_or(|at| at > from)).collect();
             for (index, one) in lives.iter().enumerate() {
                 for other in &lives[index + 1..] {
                     let both = one.first.max(other.first).max(from);
@@ -160,7 +161,8 @@ impl Sampler {
 
     /// The longest time in `from..until` in which nobody ran a child that had been seen before, with that child.
     pub fn longest_absence(&self, ids: &[String], from: Instant, until: Instant) -> (Duration, String) {
-        let absences = ids.iter().flat_map(|id| self.absences(id, from, until).into_iter().map(|long| (long, id.clone())));
+        let absences =
+            ids.iter().flat_map(|id| self.absences(id, from, until).into_iter().map(|long| (long, id.clone())));
         absences.max().unwrap_or_default()
     }
 
@@ -258,7 +260,12 @@ impl Shared {
         let lives = seen.lives.entry(id.clone()).or_default();
         lives.push(Life { pid, node, process, first, last: before.max(first), gone: None });
         let index = lives.len() - 1;
+        // A copy that still lives after this one was seen has lived beside it.
+        let beside = seen.living.iter().filter(|(_, (other, _))| *other == id).map(|(&pid, _)| pid).collect::<Vec<_>>();
         seen.living.insert(pid, (id, index));
+        for pid in beside {
+            self.look_at_leaf(seen, pid);
+        }
     }
 
     /// The number in the mark of a leaf with these arguments.
@@ -266,5 +273,72 @@ impl Shared {
         let seconds = std::str::from_utf8(arguments.strip_prefix(b"sleep\0")?.strip_suffix(b"\0")?).ok()?;
         let mark = seconds.strip_prefix(&format!("1{:07}", self.tag))?;
         if mark.len() == 4 { mark.parse().ok() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+    use crate::scenario::Scenario;
+    use crate::wait::{until, within};
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn leaf(scenario: &Scenario, sampler: &Sampler, id: &str, node: &str) -> Child {
+        let mut command = Command::new("sleep");
+        command.arg(sampler.mark(id)).env("ORDU_NODE", node).env("ORDU_PID", format!("{node}#1.1"));
+        command.env("SCENARIO_ROOT", scenario.path()).spawn().unwrap()
+    }
+
+    fn end(mut child: Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn copies_that_overlap_are_told_from_copies_that_follow_one_another() {
+        let scenario = Scenario::new("sampler");
+        let sampler = Sampler::start(scenario.tag());
+        let (one, two) = ("one".to_owned(), "two".to_owned());
+        let both = [one.clone(), two.clone()];
+        let start = Instant::now();
+        let a = leaf(&scenario, &sampler, &one, "n1");
+        let b = leaf(&scenario, &sampler, &two, "n1");
+        within(SOON, "both are seen", || sampler.one_of_each(&both));
+        // The first gets a second copy beside it, the second one after it.
+        let c = leaf(&scenario, &sampler, &one, "n2");
+        within(SOON, "the copy is seen", || sampler.copies_of_each(&both[..1], 2));
+        end(a);
+        end(b);
+        until(SOON, "it is seen to be gone", || sampler.living(&two).is_empty());
+        let away = Instant::now();
+        let d = leaf(&scenario, &sampler, &two, "n2");
+        within(SOON, "one copy of each", || sampler.one_of_each(&both));
+        assert_eq!(sampler.doubles(&both, start).len(), 1, "{:?}", sampler.doubles(&both, start));
+        assert!(sampler.doubles(&both, start)[0].starts_with("one: n1#1.1 and n2#1.1 for "));
+        assert_eq!(sampler.doubles(&both, away), Vec::<String>::new());
+        assert_eq!((sampler.owner_changes(&one, start), sampler.owner_changes(&two, start)), (1, 1));
+        assert_eq!(sampler.absences(&one, sampler.lives(&one)[0].first, away), [Duration::ZERO]);
+        let (long, id) = sampler.longest_absence(&both, sampler.lives(&two)[0].first, Instant::now());
+        let gone = sampler.lives(&two)[0].gone.unwrap();
+        assert!(id == two && long >= sampler.lives(&two)[1].first - gone && long < SOON, "{id} {long:?}");
+        assert_eq!(sampler.spread(&both), BTreeMap::from([("n2".to_owned(), 2)]));
+        assert!(sampler.settled(&both) >= away);
+        end(c);
+        end(d);
+    }
+
+    #[test]
+    fn a_scenario_ends_what_was_started_in_it() {
+        let scenario = Scenario::new("guard");
+        let sampler = Sampler::start(scenario.tag());
+        let mut child = leaf(&scenario, &sampler, "left", "n1");
+        let path = scenario.path().to_owned();
+        until(SOON, "it is one of the scenario's", || scenario.processes().len() == 1);
+        drop(scenario);
+        assert!(!child.wait().unwrap().success());
+        assert!(!path.exists());
     }
 }

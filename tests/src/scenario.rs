@@ -19,9 +19,8 @@ pub(crate) const ROOT_VARIABLE: &str = "SCENARIO_ROOT";
 const GUARD: &str = r#"
     cat >/dev/null
     for round in 1 2 3; do
-        for environ in /proc/[0-9]*/environ; do
-            pid=${environ#/proc/}; pid=${pid%/environ}
-            if grep -qsazxF "SCENARIO_ROOT=$1" "$environ"; then kill -9 "$pid" 2>/dev/null; fi
+        for environ in $(grep -lsazxF "SCENARIO_ROOT=$1" /proc/[0-9]*/environ); do
+            pid=${environ#/proc/}; kill -9 "${pid%/environ}" 2>/dev/null
         done
     done
     if command -v ip >/dev/null; then

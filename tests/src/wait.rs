@@ -10,11 +10,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// Looks until `look` answers `Ok`, and panics with its last error once the deadline has passed. Answers how long it took
 /// beside what was seen.
 #[track_caller]
-pub fn within<T, E: Display>(
-    deadline: Duration,
-    what: &str,
-    mut look: impl FnMut() -> Result<T, E>,
-) -> (T, Duration) {
+pub fn within<T, E: Display>(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<T, E>) -> (T, Duration) {
     let start = Instant::now();
     loop {
         match look() {

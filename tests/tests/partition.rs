@@ -1,5 +1,7 @@
 //! One of three nodes is cut off for 20 s: both sides run everything, and when they meet again one copy of each is left.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real nodes in real time")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
 use std::time::{Duration, Instant};

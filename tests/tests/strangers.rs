@@ -1,5 +1,7 @@
 //! Who does not belong changes nothing: another CA, another cluster, another name, garbage, a second holder of a name.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real nodes in real time")]
+
 use std::net::UdpSocket;
 use std::path::Path;
 use std::thread::sleep;
@@ -226,22 +228,36 @@ fn answers(socket: &UdpSocket) -> usize {
 
 /// Noise of all lengths: plain, and in the forms of QUIC's packets.
 fn garbage(random: &mut Random, number: usize) -> Vec<u8> {
-    let long = 1200 + random.below(200);
+    let (short, any, long) = (1 + random.below(64), 1 + random.below(1472), 1200 + random.below(200));
     match number % 8 {
-        0 => random.bytes(1 + random.peek(64)),
-        1 => random.bytes(1 + random.peek(1472)),
-        // An Initial of version 1 with 8-byte connection ids and no token, its payload noise.
-        2 => packet(random, long, &[0xc3, 0, 0, 0, 1, 8]),
+        0 => random.bytes(short),
+        1 => random.bytes(any),
+        // An Initial of version 1, whole but for its payload, which is noise.
+        2 => long_packet(random, long, 0xc3, [0, 0, 0, 1]),
         // An Initial of a version that does not exist: asks for version negotiation.
-        3 => packet(random, long, &[0xc0, 0xfa, 0xce, 0xb0, 0x0c, 8]),
-        // Handshake, 0-RTT and retry packets of connections that nobody has.
-        4 => packet(random, long, &[0xe0, 0, 0, 0, 1, 20]),
-        5 => packet(random, long, &[0xd0, 0, 0, 0, 1, 8]),
+        3 => long_packet(random, long, 0xc0, [0xfa, 0xce, 0xb0, 0x0c]),
+        // 0-RTT and handshake packets of connections that nobody has.
+        4 => long_packet(random, long, 0xd3, [0, 0, 0, 1]),
+        5 => long_packet(random, long, 0xe3, [0, 0, 0, 1]),
         // A short header: looks like a packet of a connection, and asks for a stateless reset.
-        6 => packet(random, 60 + number % 1000, &[0x40]),
+        6 => packet(random, any.max(40), &[0x40]),
         // A connection id longer than there may be.
         _ => packet(random, long, &[0xff, 0, 0, 0, 1, 255]),
     }
+}
+
+/// Two connection ids of 8 bytes, no token, and the length of the rest.
+fn long_packet(random: &mut Random, length: usize, first: u8, version: [u8; 4]) -> Vec<u8> {
+    let mut head = vec![first];
+    head.extend(version);
+    for _ in 0..2 {
+        head.push(8);
+        head.extend(random.bytes(8));
+    }
+    head.push(0);
+    let rest = u16::try_from(length - head.len() - 2).unwrap_or(0);
+    head.extend((rest | 0x4000).to_be_bytes());
+    packet(random, length, &head)
 }
 
 fn packet(random: &mut Random, length: usize, head: &[u8]) -> Vec<u8> {
@@ -263,10 +279,6 @@ impl Random {
 
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap_or(0)
-    }
-
-    fn peek(&self, end: usize) -> usize {
-        Random(self.0 ^ 0x9e37_79b9_7f4a_7c15).below(end)
     }
 
     fn bytes(&mut self, length: usize) -> Vec<u8> {
