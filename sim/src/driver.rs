@@ -1,21 +1,21 @@
 //! The driver of a simulated node: inputs into its cores, and their effects out, in order.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 
 use ordu_registry::core as registry;
 use ordu_registry::core::Registry;
+use ordu_supervisor::core::{self as supervisor, Call, EventKind, Input, Message};
 use ordu_transport::core::codec::{self, Kind};
 use ordu_transport::core::membership;
 use ordu_transport::core::message::Refusal;
-use ordu_transport::core::{Member, NodeId, Now};
+use ordu_transport::core::{Addr, Lane, Member, NodeId, Now, Pid, Status};
 use rand::{Rng, RngExt};
 
 use crate::detector::Detector;
 use crate::invariants::{bounded, one_owner};
 use crate::link::Wire;
 use crate::node::{Arrival, index_of};
-use crate::oracle::Told;
+use crate::upper::{Upper, Wanted};
 use crate::world::{Happening, World};
 
 /// Longest time that a process takes to end once it was told to.
@@ -31,33 +31,37 @@ impl World {
                     Some(peer) if !self.plan.swim => self.views_met(node, peer, &id),
                     _ => self.feed_membership(node, membership::Input::Connected { hello }),
                 }
-                self.feed_names(node, registry::Input::Connected(id));
+                self.feed(node, Input::Connected(id));
             }
             Arrival::Disconnected { peer } => {
                 self.feed_membership(node, membership::Input::Disconnected { peer: peer.clone() });
-                self.feed_names(node, registry::Input::Disconnected(peer));
+                self.feed(node, Input::Disconnected(peer));
             }
-            Arrival::Frame { from, wire } => {
-                let message = match wire {
-                    Wire::Names(message) => *message,
-                    Wire::Bytes(bytes) => match codec::decode(Kind::Replication, &bytes) {
-                        Ok(message) => message,
-                        Err(error) => {
-                            return self.violate(bounded::NAME, false, format!("n{node} cannot read a frame: {error}"));
-                        }
-                    },
-                };
-                self.feed_names(node, registry::Input::Message { from, message });
-            }
+            Arrival::Frame { from, wire } => match self.read(node, wire) {
+                Ok(message) => self.feed(node, Input::Message { from, message }),
+                Err(error) => self.violate(bounded::NAME, false, format!("n{node} cannot read a frame: {error}")),
+            },
             Arrival::Datagram { from, bytes } => {
                 self.feed_membership(node, membership::Input::Datagram { from, bytes })
             }
             Arrival::DialFailed { addr, refusal } => self.on_dial_failed(node, addr, refusal),
             Arrival::Unreachable { peer } => self.feed_membership(node, membership::Input::Unreachable { peer }),
+            Arrival::Started { pid, info } => self.feed(node, Input::Started { pid, info }),
+            Arrival::Exited { pid, exit } => self.feed(node, Input::Exited { pid, exit }),
         }
     }
 
-    fn on_dial_failed(&mut self, node: usize, addr: ordu_transport::core::Addr, refusal: Option<Refusal>) {
+    fn read(&self, node: usize, wire: Wire) -> Result<Message, codec::DecodeError> {
+        Ok(match wire {
+            Wire::Message(message) => *message,
+            Wire::Bytes(bytes) => match self.life(node).map(|life| &life.upper) {
+                Some(Upper::Children(_)) => codec::decode(Kind::Replication, &bytes)?,
+                Some(Upper::Names(_)) | None => Message::Names(codec::decode(Kind::Replication, &bytes)?),
+            },
+        })
+    }
+
+    fn on_dial_failed(&mut self, node: usize, addr: Addr, refusal: Option<Refusal>) {
         if self.plan.swim {
             return self.feed_membership(node, membership::Input::DialFailed { addr, refusal });
         }
@@ -78,8 +82,8 @@ impl World {
             self.trace.input(self.now, node, "membership", &"Timeout");
             self.do_membership(node, effects);
         }
-        if self.life(node).and_then(|life| life.names.poll_timeout()).is_some_and(|at| at <= now.at) {
-            self.with_names(node, &"Timeout", |names, now, effects| names.handle_timeout(now, effects));
+        if self.life(node).and_then(|life| life.upper.poll_timeout()).is_some_and(|at| at <= now.at) {
+            self.with_upper(node, &"Timeout", |upper, now| ((), upper.handle_timeout(now)));
         }
     }
 
@@ -118,7 +122,7 @@ impl World {
 
     /// The node's view changed.
     pub(crate) fn member(&mut self, node: usize, member: Member) {
-        self.feed_names(node, registry::Input::Member(member));
+        self.feed(node, Input::Member(member));
     }
 
     /// The layers above learnt of a later incarnation of our own name.
@@ -144,22 +148,19 @@ impl World {
         for peer in &peers {
             self.reset(node, peer);
         }
-        self.feed_names(node, registry::Input::Reborn(id.clone()));
+        self.feed(node, Input::Reborn(id.clone()));
         if !self.plan.swim {
             let addr = self.nodes[node].addr.clone();
-            self.member(node, Member { id, addr, status: ordu_transport::core::Status::Up });
+            self.member(node, Member { id, addr, status: Status::Up });
         }
     }
 
-    pub(crate) fn feed_names(&mut self, node: usize, input: registry::Input) {
-        let now = self.now_of(node);
-        let Some(life) = self.nodes[node].life.as_mut() else { return };
-        let mut effects = Vec::new();
-        self.trace.input(self.now, node, "names", &input);
-        let before = life.names.names().table().context().clock().clone();
-        life.names.handle(now, input, &mut effects);
-        self.twin.record_names(&before, &life.names);
-        self.do_names(node, effects);
+    /// One input of the layer above membership.
+    pub(crate) fn feed(&mut self, node: usize, input: Input) {
+        if self.life(node).is_some() {
+            self.trace.input(self.now, node, "upper", &input);
+            self.do_upper(node, |upper, now| ((), upper.handle(now, input)));
+        }
     }
 
     /// One call into the registry core on behalf of the node's own code.
@@ -169,52 +170,131 @@ impl World {
         what: &dyn Debug,
         call: impl FnOnce(&mut Registry, Now, &mut Vec<registry::Effect>) -> R,
     ) -> Option<R> {
+        self.with_upper(node, what, |upper, now| upper.with_names(now, |names, effects| call(names, now, effects)))
+    }
+
+    /// One call into the layer above membership, and what it wanted done.
+    pub(crate) fn with_upper<R>(
+        &mut self,
+        node: usize,
+        what: &dyn Debug,
+        call: impl FnOnce(&mut Upper, Now) -> (R, Wanted),
+    ) -> Option<R> {
+        self.life(node)?;
+        self.trace.input(self.now, node, "upper", what);
+        self.do_upper(node, call)
+    }
+
+    fn do_upper<R>(&mut self, node: usize, call: impl FnOnce(&mut Upper, Now) -> (R, Wanted)) -> Option<R> {
         let now = self.now_of(node);
         let life = self.nodes[node].life.as_mut()?;
-        let mut effects = Vec::new();
-        self.trace.input(self.now, node, "names", what);
-        let before = life.names.names().table().context().clock().clone();
-        let result = call(&mut life.names, now, &mut effects);
-        self.twin.record_names(&before, &life.names);
-        self.do_names(node, effects);
+        let since = life.upper.written();
+        let (result, wanted) = call(&mut life.upper, now);
+        for wrote in life.upper.record(&since, &mut self.twin) {
+            self.oracle.desired_changed(self.cause.as_ref(), &wrote);
+        }
+        if wanted.len() > bounded::EFFECTS_MAX {
+            self.violate(bounded::NAME, false, format!("{} effects of one input", wanted.len()));
+        }
+        match wanted {
+            Wanted::Names(effects) => self.do_names(node, effects),
+            Wanted::Children(effects) => self.do_children(node, effects),
+        }
         Some(result)
+    }
+
+    /// One wish of a caller.
+    pub(crate) fn call(&mut self, node: usize, request: u64, call: Call, wait: std::time::Duration) {
+        let shown = ("call", request, call.clone(), wait);
+        self.cause = Some(call.clone());
+        self.with_upper(node, &shown, |upper, now| {
+            let mut effects = Vec::new();
+            if let Upper::Children(supervisor) = upper {
+                supervisor.call(now, request, call, wait, &mut effects);
+            }
+            ((), Wanted::Children(effects))
+        });
+        self.cause = None;
     }
 
     fn do_names(&mut self, node: usize, effects: Vec<registry::Effect>) {
         self.trace.effects(&effects);
-        if effects.len() > bounded::EFFECTS_MAX {
-            return self.violate(bounded::NAME, false, format!("{} effects of one input", effects.len()));
-        }
-        let mut superseded = VecDeque::new();
+        let mut superseded = Vec::new();
         for effect in effects {
             match effect {
                 registry::Effect::Send { to, lane, message } => {
                     let wire = if self.plan.codec {
                         Wire::Bytes(codec::encode(Kind::Replication, &message))
                     } else {
-                        Wire::Names(Box::new(message))
+                        Wire::Message(Box::new(Message::Names(message)))
                     };
                     self.send(node, &to, lane, wire);
                 }
                 registry::Effect::Visible { .. } => {}
                 registry::Effect::Exit { pid, conflict } => {
-                    self.oracle.told(&pid, Told { at_us: self.now, by: conflict.winner, name: conflict.name });
-                    let Some(life) = self.life(node).map(|life| life.number) else { return };
-                    let at = self.now + self.rng.random_range(0..ENDS_AFTER_US);
-                    self.schedule(at, Happening::ProcessEnds { node, life, pid });
+                    self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
+                    self.end_soon(node, pid);
                 }
                 registry::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),
                 registry::Effect::Conflict { loser, .. } => self.oracle.conflict(&loser),
-                registry::Effect::Superseded(by) => superseded.push_back(by),
+                registry::Effect::Superseded(by) => superseded.push(by),
             }
         }
-        for by in superseded {
-            self.superseded(node, &by);
+        superseded.iter().for_each(|by| self.superseded(node, by));
+    }
+
+    fn do_children(&mut self, node: usize, effects: Vec<supervisor::Effect>) {
+        self.trace.effects(&effects);
+        let (mut superseded, mut drained) = (Vec::new(), false);
+        for effect in effects {
+            match effect {
+                supervisor::Effect::Send { to, lane, message } => self.send_message(node, &to, lane, message),
+                supervisor::Effect::Start { pid, spec, fence } => self.start_child(node, pid, &spec, fence),
+                supervisor::Effect::Stop { pid, timeout } => self.stop_child(node, pid, timeout),
+                supervisor::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),
+                supervisor::Effect::Exit { pid, conflict } => {
+                    self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
+                    self.end_soon(node, pid);
+                }
+                supervisor::Effect::Visible { .. } => {}
+                supervisor::Effect::Reply { request, reply } => self.on_reply(node, request, reply),
+                supervisor::Effect::Event(event) => {
+                    if let EventKind::NameConflict { loser, winner, name, .. } = event.what {
+                        self.oracle.conflict(&loser);
+                        if self.oracle.is_child(&loser) {
+                            self.oracle.told(self.now, &loser, Some((winner, name)));
+                        }
+                    }
+                }
+                supervisor::Effect::Drained => drained = true,
+                supervisor::Effect::Superseded(by) => superseded.push(by),
+            }
+        }
+        superseded.iter().for_each(|by| self.superseded(node, by));
+        if drained && let Some(life) = self.life(node).filter(|life| life.leaving) {
+            let life = life.number;
+            self.schedule(self.now, Happening::Leaves { node, life });
         }
     }
 
-    /// A local process ends, by itself or because it was told to.
-    pub(crate) fn on_process_ends(&mut self, node: usize, life: u64, pid: &ordu_transport::core::Pid) {
+    fn send_message(&mut self, node: usize, to: &[NodeId], lane: Lane, message: Message) {
+        let wire = if self.plan.codec {
+            Wire::Bytes(codec::encode(Kind::Replication, &message))
+        } else {
+            Wire::Message(Box::new(message))
+        };
+        self.send(node, to, lane, wire);
+    }
+
+    /// A process that was told to exit does so in a moment.
+    fn end_soon(&mut self, node: usize, pid: Pid) {
+        let Some(life) = self.life(node).map(|life| life.number) else { return };
+        let at = self.now + self.rng.random_range(0..ENDS_AFTER_US);
+        self.schedule(at, Happening::ProcessEnds { node, life, pid });
+    }
+
+    /// A local process, which is not a child, ends by itself or because it was told to.
+    pub(crate) fn on_process_ends(&mut self, node: usize, life: u64, pid: &Pid) {
         if !self.is_life(node, life) {
             return;
         }
@@ -224,7 +304,7 @@ impl World {
             return self.schedule(at, Happening::ProcessEnds { node, life, pid: pid.clone() });
         }
         self.oracle.ended(self.now, pid);
-        self.with_names(node, &("Ended", pid), |names, now, effects| names.ended(now, pid, effects));
+        self.with_names(node, &("ended", pid), |names, now, effects| names.ended(now, pid, effects));
         self.plan_timer(node);
     }
 }

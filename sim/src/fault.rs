@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ordu_supervisor::core::Input;
 use ordu_transport::core::membership;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -11,6 +12,8 @@ use crate::world::{Happening, World};
 
 /// Most faults that are there at a time.
 pub const FAULTS_MAX: usize = 3;
+/// How long a node that leaves tries to give its children away.
+const DRAIN_US_MAX: u64 = 5_000_000;
 /// Longest pause of a node.
 pub const PAUSE_US_MAX: u64 = 5_000_000;
 
@@ -83,6 +86,16 @@ impl ActiveFaults {
 
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
+    }
+
+    /// Whether the run is past its heal.
+    pub(crate) fn are_over(&self) -> bool {
+        self.stopped
+    }
+
+    /// Whether the network is so bad that no time can be promised.
+    pub(crate) fn is_stormy(&self) -> bool {
+        self.active.values().any(|fault| matches!(fault, Fault::Loss { .. } | Fault::Delay { .. } | Fault::Lie { .. }))
     }
 
     pub(crate) fn paused_since(&self, node: usize) -> Option<u64> {
@@ -176,32 +189,60 @@ impl World {
     }
 
     fn take_down(&mut self, node: usize, leave: bool) {
+        let latest = self.now + DRAIN_US_MAX;
+        let Some(life) = self.life_mut(node) else { return };
+        if !leave {
+            let id = life.id.clone();
+            self.crash(node);
+            if self.rng.random_bool(0.5) {
+                self.hint_unreachable(node, &id);
+            }
+            return;
+        }
+        life.leaving = true;
+        let number = life.number;
+        match life.upper.children() {
+            Some(_) => {
+                self.schedule(latest, Happening::Leaves { node, life: number });
+                self.feed(node, Input::Shutdown);
+                self.plan_timer(node);
+            }
+            None => self.on_leaves(node, number),
+        }
+    }
+
+    /// A node that leaves has given its children away, or has waited for long enough.
+    pub(crate) fn on_leaves(&mut self, node: usize, life: u64) {
+        if !self.is_life(node, life) {
+            return;
+        }
         let Some(id) = self.life(node).map(|life| life.id.clone()) else { return };
-        if leave {
-            self.feed_membership(node, membership::Input::Leave);
-            for peer in (0..self.nodes.len()).filter(|&peer| peer != node) {
-                if self.net.is_open(node, peer) && !self.nodes[peer].paused {
-                    self.views_left(peer, node, &id);
-                }
+        self.feed_membership(node, membership::Input::Leave);
+        for peer in (0..self.nodes.len()).filter(|&peer| peer != node) {
+            if self.net.is_open(node, peer) && !self.nodes[peer].paused {
+                self.views_left(peer, node, &id);
             }
         }
         self.crash(node);
-        if !leave && self.rng.random_bool(0.5) {
-            self.hint_unreachable(node, &id);
-        }
     }
 
     /// Undoes a fault, if it is still there.
     pub(crate) fn end_fault(&mut self, number: u64) {
         let Some(fault) = self.faults.active.remove(&number) else { return };
+        self.disturbed_us = self.now;
         self.trace.world(self.now, &format_args!("ends: {fault:?}"));
         match fault {
             Fault::Cut { directions } => directions.iter().for_each(|&(from, to)| self.uncut(from, to)),
             Fault::Down { node, keep_disk, .. } => {
+                if let Some(life) = self.life(node).filter(|life| life.leaving).map(|life| life.number) {
+                    self.on_leaves(node, life);
+                }
                 if !keep_disk {
                     self.nodes[node].disk_boot = 0;
                 }
-                self.start(node);
+                if !self.nodes[node].gone {
+                    self.start(node);
+                }
             }
             Fault::Pause { node } => {
                 self.faults.paused_since.remove(&node);

@@ -4,6 +4,7 @@
 //! under faults, a heal, and a liveness phase with a bound in simulated time. [`invariants`] are the promises of
 //! DESIGN.md; [`sweep`] runs many seeds.
 
+mod children;
 mod detector;
 mod driver;
 pub mod fault;
@@ -16,5 +17,6 @@ pub mod scenario;
 pub mod sweep;
 pub mod trace;
 mod twin;
+mod upper;
 pub mod workload;
 pub mod world;

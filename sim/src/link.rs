@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use ordu_registry::core::Message;
+use ordu_supervisor::core::Message;
 use ordu_transport::core::message::{Hello, Refusal};
 use ordu_transport::core::{Lane, NodeId};
 use rand::RngExt;
@@ -26,8 +26,8 @@ const RETRANSMIT_US: u64 = 60_000;
 pub(crate) enum Wire {
     /// Encoded.
     Bytes(Bytes),
-    /// Of the registry core, as it was handed over.
-    Names(Box<Message>),
+    /// As it was handed over.
+    Message(Box<Message>),
 }
 
 #[derive(Debug, Default)]

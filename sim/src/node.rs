@@ -1,22 +1,29 @@
 //! A simulated node: what outlives a crash (name, address, clocks, disk) and one life of its cores.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::{RankPolicy, Registry};
+use ordu_supervisor::core::{Config, Exit, StartedInfo, Supervisor};
 use ordu_transport::core::membership::{Membership, MembershipConfig, Timings};
 use ordu_transport::core::message::{Hello, Refusal};
-use ordu_transport::core::{Addr, Hlc, Instant, NodeId, NodeName, Now};
-use rand::{Rng, RngExt};
+use ordu_transport::core::{Addr, Hlc, Instant, NodeId, NodeName, Now, Pid};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::detector::{Detector, Views};
 use crate::link::Wire;
 use crate::plan::Plan;
+use crate::upper::Upper;
 use crate::world::{Happening, World};
 
 /// The wall clock at the beginning of every run.
 pub(crate) const WALL_MS: u64 = 1_800_000_000_000;
+/// The kind of every simulated child.
+pub(crate) const KIND: &str = "sim";
+/// How long a child that ended for good keeps its row.
+const KEEP_DONE: Duration = Duration::from_secs(5);
 /// The name of every simulated cluster.
 pub(crate) const CLUSTER: &str = "sim";
 /// Most datagrams that wait at a paused node.
@@ -37,6 +44,10 @@ pub(crate) enum Arrival {
     DialFailed { addr: Addr, refusal: Option<Refusal> },
     /// Nobody listens at the peer's address.
     Unreachable { peer: NodeId },
+    /// A child's init is over.
+    Started { pid: Pid, info: StartedInfo },
+    /// A child ended.
+    Exited { pid: Pid, exit: Exit },
 }
 
 /// One node.
@@ -63,10 +74,12 @@ pub(crate) struct Life {
     pub(crate) id: NodeId,
     pub(crate) started: Hlc,
     pub(crate) detector: Detector,
-    pub(crate) names: Registry,
+    pub(crate) upper: Upper,
     /// The sessions that are up on this side.
     pub(crate) sessions: BTreeMap<NodeId, u64>,
     pub(crate) dialling: BTreeSet<usize>,
+    /// It leaves, and gives its children away before.
+    pub(crate) leaving: bool,
     timer_at: Option<u64>,
 }
 
@@ -84,7 +97,7 @@ impl Node {
             paused: false,
             gone: false,
             inbox: VecDeque::new(),
-            rng: { use rand::SeedableRng; ChaCha8Rng::seed_from_u64(rng.next_u64()) },
+            rng: ChaCha8Rng::seed_from_u64(rng.next_u64()),
         }
     }
 
@@ -133,7 +146,7 @@ impl World {
     pub(crate) fn start(&mut self, index: usize) {
         let now = self.now_of(index);
         let seeds: Vec<Addr> = (0..self.nodes.len().min(3)).map(addr_of).collect();
-        let swim = self.plan.swim;
+        let (swim, children) = (self.plan.swim, self.plan.children_ids > 0);
         let node = &mut self.nodes[index];
         if node.life.is_some() {
             return;
@@ -155,18 +168,35 @@ impl World {
         } else {
             Detector::Views(Views::default())
         };
-        let names = Registry::new(id.clone(), RankPolicy::LongestRunning, node.rng.next_u64());
+        let seed = node.rng.next_u64();
+        let upper = if children {
+            Upper::Children(Box::new(Supervisor::new(Config {
+                id: id.clone(),
+                policy: RankPolicy::LongestRunning,
+                kinds: vec![KIND.into()],
+                version: "0".into(),
+                weight: 1,
+                keep_done: KEEP_DONE,
+                seed,
+            })))
+        } else {
+            Upper::Names(Box::new(Registry::new(id.clone(), RankPolicy::LongestRunning, seed)))
+        };
         let life = Life {
             number: node.lives,
             id,
             started,
             detector,
-            names,
+            upper,
             sessions: BTreeMap::new(),
             dialling: BTreeSet::new(),
+            leaving: false,
             timer_at: None,
         };
+        self.disturbed_us = self.now;
         self.trace.world(self.now, &format_args!("START n{index} as {:?}", life.id));
+        // What a supervisor says of its node it wrote before anybody could watch.
+        life.upper.record(&Upper::nothing_written(), &mut self.twin);
         node.life = Some(life);
         self.began(index);
         self.plan_timer(index);
@@ -174,6 +204,7 @@ impl World {
 
     /// Ends a life at once. Nothing is said to anybody.
     pub(crate) fn crash(&mut self, index: usize) {
+        self.disturbed_us = self.now;
         self.trace.world(self.now, &format_args!("CRASH n{index}"));
         let Some(life) = self.nodes[index].life.take() else { return };
         self.nodes[index].inbox.clear();
@@ -233,7 +264,7 @@ impl World {
         let now = self.now;
         let node = &mut self.nodes[index];
         let Some(life) = &node.life else { return };
-        let polls = [life.names.poll_timeout(), life.detector.poll_timeout()];
+        let polls = [life.upper.poll_timeout(), life.detector.poll_timeout()];
         let Some(next) = polls.into_iter().flatten().min() else { return };
         let next = node.world_us(next).max(now);
         if node.life.as_ref().and_then(|life| life.timer_at).is_some_and(|at| at <= next && at >= now) {

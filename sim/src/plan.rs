@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::fault::FaultKind;
-use crate::scenario::Scenario;
+use crate::scenario::{Layer, Scenario};
 use crate::workload::OpKind;
 
 /// Most nodes of a run.
@@ -65,6 +65,8 @@ pub struct Plan {
     pub idle_us: u64,
     /// Most frames that wait on one lane of a session; one more breaks the session.
     pub lane_frames_max: usize,
+    /// How many ids of children there are; none: the registry core runs alone.
+    pub children_ids: usize,
     /// How many registry names there are to fight for.
     pub names: usize,
     /// Mean time between two operations.
@@ -89,7 +91,9 @@ impl Plan {
         let slow = rng.random_bool(0.2);
         let latency_us = if slow { (5_000, rng.random_range(20_000..120_000)) } else { (100, rng.random_range(500..10_000)) };
         let scenario = options.scenario;
-        let op_weights = switch_off(&mut rng, scenario.ops, 0.15);
+        let children = rng.random_bool(0.7) && scenario.layer == Layer::Either;
+        let ops: Vec<_> = scenario.ops.iter().copied().filter(|(kind, _)| children || !kind.is_about_children()).collect();
+        let op_weights = switch_off(&mut rng, &ops, 0.15);
         let mut fault_weights = switch_off(&mut rng, scenario.faults, 0.35);
         fault_weights.retain(|(kind, _)| !swim || *kind != FaultKind::Lie);
         let skews: [i64; 4] = [0, 50, 5_000, 240_000];
@@ -104,6 +108,7 @@ impl Plan {
             doubled: [0.0, 0.01, 0.1][rng.random_range(0..3)],
             idle_us: rng.random_range(1_500_000..6_000_000),
             lane_frames_max: if rng.random_bool(0.1) { 24 } else { 4096 },
+            children_ids: if children { rng.random_range(1..=16) } else { 0 },
             names: rng.random_range(2..=24),
             op_gap_us: rng.random_range(30_000..150_000),
             fault_gap_us: rng.random_range(400_000..4_000_000) * scenario.fault_gap_percent / 100,

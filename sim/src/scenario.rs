@@ -34,8 +34,18 @@ pub struct Scenario {
 use FaultKind as F;
 use OpKind as O;
 
-const EVERY_OP: &[(OpKind, u32)] =
-    &[(O::Register, 10), (O::RegisterMore, 5), (O::Unregister, 3), (O::UpdateValue, 4), (O::EndProcess, 4)];
+const EVERY_OP: &[(OpKind, u32)] = &[
+    (O::Register, 10),
+    (O::RegisterMore, 5),
+    (O::Unregister, 3),
+    (O::UpdateValue, 4),
+    (O::EndProcess, 4),
+    (O::Start, 16),
+    (O::Ensure, 4),
+    (O::Terminate, 7),
+    (O::Restart, 3),
+    (O::Drain, 1),
+];
 
 const EVERY_FAULT: &[(FaultKind, u32)] = &[
     (F::Split, 3),

@@ -8,6 +8,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::Write;
 
+use ordu_supervisor::core::{Call, Exit};
+use ordu_transport::core::Pid;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -24,7 +26,7 @@ use crate::workload::Workload;
 /// How often the safety invariants are sampled.
 pub const SAMPLE_US: u64 = 250_000;
 /// After the heal everything must have come true within this simulated time.
-pub const LIVENESS_MAX_US: u64 = 30_000_000;
+pub const LIVENESS_MAX_US: u64 = 60_000_000;
 /// And must then stay true for this long.
 pub const STEADY_US: u64 = 3_000_000;
 /// Most happenings at one instant; more means that a core spins.
@@ -62,7 +64,13 @@ pub(crate) enum Happening {
     /// A fault undoes itself.
     FaultEnds { number: u64 },
     /// A local process ends.
-    ProcessEnds { node: usize, life: u64, pid: ordu_transport::core::Pid },
+    ProcessEnds { node: usize, life: u64, pid: Pid },
+    /// A child's init is over.
+    ChildStarted { node: usize, life: u64, pid: Pid },
+    /// A child ends.
+    ChildEnds { node: usize, life: u64, pid: Pid, exit: Exit },
+    /// A node that leaves is gone.
+    Leaves { node: usize, life: u64 },
     /// Look at the safety invariants.
     Sample,
 }
@@ -122,6 +130,10 @@ pub struct World {
     pub(crate) trace: Trace,
     pub(crate) violation: Option<Violation>,
     same_instant: u64,
+    /// The caller's wish that is being handled.
+    pub(crate) cause: Option<Call>,
+    /// When the network or a node last changed.
+    pub(crate) disturbed_us: u64,
 }
 
 /// Runs one seed; the text of the run goes to `out`, if there is one.
@@ -156,6 +168,8 @@ impl World {
             trace: Trace::new(out),
             violation: None,
             same_instant: 0,
+            cause: None,
+            disturbed_us: 0,
             plan,
         };
         world.trace.world(0, &world.plan);
@@ -193,9 +207,9 @@ impl World {
         self.heal();
         let healed_at = self.now;
         let mut true_since: Option<u64> = None;
-        let mut missing = None;
         while self.violation.is_none() {
             self.run_until(self.now + SAMPLE_US);
+            self.watch_children();
             match invariants::check(self, Moment::Quiet) {
                 None => {
                     let since = *true_since.get_or_insert(self.now);
@@ -208,11 +222,10 @@ impl World {
                         self.violate(violation.invariant, violation.liveness, violation.what);
                         break;
                     }
-                    (true_since, missing) = (None, Some(violation));
+                    true_since = None;
                 }
             }
         }
-        drop(missing);
         self.now.saturating_sub(healed_at)
     }
 
@@ -226,6 +239,11 @@ impl World {
     fn heal(&mut self) {
         self.trace.world(self.now, &"HEAL");
         self.faults.stop();
+        if self.rng.random_bool(0.15) {
+            // One of those that are down stays down for good.
+            let down = self.nodes.iter().position(|node| node.life.is_none());
+            down.into_iter().for_each(|node| self.nodes[node].gone = true);
+        }
         for number in self.faults.active() {
             self.end_fault(number);
         }
@@ -268,7 +286,11 @@ impl World {
             Happening::FaultBegins => self.on_fault_begins(),
             Happening::FaultEnds { number } => self.end_fault(number),
             Happening::ProcessEnds { node, life, pid } => self.on_process_ends(node, life, &pid),
+            Happening::ChildStarted { node, life, pid } => self.on_child_started(node, life, pid),
+            Happening::ChildEnds { node, life, pid, exit } => self.on_child_ends(node, life, pid, exit),
+            Happening::Leaves { node, life } => self.on_leaves(node, life),
             Happening::Sample => {
+                self.watch_children();
                 if let Some(violation) = invariants::check(self, Moment::Any) {
                     self.violate(violation.invariant, violation.liveness, violation.what);
                 }
@@ -285,6 +307,7 @@ impl World {
     /// Begins a fault, and plans its end.
     pub(crate) fn begin_fault(&mut self, fault: Fault, lasts_us: u64) {
         self.trace.world(self.now, &fault);
+        self.disturbed_us = self.now;
         self.apply_fault(&fault);
         let number = self.faults.insert(fault);
         self.schedule(self.now + lasts_us, Happening::FaultEnds { number });

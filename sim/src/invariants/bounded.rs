@@ -1,6 +1,7 @@
 //! G7: queues, frames, deltas and removals stay within their bounds, and what is done with goes.
 
-use ordu_registry::core::table::LOG_REMOVALS_MAX;
+use ordu_registry::core::delta::{Key, Payload};
+use ordu_registry::core::table::{LOG_REMOVALS_MAX, Table};
 use ordu_transport::core::FRAME_BYTES_MAX;
 
 use super::{Broken, Invariant, Moment};
@@ -25,17 +26,44 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     }
     let everybody_is_back = world.nodes.iter().all(|node| node.life.is_some());
     for (node, life) in world.up() {
-        let table = life.names.names().table();
-        let (removals, early) = (table.removals_len(), table.context().cloud_len());
-        if removals > LOG_REMOVALS_MAX {
-            return Some(Broken::Safety(format!("n{node} keeps {removals} removals")));
+        if let Some(broken) = table(life.upper.names().names().table(), moment, everybody_is_back) {
+            return Some(about(node, "names", broken));
         }
-        if moment == Moment::Quiet && early > 0 {
-            return Some(Broken::NotYet(format!("n{node} keeps {early} early dots")));
+        let Some(children) = life.upper.children() else { continue };
+        let tables = [
+            ("desired", table(children.desired().table(), moment, everybody_is_back)),
+            ("actual", table(children.actual().table(), moment, everybody_is_back)),
+            ("marks", table(children.marks().table(), moment, everybody_is_back)),
+            ("facts", table(children.facts().table(), moment, everybody_is_back)),
+        ];
+        if let Some((name, broken)) = tables.into_iter().find_map(|(name, broken)| Some((name, broken?))) {
+            return Some(about(node, name, broken));
         }
-        if moment == Moment::Quiet && everybody_is_back && removals > 0 {
-            return Some(Broken::NotYet(format!("n{node} keeps {removals} removals that all have acknowledged")));
+        if moment == Moment::Quiet && children.marks().table().live_len() > children.desired().table().live_len() {
+            return Some(Broken::NotYet(format!("n{node} keeps marks of starts that are gone")));
         }
     }
     None
+}
+
+fn about(node: usize, name: &str, broken: Broken) -> Broken {
+    match broken {
+        Broken::Safety(what) => Broken::Safety(format!("n{node}, {name}: {what}")),
+        Broken::NotYet(what) => Broken::NotYet(format!("n{node}, {name}: {what}")),
+    }
+}
+
+fn table<K: Key, V: Payload>(table: &Table<K, V>, moment: Moment, everybody_is_back: bool) -> Option<Broken> {
+    let (removals, early) = (table.removals_len(), table.context().cloud_len());
+    if removals > LOG_REMOVALS_MAX {
+        return Some(Broken::Safety(format!("{removals} removals are kept")));
+    }
+    if moment == Moment::Any {
+        return None;
+    }
+    if early > 0 {
+        return Some(Broken::NotYet(format!("{early} early dots are kept")));
+    }
+    (everybody_is_back && removals > 0)
+        .then(|| Broken::NotYet(format!("{removals} removals are kept that all have acknowledged")))
 }

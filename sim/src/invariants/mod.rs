@@ -5,6 +5,7 @@
 pub mod bounded;
 pub mod converge;
 pub mod nothing_back;
+pub mod nothing_lost;
 pub mod one_owner;
 pub mod truth;
 pub mod twins;
@@ -54,12 +55,13 @@ pub struct Invariant {
 }
 
 /// Every invariant, in the order in which they are checked.
-pub const ALL: [Invariant; 6] = [
+pub const ALL: [Invariant; 7] = [
     bounded::INVARIANT,
     truth::INVARIANT,
     twins::INVARIANT,
     one_owner::INVARIANT,
     nothing_back::INVARIANT,
+    nothing_lost::INVARIANT,
     converge::INVARIANT,
 ];
 

@@ -1,5 +1,7 @@
-//! G4: a released name is not revived by an old replica, wherever some replica of the group has seen the release.
+//! G4: a released name, or a terminated child, is not revived by an old replica, wherever some replica of the group has
+//! seen the removal; and what should run is put there by nobody but a caller.
 
+use super::nothing_lost::winner;
 use super::{Broken, Invariant, Moment};
 use crate::world::World;
 
@@ -14,23 +16,32 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(world: &World, moment: Moment) -> Option<Broken> {
+    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
+        return Some(Broken::Safety(what.clone()));
+    }
     if moment == Moment::Any {
         return None;
     }
     let up: Vec<_> = world.up().collect();
     for (node, life) in &up {
-        let table = life.names.names().table();
+        let table = life.upper.names().names().table();
         for name in table.keys() {
             for (origin, _, claim) in table.live(name) {
                 let owner = up.iter().find(|(_, other)| other.id == *origin);
                 let stale = match owner {
-                    Some((_, owner)) => !owner.names.names_of(&claim.pid).any(|held| held == name),
+                    Some((_, owner)) => !owner.upper.names().names_of(&claim.pid).any(|held| held == name),
                     // A claim of a node that went for good stays, hidden; of a node that came back it does not.
                     None => up.iter().any(|(_, other)| other.id.name == origin.name),
                 };
                 if stale {
                     return Some(Broken::NotYet(format!("n{node} keeps {:?} at {name:?}, which it gave up", claim.pid)));
                 }
+            }
+        }
+        let Some(children) = life.upper.children() else { continue };
+        for (pid, id) in children.child_pids() {
+            if winner(children, id).is_none() {
+                return Some(Broken::NotYet(format!("n{node} runs {id:?} as {pid:?}, which should not run")));
             }
         }
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ordu_registry::core::Name;
 use ordu_transport::core::Pid;
 
+use super::nothing_lost::{DETECTION_US_MAX, TAKEOVER_US_MAX};
 use super::{Broken, Invariant, Moment};
 use crate::world::World;
 
@@ -21,7 +22,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn check(world: &World, moment: Moment) -> Option<Broken> {
     for (pid, process) in &world.oracle.processes {
-        if process.told.len() > 1 || process.conflicts as usize != process.told.len() {
+        if process.told.len() > 1 || process.conflicts != process.told.len() {
             let (told, conflicts) = (process.told.len(), process.conflicts);
             return Some(Broken::Safety(format!("{pid:?} was told to exit {told} times, with {conflicts} events")));
         }
@@ -37,8 +38,24 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
             }
         }
     }
+    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
+        return Some(Broken::Safety(what.clone()));
+    }
+    let longest = TAKEOVER_US_MAX + DETECTION_US_MAX;
+    let lasting = world.oracle.double_since.iter().find(|(_, since)| world.now.saturating_sub(**since) > longest);
+    if let Some(((id, group), since)) = lasting
+        && world.now.saturating_sub(world.disturbed_us) > longest
+        && !world.faults.are_over()
+    {
+        let copies = &world.oracle.copies[id];
+        let what = format!("{id:?} has run more than once since {since} in the undisturbed {group:?}: {copies:?}");
+        return Some(Broken::Safety(what));
+    }
     if moment == Moment::Any {
         return None;
+    }
+    if let Some((id, copies)) = world.oracle.copies.iter().find(|(_, copies)| copies.len() > 1) {
+        return Some(Broken::NotYet(format!("{id:?} runs as {copies:?}")));
     }
     let holders = holders(world);
     if let Some((name, pids)) = holders.iter().find(|(_, pids)| pids.len() > 1) {
@@ -46,12 +63,12 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     }
     for (node, life) in world.up() {
         for (name, pids) in &holders {
-            let shown = life.names.lookup(name).map(|entry| &entry.pid);
+            let shown = life.upper.names().lookup(name).map(|entry| &entry.pid);
             if shown != pids.first() {
                 return Some(Broken::NotYet(format!("n{node} shows {name:?} at {shown:?}, not {:?}", pids.first())));
             }
         }
-        if let Some(entry) = life.names.entries("").find(|entry| !holders.contains_key(&entry.name)) {
+        if let Some(entry) = life.upper.names().entries("").find(|entry| !holders.contains_key(&entry.name)) {
             return Some(Broken::NotYet(format!("n{node} shows {:?}, which nobody holds", entry.name)));
         }
     }
@@ -62,8 +79,8 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
 pub(crate) fn holders(world: &World) -> BTreeMap<Name, Vec<Pid>> {
     let mut holders: BTreeMap<Name, Vec<Pid>> = BTreeMap::new();
     for (_, life) in world.up() {
-        for pid in life.names.processes() {
-            for name in life.names.names_of(pid) {
+        for pid in life.upper.names().processes() {
+            for name in life.upper.names().names_of(pid) {
                 holders.entry(name.clone()).or_default().push(pid.clone());
             }
         }

@@ -13,6 +13,17 @@ pub(super) const INVARIANT: Invariant = Invariant {
     check,
 };
 
+/// How late a reply may be.
+const REPLY_LATE_US_MAX: u64 = 1_000_000;
+
 fn check(world: &World, _: Moment) -> Option<Broken> {
-    world.oracle.lies.first().cloned().map(Broken::Safety)
+    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
+        return Some(Broken::Safety(what.clone()));
+    }
+    let late = world.oracle.calls.iter().find(|(_, asked)| {
+        world.is_life(asked.node, asked.life)
+            && !world.nodes[asked.node].paused
+            && world.now > asked.deadline_us + REPLY_LATE_US_MAX
+    });
+    late.map(|(request, asked)| Broken::Safety(format!("nobody answered {request}, {:?}", asked.call)))
 }

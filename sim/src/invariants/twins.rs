@@ -21,12 +21,10 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
         return None;
     }
     world.up().find_map(|(node, life)| {
-        let strict = moment == Moment::Quiet;
-        let difference = world.twin.names.difference(life.names.names().table(), false);
-        if let Some(difference) = difference {
-            return Some(Broken::Safety(format!("names of n{node}: {difference}")));
+        if let Some(difference) = world.twin.difference(&life.upper, false) {
+            return Some(Broken::Safety(format!("n{node}, {difference}")));
         }
-        let difference = world.twin.names.difference(life.names.names().table(), true).filter(|_| strict)?;
-        Some(Broken::NotYet(format!("names of n{node}: {difference}")))
+        let difference = world.twin.difference(&life.upper, true).filter(|_| moment == Moment::Quiet)?;
+        Some(Broken::NotYet(format!("n{node}, {difference}")))
     })
 }
