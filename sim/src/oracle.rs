@@ -167,8 +167,8 @@ impl Oracle {
             }
             return;
         }
-        let last = wrote.gone.iter().max_by_key(|desired| desired.at);
-        let endless = last.is_some_and(|desired| {
+        let last = wrote.gone.iter().max_by_key(|(origin, counter, desired)| (desired.at, origin, *counter));
+        let endless = last.is_some_and(|(_, _, desired)| {
             desired.spec.restart == Restart::Permanent && Character::of(&desired.spec) != Character::BadInit
         });
         if !terminated && endless {

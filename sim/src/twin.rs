@@ -32,8 +32,8 @@ struct Entry<V> {
 pub(crate) struct Wrote<K, V> {
     pub(crate) key: K,
     pub(crate) put: bool,
-    /// The values that the writer held and that went by it.
-    pub(crate) gone: Vec<V>,
+    /// What the writer held and went by it: whose event it was, which of its, and the value.
+    pub(crate) gone: Vec<(NodeId, u64, V)>,
 }
 
 /// All events ever written to one table, by key.
@@ -66,7 +66,11 @@ impl<K: Key, V: Payload> Model<K, V> {
                 history.iter().enumerate().filter(replaced).map(|(place, _)| place).collect();
             let held = expected(history, table.context());
             let killed = |place: &&usize| held.contains_key(&(&history[**place].origin, history[**place].counter));
-            let gone = kills.iter().filter(killed).filter_map(|place| history[*place].value.clone()).collect();
+            let gone = kills.iter().filter(killed).filter_map(|place| {
+                let entry = &history[*place];
+                Some((entry.origin.clone(), entry.counter, entry.value.clone()?))
+            });
+            let gone = gone.collect();
             wrote.push(Wrote { key: event.key.clone(), put: event.value.is_some(), gone });
             let (origin, counter) = (event.dot.actor.clone(), event.dot.counter);
             history.push(Entry { origin, counter, value: event.value.clone(), kills });
