@@ -5,3 +5,24 @@
 #![warn(missing_docs)]
 
 pub mod core;
+
+#[cfg(feature = "runtime")]
+pub mod driver;
+#[cfg(feature = "runtime")]
+pub mod events;
+#[cfg(feature = "runtime")]
+mod index;
+#[cfg(feature = "runtime")]
+mod local;
+#[cfg(feature = "runtime")]
+pub mod process;
+#[cfg(feature = "runtime")]
+mod registry;
+
+#[cfg(feature = "runtime")]
+pub use self::{
+    driver::Closed,
+    events::NameEvent,
+    process::{ExitReason, Process},
+    registry::{Registry, RegistryConfig, RegistryNode},
+};

@@ -428,6 +428,18 @@ fn a_draining_node_gives_its_children_away_and_the_last_one_stops_them() {
 }
 
 #[test]
+fn a_destination_that_is_silent_does_not_keep_a_node_from_leaving() {
+    let mut world = World::new(&["a", "b"]);
+    sixty(&mut world);
+    // It hangs, and nobody has noticed yet.
+    world.nodes.get_mut(&name("b")).unwrap().alive = false;
+    world.input("a", Input::Shutdown);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.counts(), vec![0]);
+    assert!(world.nodes[&name("a")].stopping);
+}
+
+#[test]
 fn draining_another_node_is_a_request_to_it() {
     let mut world = World::new(&["a", "b"]);
     sixty(&mut world);

@@ -47,7 +47,7 @@ pub struct Table<K: Key, V: Payload> {
     pub(super) horizon: Clock,
     retired: Retired,
     /// Per origin, its events that nothing supersedes: live puts, and removals not yet dropped.
-    log: BTreeMap<NodeId, BTreeMap<u64, Shared<K, V>>>,
+    pub(super) log: BTreeMap<NodeId, BTreeMap<u64, Shared<K, V>>>,
     /// Per key, the dots of its events in the log.
     pub(super) keys: BTreeMap<K, BTreeSet<(NodeId, u64)>>,
     /// The dots of the removals in the log.

@@ -186,8 +186,10 @@ impl Supervisor {
         let ours = seat.as_ref() == Some(self.id());
         let Some(local) = self.local.get(id) else { return };
         match &local.phase {
+            Phase::Starting | Phase::Running { .. } if self.shutting_down && seat.is_none() => {
+                self.stop(id, Then::Gone, effects);
+            }
             Phase::Starting | Phase::Stopping(_) => {}
-            Phase::Running { .. } if self.shutting_down && seat.is_none() => self.stop(id, Then::Gone, effects),
             // What runs once at most cannot be stopped here and started there.
             Phase::Running { .. } if spec.restart == Restart::Temporary => {}
             Phase::Running { .. } if !ours && seat.is_some() => self.queue_move(now, id),

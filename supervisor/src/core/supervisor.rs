@@ -308,6 +308,15 @@ impl Supervisor {
         self.waiting.len()
     }
 
+    /// Whether every connected peer has acknowledged all that this node wrote.
+    pub fn is_acknowledged(&self) -> bool {
+        self.registry.names().is_acknowledged()
+            && self.desired.is_acknowledged()
+            && self.actual.is_acknowledged()
+            && self.marks.is_acknowledged()
+            && self.facts.is_acknowledged()
+    }
+
     /// Whether every living member showed our own digests of all tables within the last two repair intervals.
     pub fn is_converged(&self, now: Now) -> bool {
         let window = u64::try_from(alike_window().as_micros()).unwrap_or(u64::MAX);
@@ -362,6 +371,7 @@ impl Supervisor {
         self.begin_moves(now, effects);
         self.settle(now, effects);
         self.expire_calls(now, effects);
+        self.check_drained(effects);
     }
 
     /// Something happened.
@@ -386,6 +396,11 @@ impl Supervisor {
         }
         self.settle(now, effects);
         self.check_drains(now, effects);
+        self.check_drained(effects);
+    }
+
+    /// Says once that no child is left.
+    fn check_drained(&mut self, effects: &mut Vec<Effect>) {
         if self.shutting_down && !self.drained && self.local.values().all(Local::is_done) {
             self.drained = true;
             effects.push(Effect::Drained);

@@ -1,0 +1,230 @@
+//! One session with one peer: its lanes, its datagrams, and watching for its end.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{Connection, ConnectionError};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::channel::{Full, LaneEnd, LaneFault, LaneQueue, LaneReader, write_lane};
+use crate::core::message::Hello;
+use crate::core::{Lane, NodeId};
+use crate::driver::Command;
+use crate::events::FrameSink;
+use crate::handshake::{CloseCode, close};
+use crate::metrics::{Counters, LogLimit};
+
+/// How often a peer that is silent is checked for a closed port. Sooner than membership misses an answer; a check costs
+/// one byte.
+const PORT_CHECK: Duration = Duration::from_millis(100);
+
+/// A session, as everybody may use it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Which of our sessions, ever.
+    pub(crate) serial: u64,
+    /// The peer's.
+    pub(crate) hello: Hello,
+    /// Whether we dialled it.
+    pub(crate) dialled: bool,
+    pub(crate) connection: Connection,
+    lanes: [LaneQueue; Lane::ALL.len()],
+    counters: Arc<Counters>,
+}
+
+fn index(lane: Lane) -> usize {
+    match lane {
+        Lane::Control => 0,
+        Lane::Delta => 1,
+        Lane::Bulk => 2,
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        serial: u64,
+        hello: Hello,
+        dialled: bool,
+        connection: Connection,
+        counters: Arc<Counters>,
+    ) -> Arc<Self> {
+        Arc::new(Self { serial, hello, dialled, connection, lanes: Default::default(), counters })
+    }
+
+    /// Queues a frame, or resets the session if the lane is full.
+    pub(crate) fn send(&self, lane: Lane, frame: Bytes) {
+        match self.lanes[index(lane)].push(frame) {
+            Ok(()) => self.counters.frames_sent.add(1),
+            Err(Full) => {
+                if self.connection.close_reason().is_none() {
+                    self.counters.lanes_overflowed.add(1);
+                    tracing::warn!(peer = %self.hello.id, ?lane, "session reset: the peer does not read");
+                }
+                self.counters.frames_dropped.add(1);
+                close(&self.connection, CloseCode::Overflow);
+            }
+        }
+    }
+
+    /// Sends a datagram, or not.
+    pub(crate) fn send_datagram(&self, bytes: Bytes) {
+        if let Err(error) = self.connection.send_datagram(bytes) {
+            tracing::debug!(peer = %self.hello.id, %error, "datagram not sent");
+        }
+    }
+}
+
+/// How a session went, told to the driver when all of it is over.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) serial: u64,
+    pub(crate) peer: NodeId,
+    pub(crate) error: ConnectionError,
+}
+
+/// What a session's tasks need.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) frames: FrameSink,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) faults: Arc<LogLimit>,
+}
+
+/// Runs a session to its end. Frames are read once `told` says that the upper layer knows of the session; when this
+/// returns, the last frame has been handed on.
+pub(crate) async fn run(session: Arc<Session>, told: oneshot::Receiver<()>, around: Surroundings) {
+    let mut tasks = JoinSet::new();
+    for lane in Lane::ALL {
+        let session = session.clone();
+        tasks.spawn(async move { write_lane(&session.connection, lane, &session.lanes[index(lane)]).await });
+    }
+    tasks.spawn(read_datagrams(session.clone(), around.clone()));
+    tasks.spawn(check_port(session.clone(), around.commands.clone()));
+    let readers = read_lanes(session.clone(), told, around.clone());
+    tokio::select! {
+        _ = session.connection.closed() => {}
+        fault = readers => {
+            around.counters.protocol_errors.add(1);
+            if let Some(left_out) = around.faults.pass() {
+                tracing::warn!(peer = %session.hello.id, %fault, left_out, "session closed: the peer broke the protocol");
+            }
+            close(&session.connection, CloseCode::Protocol);
+        }
+    }
+    tasks.shutdown().await;
+    let error = session.connection.closed().await;
+    let stats = session.connection.stats();
+    around.counters.bytes_sent.add(stats.udp_tx.bytes);
+    around.counters.bytes_received.add(stats.udp_rx.bytes);
+    let ended = Ended { serial: session.serial, peer: session.hello.id.clone(), error };
+    // If the driver is gone, nobody wants to know.
+    let _ = around.commands.send(Command::Ended(ended)).await;
+}
+
+/// Reads all lanes until the peer breaks their rules; never returns if the session merely ends.
+async fn read_lanes(session: Arc<Session>, told: oneshot::Receiver<()>, around: Surroundings) -> LaneFault {
+    if told.await.is_err() {
+        return std::future::pending().await;
+    }
+    // A stream that carries nothing yet must not hold up the others: it is known only once its first byte is there.
+    let mut opening: JoinSet<Result<(Lane, LaneReader), LaneEnd>> = JoinSet::new();
+    let mut lanes: JoinSet<LaneEnd> = JoinSet::new();
+    let mut seen = Vec::new();
+    loop {
+        let ended = tokio::select! {
+            stream = session.connection.accept_uni() => {
+                let Ok(stream) = stream else { return std::future::pending().await };
+                opening.spawn(LaneReader::open(stream));
+                continue;
+            }
+            Some(opened) = opening.join_next() => match opened {
+                Ok(Ok((lane, _))) if seen.contains(&lane) => return LaneFault::Second(lane),
+                Ok(Ok((lane, reader))) => {
+                    seen.push(lane);
+                    lanes.spawn(read_lane(reader, session.hello.id.clone(), around.clone()));
+                    continue;
+                }
+                Ok(Err(end)) => Some(end),
+                Err(_) => None,
+            },
+            Some(ended) = lanes.join_next() => ended.ok(),
+        };
+        if let Some(LaneEnd::Fault(fault)) = ended {
+            return fault;
+        }
+    }
+}
+
+async fn read_lane(mut reader: LaneReader, peer: NodeId, around: Surroundings) -> LaneEnd {
+    loop {
+        match reader.next().await {
+            Ok(frame) => {
+                around.counters.frames_received.add(1);
+                around.frames.send(&peer, frame).await;
+            }
+            Err(end) => return end,
+        }
+    }
+}
+
+async fn read_datagrams(session: Arc<Session>, around: Surroundings) {
+    while let Ok(bytes) = session.connection.read_datagram().await {
+        let from = session.hello.id.clone();
+        // Membership's datagrams may be lost: better so than that a busy driver lets them pile up.
+        let _ = around.commands.try_send(Command::Datagram { from, bytes });
+    }
+}
+
+/// Tells the driver when the kernel says that the peer's port is closed: its process is gone, long before anything times
+/// out. QUIC's own socket is not connected and hears nothing of that, so this one is; the byte that it sends is no QUIC
+/// packet and is dropped by whoever listens.
+async fn check_port(session: Arc<Session>, commands: mpsc::Sender<Command>) {
+    let remote = session.connection.remote_address();
+    let any: SocketAddr =
+        if remote.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let Ok(socket) = UdpSocket::bind(any).await else { return };
+    if socket.connect(remote).await.is_err() {
+        return;
+    }
+    let mut heard = session.connection.stats().udp_rx.datagrams;
+    let mut asked = false;
+    let mut buffer = [0; 1];
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PORT_CHECK) => {
+                let now = session.connection.stats().udp_rx.datagrams;
+                let silent = std::mem::replace(&mut heard, now) == now;
+                if silent {
+                    // An error here is the answer to an earlier byte, and stays to be received below.
+                    asked = true;
+                    if socket.send(&[0]).await.is_err_and(|error| is_refusal(&error)) {
+                        report(&session, &commands).await;
+                    }
+                }
+            }
+            received = socket.recv(&mut buffer), if asked => {
+                match received {
+                    Err(error) if is_refusal(&error) => {
+                        asked = false;
+                        // What still came in on the session proves nothing either way; the core lets the peer refute.
+                        report(&session, &commands).await;
+                    }
+                    Ok(_) | Err(_) => asked = false,
+                }
+            }
+        }
+    }
+}
+
+fn is_refusal(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::ConnectionRefused
+}
+
+async fn report(session: &Session, commands: &mpsc::Sender<Command>) {
+    let _ = commands.send(Command::Unreachable { peer: session.hello.id.clone() }).await;
+}

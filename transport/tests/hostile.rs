@@ -1,0 +1,258 @@
+//! Strangers, liars and garbage: nothing that a peer sends changes who is a member, or ends a node.
+#![cfg(feature = "runtime")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real nodes in real time")]
+
+mod common;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Node, Start, group, name, runtime, settle, start};
+use ordu_transport::core::codec::{Kind, decode, encode};
+use ordu_transport::core::message::Hello;
+use ordu_transport::core::{FRAME_BYTES_MAX, Hlc, Lane, NodeId, Status};
+use ordu_transport::tls::{ALPN, SERVER_NAME};
+use ordu_transport::{CertificateAuthority, ClusterEvent, TlsMaterial};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Connection, Endpoint};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+fn ca() -> CertificateAuthority {
+    CertificateAuthority::generate().expect("a CA")
+}
+
+/// Files of a certificate, as an attacker has them.
+fn pem(material: &TlsMaterial) -> (Vec<CertificateDer<'static>>, CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    material.save(dir.path()).expect("saved");
+    let file = |name: &str| dir.path().join(name);
+    let chain = CertificateDer::pem_file_iter(file("node.pem")).expect("read").map(|c| c.expect("PEM")).collect();
+    let ca = CertificateDer::from_pem_file(file("ca.pem")).expect("PEM");
+    (chain, ca, PrivateKeyDer::from_pem_file(file("node.key")).expect("PEM"))
+}
+
+/// A client with this certificate, which trusts the CA `trusted`.
+fn client(own: Option<&TlsMaterial>, trusted: &TlsMaterial, alpn: &[u8]) -> Endpoint {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(pem(trusted).1).expect("a CA");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots);
+    let mut config = match own {
+        Some(own) => {
+            let (chain, _, key) = pem(own);
+            builder.with_client_auth_cert(chain, key).expect("a certificate")
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let mut endpoint = Endpoint::client("127.0.0.1:0".parse().expect("an address")).expect("an endpoint");
+    let config = QuicClientConfig::try_from(config).expect("a QUIC configuration");
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(config)));
+    endpoint
+}
+
+fn hello(id: &NodeId) -> Hello {
+    let started = Hlc::from_wall_ms(1_000_000_000_000);
+    Hello { cluster: "test".into(), id: id.clone(), addr: "127.0.0.1:9".into(), started }
+}
+
+async fn say(send: &mut quinn::SendStream, bytes: &[u8]) -> Option<()> {
+    let len = u32::try_from(bytes.len()).expect("short").to_be_bytes();
+    send.write_all(&[&len, bytes].concat()).await.ok()
+}
+
+async fn hear(recv: &mut quinn::RecvStream) -> Option<Vec<u8>> {
+    let mut len = [0; 4];
+    recv.read_exact(&mut len).await.ok()?;
+    let mut bytes = vec![0; u32::from_be_bytes(len) as usize];
+    recv.read_exact(&mut bytes).await.ok()?;
+    Some(bytes)
+}
+
+/// A session with a node, as one that has a good certificate can make it. `None` if it is refused.
+async fn greet(endpoint: &Endpoint, addr: SocketAddr, id: &NodeId) -> Option<(Connection, quinn::SendStream)> {
+    let connection = endpoint.connect(addr, SERVER_NAME).expect("dialled").await.ok()?;
+    let (mut send, mut recv) = connection.open_bi().await.ok()?;
+    say(&mut send, &encode(Kind::Hello, &hello(id))).await?;
+    decode::<Hello>(Kind::Hello, &hear(&mut recv).await?).expect("a hello");
+    say(&mut send, &[1]).await?;
+    Some((connection, send))
+}
+
+fn members(node: &Node) -> usize {
+    node.cluster.view().living().count()
+}
+
+#[test]
+fn strangers_are_turned_away() {
+    let ca = ca();
+    let mut nodes = group(&ca, 2);
+    let trusted = ca.issue(&name("x")).expect("a certificate");
+    let foreign = self::ca().issue(&name("x")).expect("a certificate");
+    let addr = nodes[0].cluster.local_addr();
+    let runtime = runtime();
+    runtime.block_on(async {
+        let cases = [
+            ("a certificate of another CA", client(Some(&foreign), &trusted, ALPN)),
+            ("no certificate", client(None, &trusted, ALPN)),
+            ("another protocol", client(Some(&trusted), &trusted, b"ordu/0")),
+        ];
+        for (what, endpoint) in cases {
+            assert!(greet(&endpoint, addr, &NodeId::new(name("x"), 1, 1)).await.is_none(), "{what}");
+        }
+        // And we do not talk to a node whose CA is not ours.
+        assert!(client(Some(&foreign), &foreign, ALPN).connect(addr, SERVER_NAME).expect("dialled").await.is_err());
+    });
+    nodes[0].until(|node| node.cluster.metrics().handshakes_failed >= 3);
+    assert_eq!(members(&nodes[0]), 2);
+    settle(&mut nodes);
+}
+
+#[test]
+fn a_node_of_another_ca_never_gets_in_by_itself() {
+    let mut nodes = group(&ca(), 2);
+    let join = vec![nodes[0].addr()];
+    let mut stranger = start(&ca(), Start { name: "n3", join, ..Start::default() });
+    stranger.drain(Duration::from_millis(1500));
+    nodes[0].drain(Duration::from_millis(10));
+    assert_eq!((members(&nodes[0]), members(&stranger)), (2, 1));
+}
+
+#[test]
+fn who_shows_another_certificate_than_its_name_is_turned_away() {
+    let ca = ca();
+    let mut nodes = group(&ca, 2);
+    let own = ca.issue(&name("x")).expect("a certificate");
+    let (addr, victim) = (nodes[0].cluster.local_addr(), nodes[1].id());
+    let runtime = runtime();
+    runtime.block_on(async {
+        let endpoint = client(Some(&own), &own, ALPN);
+        let pretended = NodeId::new(victim.name.clone(), victim.boot + 1, 5);
+        assert!(greet(&endpoint, addr, &pretended).await.is_none());
+        assert!(greet(&endpoint, addr, &NodeId::new(name("x"), 1, 5)).await.is_some());
+    });
+    assert_eq!(nodes[0].status(&victim), Some(Status::Up));
+    settle(&mut nodes);
+}
+
+#[test]
+fn garbage_on_the_port_changes_nothing() {
+    let mut nodes = group(&ca(), 2);
+    let addr = nodes[0].cluster.local_addr();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let files = open_files();
+    for n in 0..20_000usize {
+        let mut bytes = vec![0; n % 1400];
+        for byte in &mut bytes {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            *byte = state as u8;
+        }
+        // Every other one looks like a first packet of QUIC.
+        if n % 2 == 0 && bytes.len() > 6 {
+            bytes[..5].copy_from_slice(&[0xc0, 0, 0, 0, 1]);
+        }
+        let _ = socket.send_to(&bytes, addr);
+    }
+    for node in &mut nodes {
+        node.drain(Duration::from_millis(1500));
+        assert!(!node.seen.iter().any(|event| matches!(event, ClusterEvent::Disconnected(_))), "{:?}", node.seen);
+        assert_eq!(members(node), 2);
+    }
+    assert!(open_files() <= files + 2, "{files} files before, {} after", open_files());
+    settle(&mut nodes);
+}
+
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// What a peer with a good certificate does wrong, and whether that ends its session.
+#[test]
+fn a_peer_that_breaks_the_rules_loses_its_session_and_nothing_else_happens() {
+    let ca = ca();
+    let mut nodes = group(&ca, 2);
+    let own = ca.issue(&name("x")).expect("a certificate");
+    let addr = nodes[0].cluster.local_addr();
+    let runtime = runtime();
+    let long = u32::try_from(FRAME_BYTES_MAX + 1).expect("it fits").to_be_bytes();
+    let tag = [Lane::Delta as u8];
+    let cases: [(&str, Vec<Vec<u8>>); 4] = [
+        ("an unknown lane", vec![vec![b'?']]),
+        ("a frame that is too long", vec![[&tag[..], &long].concat()]),
+        ("a lane twice", vec![tag.to_vec(), tag.to_vec()]),
+        ("the longest length there is", vec![[&tag[..], &[0xff; 4]].concat()]),
+    ];
+    for (boot, (what, streams)) in cases.into_iter().enumerate() {
+        let id = NodeId::new(name("x"), boot as u64 + 1, 5);
+        runtime.block_on(async {
+            let endpoint = client(Some(&own), &own, ALPN);
+            let (connection, _send) = greet(&endpoint, addr, &id).await.expect("a good certificate");
+            let mut open = Vec::new();
+            for bytes in streams {
+                let mut stream = connection.open_uni().await.expect("a stream");
+                stream.write_all(&bytes).await.expect("written");
+                open.push(stream);
+            }
+            let closed = tokio::time::timeout(common::PATIENCE, connection.closed()).await;
+            let closed = closed.unwrap_or_else(|_| panic!("{what}: still there"));
+            assert!(
+                matches!(&closed, quinn::ConnectionError::ApplicationClosed(c) if c.error_code == 3u32.into()),
+                "{what}: {closed}"
+            );
+        });
+    }
+    assert_eq!(nodes[0].cluster.metrics().protocol_errors, 4);
+    settle(&mut nodes);
+}
+
+#[test]
+fn streams_datagrams_and_hellos_of_a_peer_are_bounded() {
+    let ca = ca();
+    let mut nodes = group(&ca, 2);
+    let own = ca.issue(&name("x")).expect("a certificate");
+    let addr = nodes[0].cluster.local_addr();
+    let runtime = runtime();
+    runtime.block_on(async {
+        let endpoint = client(Some(&own), &own, ALPN);
+        // A hello that is none, and one that never ends.
+        for bytes in [&b"\0\0\0\x05hello"[..], b"\xff\xff\xff\xff"] {
+            let connection = endpoint.connect(addr, SERVER_NAME).expect("dialled").await.expect("a good certificate");
+            let (mut send, _recv) = connection.open_bi().await.expect("a stream");
+            send.write_all(bytes).await.expect("written");
+            tokio::time::timeout(common::PATIENCE, connection.closed()).await.expect("it is closed");
+        }
+        let id = NodeId::new(name("x"), 1, 5);
+        let (connection, _send) = greet(&endpoint, addr, &id).await.expect("a good certificate");
+        let mut open = Vec::new();
+        for lane in Lane::ALL {
+            let mut stream = connection.open_uni().await.expect("a stream");
+            stream.write_all(&[lane as u8]).await.expect("written");
+            open.push(stream);
+        }
+        let fourth = tokio::time::timeout(Duration::from_millis(500), connection.open_uni()).await;
+        assert!(fourth.is_err(), "no more than three streams");
+        for n in 0..5000u32 {
+            let _ = connection.send_datagram(vec![n as u8; n as usize % 1100].into());
+        }
+        // Garbage is merely dropped; but who never answers a probe is down, and a silent session is hung up.
+        let closed = tokio::time::timeout(common::PATIENCE, connection.closed()).await.expect("it is closed");
+        assert!(
+            matches!(&closed, quinn::ConnectionError::ApplicationClosed(c) if c.error_code == 1u32.into()),
+            "{closed}"
+        );
+    });
+    nodes[1].drain(Duration::from_millis(200));
+    let [one, other] = [&nodes[0], &nodes[1]].map(|node| node.id());
+    assert_eq!((nodes[1].status(&one), nodes[0].status(&other)), (Some(Status::Up), Some(Status::Up)));
+    assert_eq!(nodes[0].cluster.metrics().protocol_errors, 0);
+    assert_eq!(nodes[0].status(&NodeId::new(name("x"), 1, 5)), Some(Status::Down));
+    settle(&mut nodes);
+}
