@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The binary `ordu`; everything it does is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ordu_node::main()
+}

@@ -1,0 +1,307 @@
+//! The node's side of its keeper: starts it, sends orders, hands reports to whoever waits, and starts another when it dies.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::sync::oneshot;
+
+use super::processes;
+use super::protocol::{Ended, Order, Report, read_frame, write_frame};
+
+/// Between two attempts to start a keeper when one does not start.
+const RESTART_DELAY: Duration = Duration::from_millis(500);
+/// The hidden subcommand.
+pub const SUBCOMMAND: &str = "__keeper";
+
+/// How a keeper is started.
+#[derive(Debug, Clone)]
+pub struct KeeperConfig {
+    /// The `ordu` binary.
+    pub program: PathBuf,
+    /// A directory that the keeper removes when the node is gone.
+    pub remove: Option<PathBuf>,
+}
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Program and arguments.
+    pub cmd: Vec<String>,
+    /// On top of the node's environment.
+    pub env: Vec<(String, String)>,
+    /// The node's own directory if absent.
+    pub cwd: Option<PathBuf>,
+    /// Where its output goes.
+    pub log: PathBuf,
+    /// Its `ORDU_PID`, if it has one.
+    pub mark: Option<String>,
+}
+
+/// A handle to the node's keeper; cheap to clone. When the last one and every [`Running`] is dropped, the keeper ends.
+#[derive(Clone)]
+pub struct Keeper {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: KeeperConfig,
+    next_key: AtomicU64,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    /// Orders to the present keeper; none once the node is done with it. At most three a child: start, stop, kill.
+    orders: Option<mpsc::Sender<Order>>,
+    slots: HashMap<u64, Slot>,
+    keeper_pid: u32,
+}
+
+struct Slot {
+    os_pid: Option<u32>,
+    mark: Option<String>,
+    started: Option<oneshot::Sender<Result<u32, String>>>,
+    ended: oneshot::Sender<Ended>,
+}
+
+impl Keeper {
+    /// Starts a keeper.
+    ///
+    /// # Errors
+    /// If the binary cannot be executed; nothing is left then.
+    pub fn start(config: KeeperConfig) -> io::Result<Keeper> {
+        let (keeper, input, output) = launch(&config)?;
+        let (orders, queue) = mpsc::channel();
+        let state =
+            Arc::new(Mutex::new(State { orders: Some(orders), slots: HashMap::new(), keeper_pid: keeper.id() }));
+        let (watched, launched_again) = (state.clone(), config.clone());
+        thread::Builder::new().name("keeper".into()).spawn(move || {
+            watch(&watched, &launched_again, keeper, input, output, queue);
+        })?;
+        Ok(Keeper { shared: Arc::new(Shared { config, next_key: AtomicU64::new(1), state }) })
+    }
+
+    /// The keeper's own process id.
+    pub fn os_pid(&self) -> u32 {
+        lock(&self.shared.state).keeper_pid
+    }
+
+    /// The binary that is executed as the keeper.
+    pub fn program(&self) -> &std::path::Path {
+        &self.shared.config.program
+    }
+
+    /// Executes a program and returns when it runs. If the returned future is dropped, the program is killed.
+    ///
+    /// # Errors
+    /// One sentence on why it cannot be executed; nothing is left then.
+    pub async fn spawn(&self, job: Job) -> Result<Running, String> {
+        let key = self.shared.next_key.fetch_add(1, Ordering::Relaxed);
+        let (started, is_started) = oneshot::channel();
+        let (ended, is_ended) = oneshot::channel();
+        {
+            let mut state = lock(&self.shared.state);
+            state.slots.insert(key, Slot { os_pid: None, mark: job.mark.clone(), started: Some(started), ended });
+            let Job { cmd, env, cwd, log, mark } = job;
+            state.order(Order::Spawn { key, cmd, env, cwd, log, mark });
+        }
+        // From here on dropping `running` kills the program, in whatever state it is.
+        let mut running = Running { key, os_pid: 0, keeper: self.clone(), ended: is_ended, is_over: false };
+        match is_started.await {
+            Ok(Ok(os_pid)) => {
+                running.os_pid = os_pid;
+                Ok(running)
+            }
+            Ok(Err(why)) => {
+                running.is_over = true;
+                Err(why)
+            }
+            Err(_) => {
+                running.is_over = true;
+                Err("the keeper of the node's processes died".into())
+            }
+        }
+    }
+
+    /// Ends the keeper and with it every program that still runs, and waits until all are gone. Blocks.
+    pub fn close(&self) {
+        let keeper_pid = {
+            let mut state = lock(&self.shared.state);
+            state.orders = None;
+            state.keeper_pid
+        };
+        // The watching thread reaps the keeper; its process is gone when no signal reaches it any more.
+        let pid = Pid::from_raw(i32::try_from(keeper_pid).unwrap_or(i32::MAX));
+        while nix::sys::signal::kill(pid, None).is_ok() {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// A program that runs. Dropping it kills its group.
+pub struct Running {
+    key: u64,
+    os_pid: u32,
+    keeper: Keeper,
+    ended: oneshot::Receiver<Ended>,
+    is_over: bool,
+}
+
+impl Running {
+    /// Its process id, which is its group's too.
+    pub fn os_pid(&self) -> u32 {
+        self.os_pid
+    }
+
+    /// Sends a signal to its group.
+    pub fn signal(&self, signal: Signal) {
+        lock(&self.keeper.shared.state).order(Order::Signal { key: self.key, signal: signal as i32 });
+    }
+
+    /// Waits for its end. May be dropped and called again.
+    pub async fn ended(&mut self) -> Ended {
+        if self.is_over {
+            return Ended::Lost;
+        }
+        let ended = (&mut self.ended).await.unwrap_or(Ended::Lost);
+        self.is_over = true;
+        ended
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.signal(Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        lock(&self.state).orders = None;
+    }
+}
+
+impl State {
+    fn order(&mut self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // Fails between the death of one keeper and the start of the next, which answers for every slot.
+            let _ = orders.send(order);
+        } else if let Order::Spawn { key, .. } = order {
+            self.slots.remove(&key);
+        }
+    }
+
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Started { key, os_pid } => {
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    slot.os_pid = Some(os_pid);
+                    slot.started.take().map(|started| started.send(Ok(os_pid)));
+                }
+            }
+            Report::SpawnFailed { key, why } => {
+                self.slots.remove(&key).and_then(|slot| slot.started).map(|started| started.send(Err(why)));
+            }
+            Report::Exited { key, ended } => {
+                self.slots.remove(&key).map(|slot| slot.ended.send(ended));
+            }
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn launch(config: &KeeperConfig) -> io::Result<(Child, ChildStdin, ChildStdout)> {
+    let mut command = Command::new(&config.program);
+    // Not called ordu in any list of processes: see the keeper.
+    command.arg0("keeper").arg(SUBCOMMAND).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut keeper = command.spawn()?;
+    let (Some(mut input), Some(output)) = (keeper.stdin.take(), keeper.stdout.take()) else {
+        return Err(io::Error::other("the keeper has no pipes"));
+    };
+    if let Some(directory) = config.remove.clone() {
+        write_frame(&mut input, &Order::Remove { directory })?;
+    }
+    Ok((keeper, input, output))
+}
+
+/// Serves one keeper after another until the node is done.
+fn watch(
+    state: &Mutex<State>,
+    config: &KeeperConfig,
+    mut keeper: Child,
+    mut input: ChildStdin,
+    mut output: ChildStdout,
+    mut queue: mpsc::Receiver<Order>,
+) {
+    loop {
+        let writer = thread::spawn(move || write_orders(input, queue));
+        let mut reader = BufReader::new(output);
+        while let Ok(Some(report)) = read_frame(&mut reader) {
+            lock(state).take(report);
+        }
+        // Its pipe ended or held nonsense: either way it is of no more use.
+        let _ = keeper.kill();
+        let _ = keeper.wait();
+        let (orders, next_queue) = mpsc::channel();
+        {
+            let mut state = lock(state);
+            if state.orders.is_none() {
+                state.slots.clear();
+                return;
+            }
+            // Drops the old sender, which ends the writer.
+            state.orders = Some(orders);
+            bury(&mut state);
+        }
+        let _ = writer.join();
+        tracing::error!("the keeper of this node's processes died; they were killed, and a new keeper starts");
+        queue = next_queue;
+        (keeper, input, output) = loop {
+            match launch(config) {
+                Ok(launched) => break launched,
+                Err(error) => tracing::error!(%error, "the keeper cannot be started"),
+            }
+            thread::sleep(RESTART_DELAY);
+            if lock(state).orders.is_none() {
+                return;
+            }
+        };
+        lock(state).keeper_pid = keeper.id();
+    }
+}
+
+/// Kills what a dead keeper had, and tells whoever waits.
+fn bury(state: &mut State) {
+    let slots = std::mem::take(&mut state.slots);
+    for os_pid in slots.values().filter_map(|slot| slot.os_pid) {
+        let _ = killpg(Pid::from_raw(i32::try_from(os_pid).unwrap_or(i32::MAX)), Signal::SIGKILL);
+    }
+    // Also finds what was being spawned, and what left its group.
+    let marks: BTreeSet<_> = slots.values().filter_map(|slot| slot.mark.clone()).collect();
+    processes::kill_marked(&marks);
+    for (_, slot) in slots {
+        let _ = slot.ended.send(Ended::Lost);
+    }
+}
+
+fn write_orders(mut input: ChildStdin, queue: mpsc::Receiver<Order>) {
+    for order in queue {
+        if let Err(error) = write_frame(&mut input, &order) {
+            // A dead keeper's pipe also ends for the reader, who answers for every slot.
+            tracing::debug!(%error, "an order did not reach the keeper");
+        }
+    }
+}

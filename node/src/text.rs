@@ -1,0 +1,87 @@
+//! Small texts that people and scripts write and read: durations, times, pairs.
+
+use std::time::Duration;
+
+/// Reads a duration such as `250ms`, `3s`, `5m` or `1h30m`. A number needs its unit.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim()).map_err(|_| format!("{text:?} is not a duration such as 250ms, 3s or 5m"))
+}
+
+/// Writes a duration so that [`parse_duration`] reads it: in the largest unit that keeps it whole.
+pub fn format_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match () {
+        () if !millis.is_multiple_of(1000) => format!("{millis}ms"),
+        () if millis == 0 || !millis.is_multiple_of(60_000) => format!("{}s", millis / 1000),
+        () if !millis.is_multiple_of(3_600_000) => format!("{}m", millis / 60_000),
+        () => format!("{}h", millis / 3_600_000),
+    }
+}
+
+/// A wall-clock time as RFC 3339 in UTC, to the millisecond.
+pub fn format_time(unix_ms: u64) -> String {
+    let millis = i64::try_from(unix_ms).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
+    format!("{time:.3}")
+}
+
+/// Reads `K=V`.
+pub fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not of the form K=V")),
+    }
+}
+
+/// Durations in JSON are text.
+pub mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    /// Writes `3s`.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::format_duration(*duration))
+    }
+
+    /// Reads `3s`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        super::parse_duration(&text).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_what_they_write() {
+        for (text, millis) in
+            [("250ms", 250), ("3s", 3000), ("5m", 300_000), ("2h", 7_200_000), ("0s", 0), ("90s", 90_000)]
+        {
+            let duration = Duration::from_millis(millis);
+            assert_eq!(parse_duration(text), Ok(duration));
+            assert_eq!(format_duration(duration), text);
+        }
+        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
+        for bad in ["", "3", "-3s", "3 parsecs", "99999999999999999999s"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_rfc_3339_in_utc() {
+        assert_eq!(format_time(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(format_time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert!(format_time(u64::MAX).ends_with('Z'));
+    }
+
+    #[test]
+    fn pairs_need_a_key() {
+        assert_eq!(parse_pair("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(parse_pair("a="), Ok(("a".into(), String::new())));
+        assert!(parse_pair("=b").is_err());
+        assert!(parse_pair("ab").is_err());
+    }
+}

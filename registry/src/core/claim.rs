@@ -1,0 +1,149 @@
+//! What is replicated about names: claims of processes to names, and the fences of their activations.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ordu_transport::core::id::validate_name;
+use ordu_transport::core::{Hlc, InvalidName, NodeId, Pid};
+use serde::{Deserialize, Serialize};
+
+use super::delta::Payload;
+use super::rank::Rank;
+
+/// Longest value of a claim, in bytes.
+pub const VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// A registry name: 1 to 200 of `A-Z a-z 0-9 . _ : - /`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "Arc<str>")]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// Checks and takes a name.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        validate_name(text, true)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as shared text.
+    pub fn text(&self) -> Arc<str> {
+        self.0.clone()
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::new(&text)
+    }
+}
+
+impl From<Name> for Arc<str> {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Payload for Name {
+    fn size_bytes(&self) -> usize {
+        self.0.len() + 2
+    }
+}
+
+/// A totally ordered token of one activation of a process: of two activations that heard of each other, the later has
+/// the higher. Displayed as 32 hex digits that sort as the fences do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Fence {
+    at: Hlc,
+    node: u64,
+}
+
+impl Fence {
+    /// The fence of an activation at `at` on `node`.
+    pub fn new(at: Hlc, node: &NodeId) -> Self {
+        Self { at, node: node.nonce }
+    }
+
+    /// When it was given, by the hybrid logical clock of its node.
+    pub fn at(&self) -> Hlc {
+        self.at
+    }
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.at.as_u64(), self.node)
+    }
+}
+
+/// A process's claim to a name, as its own node writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The process.
+    pub pid: Pid,
+    /// Its place in conflicts.
+    pub rank: Rank,
+    /// Its activation's fence; it rises when a conflict is won.
+    pub fence: Fence,
+    /// When it was activated.
+    pub since: Hlc,
+    /// What the process says of itself under this name.
+    pub value: Bytes,
+    /// The process lost a conflict against this one and is on its way out.
+    pub losing: Option<Pid>,
+}
+
+impl Claim {
+    /// The order of conflicts: the lesser stays.
+    pub fn order(&self) -> (&Rank, &Pid) {
+        (&self.rank, &self.pid)
+    }
+}
+
+impl Payload for Claim {
+    fn size_bytes(&self) -> usize {
+        const FIXED_BYTES: usize = 64;
+        FIXED_BYTES + self.pid.node.name.as_str().len() + self.rank.size_bytes() + self.value.len()
+    }
+}
+
+/// What a lookup shows: the best-ranked visible claim to a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: Name,
+    /// The node whose claim it is.
+    pub node: NodeId,
+    /// The process.
+    pub pid: Pid,
+    /// Its activation's fence.
+    pub fence: Fence,
+    /// When it was activated.
+    pub since: Hlc,
+    /// What it says of itself under this name.
+    pub value: Bytes,
+}

@@ -1,0 +1,139 @@
+//! What travels between two replicas of one table.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use ordu_transport::core::NodeId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::clock::{Clock, Context, Dot};
+use super::retire::Retired;
+
+/// A key or a value of a replicated table.
+pub trait Payload: Clone + Eq + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// About how many bytes it takes on the wire; bounds deltas.
+    fn size_bytes(&self) -> usize;
+}
+
+/// A key of a replicated table.
+pub trait Key: Payload + Ord {}
+impl<K: Payload + Ord> Key for K {}
+
+/// A change of one key. It supersedes every event of its key that it covers, whichever arrives first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = ""))]
+pub struct Event<K: Key, V: Payload> {
+    /// Its unique id.
+    pub dot: Dot,
+    /// What it changes.
+    pub key: K,
+    /// What it puts there; `None` removes.
+    pub value: Option<V>,
+    /// The key's version vector at the writer: per origin the highest dot of this key that the writer knew, including
+    /// what those events cover themselves.
+    pub covers: Clock,
+}
+
+impl<K: Key, V: Payload> Event<K, V> {
+    /// Whether `self` supersedes the event of this dot on the same key.
+    pub fn covers(&self, dot: &Dot) -> bool {
+        self.covers.get(&dot.actor) >= dot.counter
+    }
+
+    /// Whether it removes.
+    pub fn is_remove(&self) -> bool {
+        self.value.is_none()
+    }
+
+    /// About how many bytes it takes on the wire.
+    pub fn size_bytes(&self) -> usize {
+        const DOT_BYTES: usize = 32;
+        let covers = DOT_BYTES * self.covers.dots.len();
+        self.key.size_bytes() + self.value.as_ref().map_or(1, Payload::size_bytes) + DOT_BYTES + covers
+    }
+}
+
+/// The claim that every event of `origin` in `(from, to]` was sent, or is superseded by one that was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Whose events.
+    pub origin: NodeId,
+    /// Below the first, exclusive.
+    pub from: u64,
+    /// The last, inclusive.
+    pub to: u64,
+}
+
+/// The last part of a delta: only this moves the receiver's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// How many events the delta's parts had in all; a receiver that took fewer does not close.
+    pub events: u64,
+    /// What is now complete.
+    pub intervals: Vec<Interval>,
+    /// Whether this answers a pull: the sender then had nothing more when it answered.
+    pub answers_pull: bool,
+}
+
+/// What one replica of a table says to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = ""))]
+pub enum Message<K: Key, V: Payload> {
+    /// "This is a hash of my whole state": sent to every peer each repair interval, and on connect.
+    #[serde(rename = "g")]
+    Digest {
+        /// The hash.
+        hash: u64,
+    },
+    /// "Ours differ: send me what I lack."
+    #[serde(rename = "p")]
+    Pull {
+        /// What the asker has seen.
+        context: Context,
+        /// Its retirements.
+        retired: Retired,
+        /// The sum of the hashes of its live dots: with equal contexts it must be equal too.
+        sum: u64,
+    },
+    /// A part of a delta.
+    #[serde(rename = "d")]
+    Delta {
+        /// Which delta of the sender's; parts of one delta share it.
+        number: u64,
+        /// The sender's retirements, where the receiver may not have them yet.
+        retired: Option<Retired>,
+        /// Events, to be applied one by one.
+        events: Vec<Arc<Event<K, V>>>,
+        /// Present in the last part.
+        closing: Option<Closing>,
+    },
+    /// "I have everything of these origins up to here."
+    #[serde(rename = "a")]
+    Ack {
+        /// Slots of the receiver's clock.
+        clock: Clock,
+    },
+    /// A range of the sender's whole state, for a peer below its horizon.
+    #[serde(rename = "s")]
+    State {
+        /// What the sender had seen when it sent the first range; the receiver hands it back with every further ask.
+        start: Context,
+        /// The sender's retirements.
+        retired: Retired,
+        /// The range begins after this key.
+        after: Option<K>,
+        /// The live events of the keys of the range, and removals that cover what the sender has not seen.
+        events: Vec<Arc<Event<K, V>>>,
+        /// The range's last key; `None` for the last range.
+        upto: Option<K>,
+    },
+    /// "I took the range up to this key; send the next."
+    #[serde(rename = "m")]
+    More {
+        /// As it came with the first range.
+        start: Context,
+        /// The last key taken.
+        after: K,
+    },
+}

@@ -1,0 +1,586 @@
+//! The registry's state machine: local processes, their claims, and what every lookup shows.
+//!
+//! Claims are written by the node that runs the process and by nobody else. A member that is down is hidden, not
+//! deleted. Conflicts compare processes, not claims: a process has one rank, carried in all its claims, so there is one
+//! total order and no cycle in which everybody loses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ordu_transport::core::{Hlc, HlcClock, Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status, View};
+
+use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
+use super::defects::{self, Defect};
+use super::delta;
+use super::rank::{Rank, RankPolicy};
+use super::retire::Retired;
+use super::sync::{Outgoing, REPAIR_INTERVAL, Replica};
+use super::table::Kind;
+
+/// How long a member that is down is waited for with removals; after that it is healed by state.
+pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// For how long claims of a member that came up are shown without being believed in conflicts, while we have not heard
+/// what it holds now: what we remember of it may be old.
+pub const HEAR_MAX: Duration = Duration::from_secs(2);
+/// Most names that one process may hold.
+pub const NAMES_PER_PROCESS_MAX: usize = 100_000;
+
+/// What registries say to one another.
+pub type Message = delta::Message<Name, Claim>;
+
+/// What happens to a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The view changed.
+    Member(Member),
+    /// A session with a peer began.
+    Connected(NodeId),
+    /// A session with a peer ended.
+    Disconnected(NodeId),
+    /// A peer said something.
+    Message {
+        /// Who.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// This node goes on under a new identity.
+    Reborn(NodeId),
+}
+
+/// What a registry wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a message.
+    Send {
+        /// The receivers.
+        to: Vec<NodeId>,
+        /// The lane.
+        lane: Lane,
+        /// The message.
+        message: Message,
+    },
+    /// Lookups of the name show this now; `None`: nothing.
+    Visible {
+        /// The name.
+        name: Name,
+        /// What they show.
+        entry: Option<Box<Entry>>,
+        /// The process that they showed before.
+        was: Option<Pid>,
+    },
+    /// Make this local process exit: it lost a conflict. Never repeated for a process.
+    Exit {
+        /// The process.
+        pid: Pid,
+        /// Why.
+        conflict: NameConflict,
+    },
+    /// The fence of this local process rose.
+    Fence {
+        /// The process.
+        pid: Pid,
+        /// Its fence now.
+        fence: Fence,
+    },
+    /// Tell whoever listens that a local process lost a conflict.
+    Conflict {
+        /// The loser.
+        loser: Pid,
+        /// Against whom.
+        conflict: NameConflict,
+    },
+    /// A later incarnation of our own name is known to the cluster: membership shall give us a new one above it.
+    Superseded(NodeId),
+}
+
+/// Why a process lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameConflict {
+    /// The name that both held.
+    pub name: Name,
+    /// The process that keeps it.
+    pub winner: Pid,
+    /// The winner's value under the name.
+    pub winner_value: Bytes,
+}
+
+/// Why a name was not registered. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// A process holds the name, as far as this node sees.
+    #[error("already registered by {pid}")]
+    AlreadyRegistered {
+        /// The process that holds it.
+        pid: Pid,
+    },
+    /// The process that asked has ended.
+    #[error("the process has ended")]
+    NoProcess,
+    /// The value is longer than [`VALUE_BYTES_MAX`].
+    #[error("the value is longer than {VALUE_BYTES_MAX} bytes")]
+    ValueTooLong,
+    /// The process holds [`NAMES_PER_PROCESS_MAX`] names already.
+    #[error("the process holds {NAMES_PER_PROCESS_MAX} names already")]
+    TooManyNames,
+}
+
+#[derive(Debug, Clone)]
+struct Process {
+    rank: Rank,
+    fence: Fence,
+    since: Hlc,
+    names: BTreeSet<Name>,
+    /// The process that this one lost to; it was told.
+    lost_to: Option<Pid>,
+}
+
+/// One node's registry.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    id: NodeId,
+    view: View,
+    down_since: BTreeMap<NodeId, Instant>,
+    /// Members that came up and were not heard yet, and until when we wait for that.
+    unheard: BTreeMap<NodeId, Instant>,
+    names: Replica<Name, Claim>,
+    clock: HlcClock,
+    policy: RankPolicy,
+    processes: BTreeMap<Pid, Process>,
+    next_serial: u64,
+    shown: BTreeMap<Name, Entry>,
+    conflicts_total: u64,
+    skews_refused: u64,
+    superseded: bool,
+}
+
+impl Registry {
+    /// A registry without names. `seed` decides its jitter.
+    pub fn new(id: NodeId, policy: RankPolicy, seed: u64) -> Self {
+        Self {
+            names: Replica::new(Kind::OwnerWritten, id.clone(), seed),
+            id,
+            view: View::default(),
+            down_since: BTreeMap::new(),
+            unheard: BTreeMap::new(),
+            clock: HlcClock::default(),
+            policy,
+            processes: BTreeMap::new(),
+            next_serial: 1,
+            shown: BTreeMap::new(),
+            conflicts_total: 0,
+            skews_refused: 0,
+            superseded: false,
+        }
+    }
+
+    // ---- reading
+
+    /// Who this node is.
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// What this node believes of the members.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The replicated claims.
+    pub fn names(&self) -> &Replica<Name, Claim> {
+        &self.names
+    }
+
+    /// What a lookup of the name shows.
+    pub fn lookup(&self, name: &Name) -> Option<&Entry> {
+        self.shown.get(name)
+    }
+
+    /// What lookups show of the names that begin with `prefix`, in order.
+    pub fn entries<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Entry> + 'a {
+        let from = self.shown.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        from.map(|(_, entry)| entry).take_while(move |entry| entry.name.as_str().starts_with(prefix))
+    }
+
+    /// How many names lookups show.
+    pub fn len(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// Whether lookups show nothing.
+    pub fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+
+    /// The names that a local process holds.
+    pub fn names_of(&self, pid: &Pid) -> impl Iterator<Item = &Name> {
+        self.processes.get(pid).into_iter().flat_map(|process| &process.names)
+    }
+
+    /// The rank and fence of a local process, while it lives.
+    pub fn standing(&self, pid: &Pid) -> Option<(&Rank, Fence)> {
+        self.processes.get(pid).map(|process| (&process.rank, process.fence))
+    }
+
+    /// The process that a local one lost to, if it was told so.
+    pub fn lost_to(&self, pid: &Pid) -> Option<&Pid> {
+        self.processes.get(pid)?.lost_to.as_ref()
+    }
+
+    /// The local processes that live, by pid.
+    pub fn processes(&self) -> impl Iterator<Item = &Pid> {
+        self.processes.keys()
+    }
+
+    /// How many local processes lost a conflict so far.
+    pub fn conflicts_total(&self) -> u64 {
+        self.conflicts_total
+    }
+
+    /// How many stamps of others lay too far ahead of our clock to be followed.
+    pub fn skews_refused(&self) -> u64 {
+        self.skews_refused
+    }
+
+    /// The policy of conflicts.
+    pub fn policy(&self) -> RankPolicy {
+        self.policy
+    }
+
+    /// The claims to a name whose nodes are not held as down, ourselves included.
+    pub fn visible<'a>(&'a self, name: &Name) -> impl Iterator<Item = (&'a NodeId, &'a Claim)> + 'a + use<'a> {
+        let live = self.names.table().live(name);
+        live.filter(|(node, _, _)| **node == self.id || self.view.is_living(node)).map(|(node, _, claim)| (node, claim))
+    }
+
+    /// The members whose acknowledgements removals wait for.
+    pub fn counted(&self, now: Now) -> BTreeSet<NodeId> {
+        let counts = |member: &&Member| match member.status {
+            Status::Up | Status::Suspect => true,
+            Status::Down => {
+                self.down_since.get(&member.id).is_some_and(|&since| now.at.saturating_since(since) < FORGET_AFTER)
+            }
+            Status::Left => false,
+        };
+        let others = self.view.members().filter(|member| member.id.name != self.id.name);
+        others.filter(counts).map(|member| member.id.clone()).collect()
+    }
+
+    /// Whether every living member showed our own digest of the names within the last two repair intervals.
+    pub fn is_converged(&self, now: Now) -> bool {
+        let since = Instant::from_micros(now.at.as_micros().saturating_sub(alike_window().as_micros() as u64));
+        let others = self.view.living().filter(|member| member.id != self.id);
+        others.map(|member| &member.id).all(|id| self.names.is_alike(id, since))
+    }
+
+    // ---- being driven
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.unheard.values().copied().chain([self.names.poll_timeout()]).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let mut out = Vec::new();
+        self.names.set_counted(self.counted(now));
+        self.names.handle_timeout(now.at, &mut out);
+        self.settle(now, BTreeSet::new(), effects);
+        self.finish(out, effects);
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        let (mut out, mut stale) = (Vec::new(), BTreeSet::new());
+        match input {
+            Input::Member(member) => stale = self.on_member(now, member, effects),
+            Input::Connected(peer) => self.names.connected(&peer, &mut out),
+            Input::Disconnected(peer) => self.names.disconnected(&peer),
+            Input::Message { from, message } => self.names.handle(now.at, &from, message, &mut out),
+            Input::Reborn(id) => {
+                self.id = id.clone();
+                self.superseded = false;
+                self.names.reborn(id);
+            }
+        }
+        self.settle(now, stale, effects);
+        self.finish(out, effects);
+    }
+
+    fn on_member(&mut self, now: Now, member: Member, effects: &mut Vec<Effect>) -> BTreeSet<Name> {
+        let mut stale = BTreeSet::new();
+        if member.id.supersedes(&self.id) {
+            self.supersede(member.id, effects);
+            return stale;
+        }
+        let Some(before) = self.view.apply(member.clone()) else { return stale };
+        stale.extend(self.names.table().keys_of(&member.id).cloned());
+        let mut retired = Retired::default();
+        if let Some(before) = before.filter(|before| before.id != member.id) {
+            stale.extend(self.names.table().keys_of(&before.id).cloned());
+            self.down_since.remove(&before.id);
+            self.unheard.remove(&before.id);
+            retired.insert_below(&member.id);
+        } else if self.is_later_than_some(&member.id) {
+            // Nobody who is left may have met the earlier incarnation whose claims we were told of.
+            retired.insert_below(&member.id);
+        }
+        if member.status == Status::Left && member.id != self.id {
+            retired.insert(&member.id);
+        }
+        if member.status.is_living() {
+            self.down_since.remove(&member.id);
+            if member.id != self.id && !self.names.has_heard(&member.id) {
+                self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
+            }
+        } else {
+            self.down_since.entry(member.id.clone()).or_insert(now.at);
+            self.unheard.remove(&member.id);
+            self.names.unhear(&member.id);
+        }
+        self.names.retire(&retired);
+        stale
+    }
+
+    /// Whether there was an earlier incarnation, by the boot number or by what it wrote.
+    fn is_later_than_some(&self, id: &NodeId) -> bool {
+        id.boot > 1 || self.names.table().context().clock().dots.keys().any(|origin| id.supersedes(origin))
+    }
+
+    /// Takes these incarnations as over.
+    pub fn retire(&mut self, now: Now, retired: &Retired, effects: &mut Vec<Effect>) {
+        self.names.retire(retired);
+        self.settle(now, BTreeSet::new(), effects);
+        self.finish(Vec::new(), effects);
+    }
+
+    fn supersede(&mut self, by: NodeId, effects: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.superseded, true) {
+            effects.push(Effect::Superseded(by));
+        }
+    }
+
+    /// Looks again at every name that may show something else now.
+    fn settle(&mut self, now: Now, mut stale: BTreeSet<Name>, effects: &mut Vec<Effect>) {
+        stale.append(&mut self.names.take_touched());
+        let names = &self.names;
+        let heard = self.unheard.extract_if(.., |id, until| names.has_heard(id) || *until <= now.at);
+        for (id, _) in heard {
+            stale.extend(names.table().keys_of(&id).cloned());
+        }
+        while !stale.is_empty() {
+            for name in std::mem::take(&mut stale) {
+                self.settle_name(now, &name, effects);
+            }
+            // Marking claims as losing and raising fences touches names again; each happens a bounded number of times.
+            stale.append(&mut self.names.take_touched());
+        }
+        if let Some(by) = self.names.table().retired().latest_of(&self.id.name).filter(|by| *by >= self.id) {
+            self.supersede(by, effects);
+        }
+    }
+
+    fn finish(&mut self, mut out: Vec<Outgoing<Name, Claim>>, effects: &mut Vec<Effect>) {
+        self.names.flush(&mut out);
+        effects.extend(out.into_iter().map(|Outgoing { to, lane, message }| Effect::Send { to, lane, message }));
+    }
+
+    // ---- conflicts
+
+    fn settle_name(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
+        let claims: Vec<(NodeId, Claim)> =
+            self.visible(name).map(|(node, claim)| (node.clone(), claim.clone())).collect();
+        for (_, claim) in &claims {
+            self.skews_refused += u64::from(!self.clock.observe(now, claim.fence.at()));
+        }
+        let best = claims.iter().min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()));
+        self.show(name, best, effects);
+        let (Some((best_node, _)), Some((_, own))) = (best, claims.iter().find(|(node, _)| *node == self.id)) else {
+            return;
+        };
+        if *best_node == self.id {
+            self.raise_fence(now, name, &claims, effects);
+            return;
+        }
+        let believed = claims.iter().filter(|(node, claim)| claim.losing.is_none() && !self.unheard.contains_key(node));
+        if let Some((_, best)) =
+            believed.filter(|(_, claim)| claim.order() < own.order()).min_by_key(|(_, claim)| claim.order())
+        {
+            let (winner, winner_value) = (best.pid.clone(), best.value.clone());
+            self.lose(&own.pid, NameConflict { name: name.clone(), winner, winner_value }, effects);
+        }
+    }
+
+    fn show(&mut self, name: &Name, best: Option<&(NodeId, Claim)>, effects: &mut Vec<Effect>) {
+        let entry = best.map(|(node, claim)| Entry {
+            name: name.clone(),
+            node: node.clone(),
+            pid: claim.pid.clone(),
+            fence: claim.fence,
+            since: claim.since,
+            value: claim.value.clone(),
+        });
+        if self.shown.get(name) == entry.as_ref() {
+            return;
+        }
+        let before = match &entry {
+            Some(entry) => self.shown.insert(name.clone(), entry.clone()),
+            None => self.shown.remove(name),
+        };
+        let (entry, was) = (entry.map(Box::new), before.map(|before| before.pid));
+        effects.push(Effect::Visible { name: name.clone(), entry, was });
+    }
+
+    /// Our process keeps the name: its fence goes above those of the processes that do not.
+    fn raise_fence(&mut self, now: Now, name: &Name, claims: &[(NodeId, Claim)], effects: &mut Vec<Effect>) {
+        let Some(pid) = claims.iter().find(|(node, _)| *node == self.id).map(|(_, claim)| claim.pid.clone()) else {
+            return;
+        };
+        let highest = claims.iter().map(|(_, claim)| claim.fence).max();
+        let Some(process) = self.processes.get(&pid) else { return };
+        if process.lost_to.is_some() || highest <= Some(process.fence) {
+            return;
+        }
+        let fence = Fence::new(self.clock.tick(now), &self.id);
+        if Some(fence) <= highest {
+            // The other's stamp was refused as too far ahead; raising ours on every look would not help.
+            tracing::warn!(%name, "a fence of another node lies too far ahead of our clock to be passed");
+            return;
+        }
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.fence = fence;
+        }
+        effects.push(Effect::Fence { pid: pid.clone(), fence });
+        self.rewrite_claims(&pid);
+    }
+
+    /// Tells a local process, once, that it lost, and marks its claims. Does nothing for one that was told or has ended.
+    pub fn lose(&mut self, pid: &Pid, conflict: NameConflict, effects: &mut Vec<Effect>) {
+        let Some(process) = self.processes.get_mut(pid).filter(|process| process.lost_to.is_none()) else { return };
+        if defects::is_present(Defect::LoserLives) {
+            return;
+        }
+        process.lost_to = Some(conflict.winner.clone());
+        self.conflicts_total += 1;
+        self.rewrite_claims(pid);
+        effects.push(Effect::Conflict { loser: pid.clone(), conflict: conflict.clone() });
+        effects.push(Effect::Exit { pid: pid.clone(), conflict });
+    }
+
+    /// [`Self::lose`], and what follows from it. For layers above that find a conflict of their own.
+    pub fn lose_and_settle(&mut self, now: Now, pid: &Pid, conflict: NameConflict, effects: &mut Vec<Effect>) {
+        self.lose(pid, conflict, effects);
+        self.settle(now, BTreeSet::new(), effects);
+        self.finish(Vec::new(), effects);
+    }
+
+    fn rewrite_claims(&mut self, pid: &Pid) {
+        let Some(process) = self.processes.get(pid) else { return };
+        for name in &process.names {
+            let Some(old) = self.names.table().live_of(name, &self.id).cloned() else { continue };
+            let claim = Claim { fence: process.fence, losing: process.lost_to.clone(), ..old.clone() };
+            if claim != old {
+                self.names.put(name.clone(), claim);
+            }
+        }
+    }
+
+    // ---- local processes
+
+    /// A stamp above every earlier one of this node and every one it heard of.
+    pub fn tick(&mut self, now: Now) -> Hlc {
+        self.clock.tick(now)
+    }
+
+    /// Follows a stamp of another node, unless it lies too far ahead.
+    pub fn observe(&mut self, now: Now, seen: Hlc) {
+        self.skews_refused += u64::from(!self.clock.observe(now, seen));
+    }
+
+    /// Activates a process: gives it a pid, a rank and a fence.
+    pub fn activate(&mut self, now: Now) -> Pid {
+        let pid = Pid::new(self.id.clone(), self.next_serial);
+        self.next_serial += 1;
+        let since = self.clock.tick(now);
+        let (rank, fence) = (self.policy.rank(since), Fence::new(since, &self.id));
+        let process = Process { rank, fence, since, names: BTreeSet::new(), lost_to: None };
+        self.processes.insert(pid.clone(), process);
+        pid
+    }
+
+    /// Registers a name for a local process. On `Ok` this node's lookups show it.
+    pub fn register(
+        &mut self,
+        now: Now,
+        pid: &Pid,
+        name: Name,
+        value: Bytes,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), RegisterError> {
+        if let Some((_, holder)) = self.visible(&name).min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()))
+        {
+            return Err(RegisterError::AlreadyRegistered { pid: holder.pid.clone() });
+        }
+        let Some(process) = self.processes.get_mut(pid) else { return Err(RegisterError::NoProcess) };
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(RegisterError::ValueTooLong);
+        }
+        if process.names.len() >= NAMES_PER_PROCESS_MAX {
+            return Err(RegisterError::TooManyNames);
+        }
+        process.names.insert(name.clone());
+        let Process { rank, fence, since, lost_to, .. } = process.clone();
+        self.names.put(name, Claim { pid: pid.clone(), rank, fence, since, value, losing: lost_to });
+        self.settle(now, BTreeSet::new(), effects);
+        self.finish(Vec::new(), effects);
+        Ok(())
+    }
+
+    /// Gives up one name of a local process. Returns false, and changes nothing, if it does not hold it.
+    pub fn unregister(&mut self, now: Now, pid: &Pid, name: &Name, effects: &mut Vec<Effect>) -> bool {
+        let held = self.processes.get_mut(pid).is_some_and(|process| process.names.remove(name));
+        if held {
+            self.names.remove(name);
+            self.settle(now, BTreeSet::new(), effects);
+            self.finish(Vec::new(), effects);
+        }
+        held
+    }
+
+    /// Replaces the value that a local process keeps under one of its names. Returns false, and changes nothing, if it
+    /// does not hold the name or the value is longer than [`VALUE_BYTES_MAX`].
+    pub fn update_value(&mut self, now: Now, pid: &Pid, name: &Name, value: Bytes, effects: &mut Vec<Effect>) -> bool {
+        let held = self.processes.get(pid).is_some_and(|process| process.names.contains(name));
+        let Some(claim) = self.names.table().live_of(name, &self.id).filter(|_| held && value.len() <= VALUE_BYTES_MAX)
+        else {
+            return false;
+        };
+        let claim = Claim { value, ..claim.clone() };
+        self.names.put(name.clone(), claim);
+        self.settle(now, BTreeSet::new(), effects);
+        self.finish(Vec::new(), effects);
+        true
+    }
+
+    /// A local process ended: all its names are given up.
+    pub fn ended(&mut self, now: Now, pid: &Pid, effects: &mut Vec<Effect>) {
+        let Some(process) = self.processes.remove(pid) else { return };
+        for name in &process.names {
+            self.names.remove(name);
+        }
+        self.settle(now, BTreeSet::new(), effects);
+        self.finish(Vec::new(), effects);
+    }
+
+    /// The name of this node.
+    pub fn node_name(&self) -> &NodeName {
+        &self.id.name
+    }
+}
+
+/// For how long a digest that a peer showed counts as its present state: two repair intervals, jitter and a moment.
+pub fn alike_window() -> Duration {
+    REPAIR_INTERVAL.mul_f64(2.75)
+}

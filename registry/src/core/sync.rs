@@ -1,0 +1,517 @@
+//! Anti-entropy of one table: pushes, acknowledgements, digests, pulls and whole states, peer by peer.
+//!
+//! The log is the queue: a peer has a cursor, not a queue. *sent* moves when we push, *acked* is the clock that the peer
+//! reported; a new session starts at acked. What pushes lose, the digests find: each repair interval every peer is told a
+//! hash of our state, and one whose own hash differs pulls what it lacks.
+//!
+//! ```text
+//!   push     Delta{events} … Delta{events, closing}  ->            <- Ack{clock}
+//!   repair   Digest{hash} ->   <- Pull{context}   Delta … closing ->   <- Ack
+//!   below the horizon          <- Pull{context}   State{range} ->   <- More   State{last range} ->   <- Ack
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crdts::{CmRDT, CvRDT};
+use ordu_transport::core::{Instant, Lane, NodeId};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::clock::{Clock, Context, Dot};
+use super::delta::{Closing, Event, Interval, Key, Message, Payload};
+use super::reconcile::Incoming;
+use super::retire::Retired;
+use super::table::{Kind, Table};
+
+/// How often every peer is told our digest; jittered by a quarter either way.
+pub const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
+/// A pull that was not answered for this long may be sent again.
+pub const PULL_PATIENCE: Duration = Duration::from_secs(4);
+/// About how many bytes of events one message carries at most.
+pub const PART_BYTES_MAX: usize = 256 << 10;
+/// Most of our events that a peer may be behind and still be pushed to; beyond, it pulls.
+pub const PUSH_EVENTS_MAX: usize = 16_384;
+/// About how many bytes of events one push carries at most; a peer that lacks more pulls.
+pub const PUSH_BYTES_MAX: usize = 1 << 20;
+/// About how many bytes of events one answer to a pull carries at most; a peer that lacks more is sent our state, range
+/// by range as it takes them.
+pub const DELTA_BYTES_MAX: usize = 4 << 20;
+/// Most of our events that a peer may be sent without having acknowledged them.
+pub const PUSH_WINDOW_EVENTS: u64 = 16_384;
+/// Most unfinished deltas that are kept track of per peer; the oldest is given up first.
+pub const OPEN_DELTAS_MAX: usize = 16;
+
+/// A message on its way to one or more peers; it is encoded once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing<K: Key, V: Payload> {
+    /// The receivers, in order.
+    pub to: Vec<NodeId>,
+    /// The lane.
+    pub lane: Lane,
+    /// The message.
+    pub message: Message<K, V>,
+}
+
+/// What is known of one peer.
+#[derive(Debug, Clone)]
+struct Peer<K: Key> {
+    connected: bool,
+    /// Our own events up to here were pushed in this session.
+    sent: u64,
+    /// The clock that the peer reported.
+    acked: Clock,
+    /// Whether this session has carried our retirements as they are.
+    retired_sent: bool,
+    /// When we last asked it for what we lack, while the answer is not complete.
+    pulling: Option<Instant>,
+    /// Its unfinished deltas: how many events of each were taken.
+    open: BTreeMap<u64, u64>,
+    /// The whole state it is sending us.
+    state: Option<Incoming<K>>,
+    /// The digest it showed last, and when.
+    digest: Option<(u64, Instant)>,
+    /// Whether, since it last came up, we had everything that it had at some moment.
+    heard: bool,
+    /// Whether it was told, since it last acknowledged anything, that it is too far behind to be pushed to.
+    nudged: bool,
+}
+
+impl<K: Key> Default for Peer<K> {
+    fn default() -> Self {
+        Self {
+            connected: false,
+            sent: 0,
+            acked: Clock::default(),
+            retired_sent: false,
+            pulling: None,
+            open: BTreeMap::new(),
+            state: None,
+            digest: None,
+            heard: false,
+            nudged: false,
+        }
+    }
+}
+
+/// A table and its cursors: one node's whole part in the replication of one table.
+#[derive(Debug, Clone)]
+pub struct Replica<K: Key, V: Payload> {
+    table: Table<K, V>,
+    peers: BTreeMap<NodeId, Peer<K>>,
+    /// The members whose acknowledgements removals wait for.
+    counted: BTreeSet<NodeId>,
+    touched: BTreeSet<K>,
+    next_number: u64,
+    repair_at: Instant,
+    alarms: u64,
+    rng: ChaCha8Rng,
+}
+
+impl<K: Key, V: Payload> Replica<K, V> {
+    /// An empty replica. `seed` decides its jitter.
+    pub fn new(kind: Kind, origin: NodeId, seed: u64) -> Self {
+        Self {
+            table: Table::new(kind, origin),
+            peers: BTreeMap::new(),
+            counted: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            next_number: 0,
+            repair_at: Instant::default(),
+            alarms: 0,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+        }
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table<K, V> {
+        &self.table
+    }
+
+    /// Puts a value; see [`Table::put`].
+    pub fn put(&mut self, key: K, value: V) -> Dot {
+        self.touched.insert(key.clone());
+        self.table.put(key, value)
+    }
+
+    /// Removes what was seen under a key; see [`Table::remove`].
+    pub fn remove(&mut self, key: &K) -> bool {
+        let removed = self.table.remove(key);
+        if removed {
+            self.touched.insert(key.clone());
+        }
+        removed
+    }
+
+    /// Removes one value; see [`Table::withdraw`].
+    pub fn withdraw(&mut self, key: &K, dot: &Dot) -> bool {
+        let removed = self.table.withdraw(key, dot);
+        if removed {
+            self.touched.insert(key.clone());
+        }
+        removed
+    }
+
+    /// The keys whose live values may have changed since the last call, in order.
+    pub fn take_touched(&mut self) -> BTreeSet<K> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// How often equal contexts came with unequal sums. Anything but zero is a bug of ours.
+    pub fn alarms(&self) -> u64 {
+        self.alarms
+    }
+
+    /// Whether, since this peer last came up, we had everything that it had at some moment.
+    pub fn has_heard(&self, peer: &NodeId) -> bool {
+        self.peers.get(peer).is_some_and(|peer| peer.heard)
+    }
+
+    /// The peer went down: what it has now must be heard anew once it is back.
+    pub fn unhear(&mut self, peer: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.heard = false;
+        }
+    }
+
+    /// Whether every connected peer has acknowledged all our own events.
+    pub fn is_acknowledged(&self) -> bool {
+        let origin = self.table.origin();
+        let last = self.table.context().clock().get(origin);
+        self.peers.values().filter(|peer| peer.connected).all(|peer| peer.acked.get(origin) >= last)
+    }
+
+    /// Whether the peer showed our present digest at `since` or later.
+    pub fn is_alike(&self, peer: &NodeId, since: Instant) -> bool {
+        let seen = self.peers.get(peer).and_then(|peer| peer.digest);
+        seen.is_some_and(|(hash, at)| at >= since && hash == self.table.digest())
+    }
+
+    /// Sets the members whose acknowledgements removals wait for, ourselves excluded.
+    pub fn set_counted(&mut self, counted: BTreeSet<NodeId>) {
+        self.peers.retain(|id, peer| peer.connected || counted.contains(id));
+        self.counted = counted;
+    }
+
+    /// A session with a peer began.
+    pub fn connected(&mut self, id: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
+        let peer = self.peers.entry(id.clone()).or_default();
+        let sent = peer.acked.get(self.table.origin());
+        let Peer { acked, heard, digest, .. } = std::mem::take(peer);
+        *peer = Peer { connected: true, sent, acked, heard, digest, ..Peer::default() };
+        out.push(self.digest_to(vec![id.clone()]));
+    }
+
+    /// The session with a peer ended.
+    pub fn disconnected(&mut self, id: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.connected = false;
+            peer.state = None;
+            peer.pulling = None;
+        }
+        if !self.counted.contains(id) {
+            self.peers.remove(id);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Instant {
+        self.repair_at
+    }
+
+    /// Tells every connected peer our digest once the repair interval is over, and drops removals that nobody needs.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Outgoing<K, V>>) {
+        if now < self.repair_at {
+            return;
+        }
+        self.repair_at = now + REPAIR_INTERVAL.mul_f64(self.rng.random_range(0.75..1.25));
+        let connected: Vec<NodeId> = self.connected_peers().cloned().collect();
+        if !connected.is_empty() {
+            out.push(self.digest_to(connected));
+        }
+        self.collect();
+    }
+
+    fn connected_peers(&self) -> impl Iterator<Item = &NodeId> {
+        self.peers.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| id)
+    }
+
+    fn digest_to(&self, to: Vec<NodeId>) -> Outgoing<K, V> {
+        Outgoing { to, lane: Lane::Delta, message: Message::Digest { hash: self.table.digest() } }
+    }
+
+    fn collect(&mut self) {
+        let (counted, peers) = (&self.counted, &self.peers);
+        self.table.collect(|origin| {
+            let acked = |id| peers.get(id).map_or(0, |peer: &Peer<K>| peer.acked.get(origin));
+            counted.iter().filter(|id| *id != origin).map(acked).min().unwrap_or(u64::MAX)
+        });
+    }
+
+    /// Takes incarnations as over; see [`Table::retire`]. Returns the live events that went.
+    pub fn retire(&mut self, retired: &Retired) -> Vec<Arc<Event<K, V>>> {
+        let before = self.table.retired().clone();
+        let gone = self.table.retire(retired);
+        if before != *self.table.retired() {
+            self.peers.values_mut().for_each(|peer| peer.retired_sent = false);
+        }
+        self.touched.extend(gone.iter().map(|event| event.key.clone()));
+        gone
+    }
+
+    /// Goes on under a new identity; see [`Table::reborn`].
+    pub fn reborn(&mut self, id: NodeId) {
+        let keys = self.table.reborn(id);
+        self.touched.extend(keys);
+        for peer in self.peers.values_mut() {
+            (peer.sent, peer.retired_sent) = (0, false);
+        }
+    }
+
+    /// Pushes our own events to every connected peer that has not been sent them and has room in its window.
+    pub fn flush(&mut self, out: &mut Vec<Outgoing<K, V>>) {
+        let origin = self.table.origin().clone();
+        let last = self.table.context().clock().get(&origin);
+        let mut groups: Vec<(u64, bool, Clock, Vec<NodeId>)> = Vec::new();
+        for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connected && peer.sent < last) {
+            if peer.sent.saturating_sub(peer.acked.get(&origin)) >= PUSH_WINDOW_EVENTS {
+                continue;
+            }
+            // Peers at the same position are sent the same bytes.
+            match groups
+                .iter_mut()
+                .find(|(sent, told, acked, _)| *sent == peer.sent && *told == peer.retired_sent && *acked == peer.acked)
+            {
+                Some((_, _, _, to)) => to.push(id.clone()),
+                None => groups.push((peer.sent, peer.retired_sent, peer.acked.clone(), vec![id.clone()])),
+            }
+        }
+        for (sent, told, acked, to) in groups {
+            let Some((events, interval)) = self.table.own_delta(sent, &acked, PUSH_EVENTS_MAX, PUSH_BYTES_MAX) else {
+                self.nudge(to, out);
+                continue;
+            };
+            for id in &to {
+                if let Some(peer) = self.peers.get_mut(id) {
+                    (peer.sent, peer.retired_sent) = (interval.to, true);
+                }
+            }
+            let retired = (!told).then(|| self.table.retired().clone()).filter(|retired| !retired.is_empty());
+            self.send_delta(to, Lane::Delta, retired, events, vec![interval], false, out);
+        }
+    }
+
+    /// Shows our digest to peers that cannot be pushed to, so that they pull; once until they acknowledge anything.
+    fn nudge(&mut self, mut to: Vec<NodeId>, out: &mut Vec<Outgoing<K, V>>) {
+        to.retain(|id| !std::mem::replace(&mut self.peer(id).nudged, true));
+        if !to.is_empty() {
+            out.push(self.digest_to(to));
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a field of the messages it builds")]
+    fn send_delta(
+        &mut self,
+        to: Vec<NodeId>,
+        lane: Lane,
+        mut retired: Option<Retired>,
+        events: Vec<Arc<Event<K, V>>>,
+        intervals: Vec<Interval>,
+        answers_pull: bool,
+        out: &mut Vec<Outgoing<K, V>>,
+    ) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let mut closing = Some(Closing { events: events.len() as u64, intervals, answers_pull });
+        let mut events = events.into_iter().peekable();
+        while closing.is_some() {
+            let (mut part, mut bytes) = (Vec::new(), 0);
+            while let Some(event) = events.next_if(|_| bytes < PART_BYTES_MAX) {
+                bytes += event.size_bytes();
+                part.push(event);
+            }
+            let closing = if events.peek().is_none() { closing.take() } else { None };
+            let message = Message::Delta { number, retired: retired.take(), events: part, closing };
+            out.push(Outgoing { to: to.clone(), lane, message });
+        }
+    }
+
+    /// Takes a message of a peer.
+    pub fn handle(&mut self, now: Instant, from: &NodeId, message: Message<K, V>, out: &mut Vec<Outgoing<K, V>>) {
+        if !self.peers.get(from).is_some_and(|peer| peer.connected) {
+            return;
+        }
+        match message {
+            Message::Digest { hash } => self.on_digest(now, from, hash, out),
+            Message::Pull { context, retired, sum } => self.on_pull(now, from, context, &retired, sum, out),
+            Message::Delta { number, retired, events, closing } => {
+                retired.iter().for_each(|retired| drop(self.retire(retired)));
+                self.on_delta(from, number, events, closing, out);
+            }
+            Message::Ack { clock } => self.on_ack(from, clock),
+            Message::State { start, retired, after, events, upto } => {
+                self.retire(&retired);
+                self.on_state(now, from, start, after, events, upto, out);
+            }
+            Message::More { start, after } => self.send_state(from, start, Some(after), out),
+        }
+    }
+
+    fn peer(&mut self, id: &NodeId) -> &mut Peer<K> {
+        self.peers.entry(id.clone()).or_default()
+    }
+
+    fn on_digest(&mut self, now: Instant, from: &NodeId, hash: u64, out: &mut Vec<Outgoing<K, V>>) {
+        self.peer(from).digest = Some((hash, now));
+        if hash == self.table.digest() {
+            let clock = self.table.context().clock().clone();
+            let peer = self.peer(from);
+            (peer.heard, peer.pulling) = (true, None);
+            self.on_ack(from, clock);
+        } else {
+            self.pull(now, from, out);
+        }
+    }
+
+    fn pull(&mut self, now: Instant, from: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
+        let peer = self.peer(from);
+        if peer.pulling.is_some_and(|since| now < since + PULL_PATIENCE) {
+            return;
+        }
+        (peer.pulling, peer.state) = (Some(now), None);
+        let (context, retired) = (self.table.context().clone(), self.table.retired().clone());
+        let message = Message::Pull { context, retired, sum: self.table.sum() };
+        out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message });
+    }
+
+    fn on_pull(
+        &mut self,
+        now: Instant,
+        from: &NodeId,
+        theirs: Context,
+        retired: &Retired,
+        sum: u64,
+        out: &mut Vec<Outgoing<K, V>>,
+    ) {
+        let retired_alike = *retired == *self.table.retired();
+        self.retire(retired);
+        self.on_ack(from, theirs.clock().clone());
+        let alarm = retired_alike && theirs == *self.table.context() && sum != self.table.sum();
+        let fits = |events: &[Arc<Event<K, V>>]| {
+            events.iter().map(|event| event.size_bytes()).sum::<usize>() <= DELTA_BYTES_MAX
+        };
+        match self.table.delta_for(&theirs).filter(|(events, _)| !alarm && fits(events)) {
+            Some((events, intervals)) => {
+                let retired = Some(self.table.retired().clone());
+                self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, true, out);
+            }
+            None => self.send_state(from, self.table.context().clone(), None, out),
+        }
+        if alarm {
+            self.alarms += 1;
+            tracing::error!(peer = %from, "equal clocks with unequal contents: reconciling by state");
+        }
+        if alarm || !self.table.context().contains_all(&theirs) {
+            self.pull(now, from, out);
+        }
+    }
+
+    fn on_delta(
+        &mut self,
+        from: &NodeId,
+        number: u64,
+        events: Vec<Arc<Event<K, V>>>,
+        closing: Option<Closing>,
+        out: &mut Vec<Outgoing<K, V>>,
+    ) {
+        let taken = self.peer(from).open.remove(&number).unwrap_or(0) + events.len() as u64;
+        self.take(events);
+        let Some(closing) = closing else {
+            let open = &mut self.peer(from).open;
+            open.insert(number, taken);
+            if open.len() > OPEN_DELTAS_MAX {
+                open.pop_first();
+            }
+            return;
+        };
+        if closing.events != taken {
+            return;
+        }
+        self.table.close(&closing.intervals);
+        if closing.answers_pull {
+            let peer = self.peer(from);
+            (peer.heard, peer.pulling) = (true, None);
+        }
+        let mut clock = Clock::default();
+        for interval in &closing.intervals {
+            let counter = self.table.context().clock().get(&interval.origin);
+            clock.apply(Dot::new(interval.origin.clone(), counter));
+        }
+        if !clock.is_empty() {
+            out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
+        }
+    }
+
+    fn take(&mut self, events: Vec<Arc<Event<K, V>>>) {
+        for event in events {
+            let key = event.key.clone();
+            if self.table.apply(event) {
+                self.touched.insert(key);
+            }
+        }
+    }
+
+    fn on_ack(&mut self, from: &NodeId, clock: Clock) {
+        let origin = self.table.origin().clone();
+        let peer = self.peer(from);
+        peer.acked.merge(clock);
+        peer.nudged = false;
+        peer.sent = peer.sent.max(peer.acked.get(&origin));
+    }
+
+    fn send_state(&self, to: &NodeId, start: Context, after: Option<K>, out: &mut Vec<Outgoing<K, V>>) {
+        let (events, upto) = self.table.range_after(&start, after.as_ref(), PART_BYTES_MAX);
+        let retired = self.table.retired().clone();
+        let message = Message::State { start, retired, after, events, upto };
+        out.push(Outgoing { to: vec![to.clone()], lane: Lane::Bulk, message });
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a field of the message it takes")]
+    fn on_state(
+        &mut self,
+        now: Instant,
+        from: &NodeId,
+        start: Context,
+        after: Option<K>,
+        events: Vec<Arc<Event<K, V>>>,
+        upto: Option<K>,
+        out: &mut Vec<Outgoing<K, V>>,
+    ) {
+        if self.peer(from).pulling.is_none() {
+            return;
+        }
+        let begun = self.peer(from).state.take();
+        let mut incoming = match (begun, &after) {
+            (_, None) => self.table.incoming(start.clone()),
+            (Some(begun), Some(_)) if *begun.start() == start && begun.after() == after.as_ref() => begun,
+            // A range that does not go on where the state stands belongs to one that was given up.
+            (begun, Some(_)) => return self.peer(from).state = begun,
+        };
+        self.peer(from).pulling = Some(now);
+        let touched = self.table.apply_range(&mut incoming, upto.clone(), events);
+        self.touched.extend(touched);
+        if let Some(after) = upto {
+            self.peer(from).state = Some(incoming);
+            let message = Message::More { start, after };
+            out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message });
+            return;
+        }
+        let touched = self.table.adopt(incoming);
+        self.touched.extend(touched);
+        let clock = self.table.context().clock().clone();
+        let peer = self.peer(from);
+        (peer.state, peer.pulling, peer.heard) = (None, None, true);
+        out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
+    }
+}

@@ -1,0 +1,486 @@
+//! One replicated table: an add-wins map `key -> { dot -> value }` that keeps its unsuperseded events as its log.
+//!
+//! After Almeida, Shoker and Baquero, "Delta State Replicated Data Types" (2018), with one addition: removals are events
+//! with dots of their own, and every event says what it covers, so that a superseded event may be left out of a delta
+//! and events may arrive in any order. Nothing here knows of peers; see `sync`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crdts::{CmRDT, CvRDT};
+use ordu_transport::core::NodeId;
+use ordu_transport::core::hash::StableHasher;
+
+use super::clock::{Clock, Context, Dot};
+use super::defects;
+use super::delta::{Event, Interval, Key, Payload};
+use super::retire::Retired;
+
+/// Most removals that a table keeps for peers that have not acknowledged them; past it the oldest go, and peers that
+/// lack them are healed by state.
+pub const LOG_REMOVALS_MAX: usize = 100_000;
+
+const PURPOSE_DOT: u64 = 1;
+const PURPOSE_DIGEST: u64 = 2;
+
+/// Who may change an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only its origin: an event touches nothing but its own origin's entries, and retirement drops them.
+    OwnerWritten,
+    /// Any node may replace or remove any entry; retirement drops nothing.
+    Shared,
+}
+
+pub(super) type Shared<K, V> = Arc<Event<K, V>>;
+/// Events, and the intervals that they complete.
+type Batch<K, V> = (Vec<Shared<K, V>>, Vec<Interval>);
+
+/// A replica of one table.
+#[derive(Debug, Clone)]
+pub struct Table<K: Key, V: Payload> {
+    pub(super) kind: Kind,
+    pub(super) origin: NodeId,
+    pub(super) context: Context,
+    /// The clock below which this replica can no longer tell every removal.
+    pub(super) horizon: Clock,
+    retired: Retired,
+    /// Per origin, its events that nothing supersedes: live puts, and removals not yet dropped.
+    pub(super) log: BTreeMap<NodeId, BTreeMap<u64, Shared<K, V>>>,
+    /// Per key, the dots of its events in the log.
+    pub(super) keys: BTreeMap<K, BTreeSet<(NodeId, u64)>>,
+    /// The dots of the removals in the log.
+    pub(super) removals: BTreeSet<(NodeId, u64)>,
+    /// The wrapping sum of the hashes of the live dots.
+    sum: u64,
+    live: usize,
+}
+
+impl<K: Key, V: Payload> Table<K, V> {
+    /// An empty replica that writes as `origin`.
+    pub fn new(kind: Kind, origin: NodeId) -> Self {
+        Self {
+            kind,
+            origin,
+            context: Context::default(),
+            horizon: Clock::default(),
+            retired: Retired::default(),
+            log: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            removals: BTreeSet::new(),
+            sum: 0,
+            live: 0,
+        }
+    }
+
+    // ---- reading
+
+    /// The live values of a key, by origin and counter.
+    pub fn live<'a>(&'a self, key: &K) -> impl Iterator<Item = (&'a NodeId, u64, &'a V)> + 'a + use<'a, K, V> {
+        self.events_of(key).filter_map(|event| Some((&event.dot.actor, event.dot.counter, event.value.as_ref()?)))
+    }
+
+    /// The one live value that an origin of an owner-written table has under a key.
+    pub fn live_of(&self, key: &K, origin: &NodeId) -> Option<&V> {
+        self.live(key).find(|(of, _, _)| *of == origin).map(|(_, _, value)| value)
+    }
+
+    /// The keys that have a live value, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.keys.keys().filter(|key| self.live(key).next().is_some())
+    }
+
+    /// The keys, from `from` on in order, that have a live value.
+    pub fn keys_from<'a>(&'a self, from: &K) -> impl Iterator<Item = &'a K> + 'a {
+        self.keys.range(from.clone()..).map(|(key, _)| key).filter(|key| self.live(key).next().is_some())
+    }
+
+    /// The keys under which an origin has a live value, in the order it wrote them.
+    pub fn keys_of<'a>(&'a self, origin: &NodeId) -> impl Iterator<Item = &'a K> + 'a + use<'a, K, V> {
+        let events = self.log.get(origin).into_iter().flat_map(BTreeMap::values);
+        events.filter(|event| !event.is_remove()).map(|event| &event.key)
+    }
+
+    /// This origin's own events after `counter` that nothing supersedes, in the order it wrote them.
+    pub fn written_since(&self, counter: u64) -> impl Iterator<Item = &Shared<K, V>> {
+        let own = self.log.get(&self.origin).into_iter();
+        own.flat_map(move |log| log.range((Bound::Excluded(counter), Bound::Unbounded))).map(|(_, event)| event)
+    }
+
+    /// How many live values there are.
+    pub fn live_len(&self) -> usize {
+        self.live
+    }
+
+    /// How many removals wait in the log.
+    pub fn removals_len(&self) -> usize {
+        self.removals.len()
+    }
+
+    /// Who writes here.
+    pub fn origin(&self) -> &NodeId {
+        &self.origin
+    }
+
+    /// What was seen.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Below this, removals may be missing here.
+    pub fn horizon(&self) -> &Clock {
+        &self.horizon
+    }
+
+    /// Which incarnations are over.
+    pub fn retired(&self) -> &Retired {
+        &self.retired
+    }
+
+    /// The sum of the hashes of the live dots.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// A hash of the whole state. Costs one step per origin, however many entries there are.
+    pub fn digest(&self) -> u64 {
+        let clock = &self.context.clock().dots;
+        let mut hasher = StableHasher::new(PURPOSE_DIGEST).number(self.sum).number(clock.len() as u64);
+        for (origin, &counter) in clock {
+            hasher = hasher.node(origin).number(counter);
+        }
+        hasher = hasher.number(self.context.cloud().count() as u64);
+        for (origin, dots) in self.context.cloud() {
+            hasher = dots.iter().fold(hasher.node(origin).number(dots.len() as u64), |hasher, &dot| hasher.number(dot));
+        }
+        self.retired.iter().fold(hasher, |hasher, id| hasher.node(&id)).finish()
+    }
+
+    pub(super) fn events_of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
+        let dots = self.keys.get(key).into_iter().flatten();
+        dots.filter_map(|(origin, counter)| self.log.get(origin)?.get(counter))
+    }
+
+    // ---- writing here
+
+    /// Puts a value under a key, in place of every value of it that this origin may replace and has seen.
+    pub fn put(&mut self, key: K, value: V) -> Dot {
+        let covers = self.known(&key);
+        self.write(key, Some(value), covers)
+    }
+
+    /// Removes every value of a key that this origin may remove and has seen. Returns false, and changes nothing, where
+    /// there is none.
+    pub fn remove(&mut self, key: &K) -> bool {
+        let covers = self.known(key);
+        if !self.live(key).any(|(origin, counter, _)| covers.get(origin) >= counter) {
+            return false;
+        }
+        self.write(key.clone(), None, covers);
+        true
+    }
+
+    /// Removes just one value of a key, and what it had covered. Returns false, and changes nothing, if it is not live or
+    /// not this origin's to remove.
+    pub fn withdraw(&mut self, key: &K, dot: &Dot) -> bool {
+        let ours = self.kind == Kind::Shared || dot.actor == self.origin;
+        let Some(event) = self.events_of(key).find(|event| ours && event.dot == *dot && !event.is_remove()) else {
+            return false;
+        };
+        let mut covers = event.covers.clone();
+        covers.apply(dot.clone());
+        self.write(key.clone(), None, covers);
+        true
+    }
+
+    fn write(&mut self, key: K, value: Option<V>, covers: Clock) -> Dot {
+        let dot = self.context.clock().inc(self.origin.clone());
+        self.insert(Arc::new(Event { dot: dot.clone(), key, value, covers }));
+        dot
+    }
+
+    /// The version vector of a key, as far as this origin may cover it.
+    fn known(&self, key: &K) -> Clock {
+        let mut known = Clock::default();
+        for event in self.events_of(key) {
+            if self.kind == Kind::Shared || event.dot.actor == self.origin {
+                known.merge(event.covers.clone());
+                // A put stands for every earlier event of its writer under the key. A removal does not: a withdrawal
+                // leaves some, and where it came early they have not been seen.
+                if !event.is_remove() || event.dot.counter <= self.context.clock().get(&event.dot.actor) {
+                    known.apply(event.dot.clone());
+                }
+            }
+        }
+        known
+    }
+
+    // ---- taking what others wrote
+
+    /// Takes one event as an early dot. Returns whether the key's live values may have changed.
+    pub fn apply(&mut self, mut event: Shared<K, V>) -> bool {
+        let ours = event.dot.actor == self.origin;
+        if ours || self.is_dropped(&event.dot.actor) || self.context.contains(&event.dot.actor, event.dot.counter) {
+            return false;
+        }
+        let written = self.context.clock().get(&self.origin);
+        if event.covers.get(&self.origin) > written {
+            // Nobody can have seen what we have not written; it must not kill what we write next.
+            Arc::make_mut(&mut event).covers.dots.insert(self.origin.clone(), written);
+        }
+        self.insert(event)
+    }
+
+    /// Superseding is transitive, whatever each event says: one that goes leaves what it covers to one that stays, for
+    /// the latter may have been written where the former's knowledge had left the log already.
+    fn insert(&mut self, mut event: Shared<K, V>) -> bool {
+        self.context.apply(event.dot.clone());
+        let foreign = |other: &Event<K, V>| self.kind == Kind::OwnerWritten && other.dot.actor != event.dot.actor;
+        let (mut superseded, mut killer) = (Vec::new(), None);
+        for other in self.events_of(&event.key).filter(|other| !foreign(other)) {
+            if event.covers(&other.dot) {
+                superseded.push(other.dot.clone());
+            }
+            if other.covers(&event.dot) {
+                killer = Some(other.dot.clone());
+            }
+        }
+        let mut changed = false;
+        for dot in &superseded {
+            let Some(old) = self.drop_event(&dot.actor, dot.counter) else { continue };
+            changed |= !old.is_remove();
+            inherit(&mut event, &old);
+        }
+        if let Some(Dot { actor, counter }) = killer {
+            let killer = self.log.get_mut(&actor).and_then(|log| log.get_mut(&counter));
+            killer.into_iter().for_each(|killer| inherit(killer, &event));
+            return changed;
+        }
+        let (origin, counter) = (event.dot.actor.clone(), event.dot.counter);
+        if event.is_remove() {
+            self.removals.insert((origin.clone(), counter));
+        } else {
+            self.sum = self.sum.wrapping_add(dot_hash(&origin, counter));
+            self.live += 1;
+            changed = true;
+        }
+        self.keys.entry(event.key.clone()).or_default().insert((origin.clone(), counter));
+        self.log.entry(origin).or_default().insert(counter, event);
+        changed
+    }
+
+    pub(super) fn drop_event(&mut self, origin: &NodeId, counter: u64) -> Option<Shared<K, V>> {
+        let events = self.log.get_mut(origin)?;
+        let event = events.remove(&counter)?;
+        if events.is_empty() {
+            self.log.remove(origin);
+        }
+        let dot = (origin.clone(), counter);
+        if let Some(dots) = self.keys.get_mut(&event.key) {
+            dots.remove(&dot);
+            if dots.is_empty() {
+                self.keys.remove(&event.key);
+            }
+        }
+        if event.is_remove() {
+            self.removals.remove(&dot);
+        } else {
+            self.sum = self.sum.wrapping_sub(dot_hash(origin, counter));
+            self.live -= 1;
+        }
+        Some(event)
+    }
+
+    /// Moves the clock over intervals whose events were all applied. One above the clock that holds just one dot makes
+    /// it an early dot.
+    pub fn close(&mut self, intervals: &[Interval]) {
+        for Interval { origin, from, to } in intervals {
+            if *origin == self.origin || self.is_dropped(origin) {
+                continue;
+            }
+            if !self.context.close(origin, *from, *to) && from.checked_add(1) == Some(*to) {
+                self.context.apply(Dot::new(origin.clone(), *to));
+            }
+        }
+    }
+
+    // ---- retirement and rebirth
+
+    /// Whether nothing of this origin is kept or taken here.
+    pub(super) fn is_dropped(&self, origin: &NodeId) -> bool {
+        self.kind == Kind::OwnerWritten && *origin != self.origin && self.retired.contains(origin)
+    }
+
+    /// Takes incarnations as over. In an owner-written table everything of theirs goes: events, slots and early dots; in
+    /// a shared one nothing changes. Returns the live events that went.
+    pub fn retire(&mut self, retired: &Retired) -> Vec<Shared<K, V>> {
+        if self.retired.merge(retired) { self.drop_retired() } else { Vec::new() }
+    }
+
+    fn drop_retired(&mut self) -> Vec<Shared<K, V>> {
+        let seen = self.context.clock().dots.keys().chain(self.context.cloud().map(|(origin, _)| origin));
+        let over: BTreeSet<NodeId> = seen.filter(|origin| self.is_dropped(origin)).cloned().collect();
+        let mut gone = Vec::new();
+        for origin in &over {
+            let counters: Vec<u64> =
+                self.log.get(origin).map(|events| events.keys().copied().collect()).unwrap_or_default();
+            gone.extend(counters.into_iter().filter_map(|counter| self.drop_event(origin, counter)));
+            self.context.forget(origin);
+            self.horizon.dots.remove(origin);
+        }
+        gone.retain(|event| !event.is_remove());
+        gone
+    }
+
+    /// Goes on under a new identity. In an owner-written table the old one is retired and its live entries are written
+    /// again; in a shared one the entries stay what they are. Returns the keys written again.
+    pub fn reborn(&mut self, id: NodeId) -> Vec<K> {
+        let old = std::mem::replace(&mut self.origin, id);
+        // Whether or not others had retired it before: until now it was ours and nothing of it was dropped.
+        self.retired.insert(&old);
+        let mine = self.drop_retired();
+        let mut keys = Vec::new();
+        for event in mine.into_iter().filter(|event| event.dot.actor == old) {
+            if let Some(value) = event.value.clone() {
+                self.put(event.key.clone(), value);
+                keys.push(event.key.clone());
+            }
+        }
+        keys
+    }
+
+    // ---- serving others
+
+    /// Our own events after `from`, for a peer that has acknowledged `acked`; and the interval that they complete, which
+    /// reaches to our last: one that ended earlier would complete events whose superseders come later. In a shared table,
+    /// what superseded one of ours comes along as early dots. `None` where the peer cannot be served from our log, or is
+    /// more than `events_max` events or `bytes_max` bytes behind and must pull.
+    pub fn own_delta(
+        &self,
+        from: u64,
+        acked: &Clock,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Option<(Vec<Shared<K, V>>, Interval)> {
+        let to = self.context.clock().get(&self.origin);
+        if !self.serves_own(from, acked) || to.saturating_sub(from) > events_max as u64 {
+            return None;
+        }
+        let after = |origin, counter| {
+            let log = self.log.get(origin).into_iter();
+            log.flat_map(move |log| log.range((Bound::Excluded(counter), Bound::Unbounded))).map(|(_, event)| event)
+        };
+        let mut events: Vec<Shared<K, V>> = after(&self.origin, from).cloned().collect();
+        if self.kind == Kind::Shared {
+            for origin in self.log.keys().filter(|origin| **origin != self.origin) {
+                let superseders =
+                    after(origin, acked.get(origin)).filter(|event| event.covers.get(&self.origin) > from);
+                events.extend(superseders.take(events_max + 1).cloned());
+            }
+        }
+        let bytes: usize = events.iter().map(|event| event.size_bytes()).sum();
+        if events.len() > events_max || bytes > bytes_max {
+            return None;
+        }
+        defects::tamper_delta(&mut events);
+        Some((events, Interval { origin: self.origin.clone(), from, to }))
+    }
+
+    fn serves_own(&self, from: u64, acked: &Clock) -> bool {
+        match self.kind {
+            Kind::OwnerWritten => from >= self.horizon.get(&self.origin),
+            Kind::Shared => {
+                self.horizon.dots.iter().all(|(origin, &counter)| {
+                    (if *origin == self.origin { from } else { acked.get(origin) }) >= counter
+                })
+            }
+        }
+    }
+
+    /// Everything that a peer with this context lacks, and the intervals that it completes: what our clock has, and each
+    /// of our early dots whose event is superseded. `None` where the peer is below our horizon and must be healed by
+    /// state.
+    pub fn delta_for(&self, theirs: &Context) -> Option<Batch<K, V>> {
+        if self.horizon.dots.iter().any(|(origin, &counter)| theirs.clock().get(origin) < counter) {
+            return None;
+        }
+        let mut events = Vec::new();
+        for (origin, log) in &self.log {
+            let unseen = log.range((Bound::Excluded(theirs.clock().get(origin)), Bound::Unbounded));
+            events.extend(
+                unseen.filter(|(counter, _)| !theirs.contains(origin, **counter)).map(|(_, event)| event.clone()),
+            );
+        }
+        let clock = self.context.clock().dots.iter();
+        let behind =
+            clock.map(|(origin, &to)| Interval { origin: origin.clone(), from: theirs.clock().get(origin), to });
+        let mut intervals: Vec<Interval> = behind.filter(|interval| interval.from < interval.to).collect();
+        for (origin, dots) in self.context.cloud() {
+            let shipped = |dot| self.log.get(origin).is_some_and(|log| log.contains_key(dot));
+            let silent = dots.iter().filter(|dot| !theirs.contains(origin, **dot) && !shipped(dot));
+            intervals.extend(silent.map(|&to| Interval { origin: origin.clone(), from: to - 1, to }));
+        }
+        defects::tamper_delta(&mut events);
+        Some((events, intervals))
+    }
+
+    /// Drops removals that nobody needs any more: they and what they cover are acknowledged by everyone that counts
+    /// (`acked` tells per origin) and were seen here. Past [`LOG_REMOVALS_MAX`] others that were seen here go too, whoever
+    /// lacks them. Raises the horizon accordingly.
+    pub fn collect(&mut self, acked: impl Fn(&NodeId) -> u64) {
+        if self.removals.is_empty() {
+            return;
+        }
+        let clock = self.context.clock().clone();
+        let mut floor = Clock::default();
+        for (origin, &counter) in &clock.dots {
+            floor.apply(Dot::new(origin.clone(), counter.min(acked(origin))));
+        }
+        let (mut drop, mut lacked) = (Vec::new(), Vec::new());
+        for (origin, counter) in &self.removals {
+            let Some(event) = self.log.get(origin).and_then(|log| log.get(counter)) else { continue };
+            let within = |clock: &Clock| clock.get(origin) >= *counter && is_below(&event.covers, clock);
+            if within(&floor) {
+                drop.push(event.clone());
+            } else if within(&clock) {
+                lacked.push(event.clone());
+            }
+        }
+        let excess = (self.removals.len() - drop.len()).saturating_sub(LOG_REMOVALS_MAX);
+        drop.extend(lacked.into_iter().take(excess));
+        for event in drop {
+            self.drop_event(&event.dot.actor, event.dot.counter);
+            // A peer that lacks what the removal covers needs the removal, even if it has acknowledged its dot.
+            self.horizon.merge(event.covers.clone());
+            self.horizon.apply(event.dot.clone());
+        }
+    }
+}
+
+/// Whether `lower` has nothing that `upper` has not.
+fn is_below(lower: &Clock, upper: &Clock) -> bool {
+    lower.dots.iter().all(|(origin, &counter)| upper.get(origin) >= counter)
+}
+
+/// Takes what a superseded event covers into the one that supersedes it.
+fn inherit<K: Key, V: Payload>(heir: &mut Shared<K, V>, old: &Event<K, V>) {
+    if !is_below(&old.covers, &heir.covers) {
+        Arc::make_mut(heir).covers.merge(old.covers.clone());
+    }
+}
+
+impl<K: Key, V: Payload> PartialEq for Table<K, V> {
+    /// Whether both hold the same state, whoever writes in them and whatever each still knows of superseded events.
+    fn eq(&self, other: &Self) -> bool {
+        fn live<K: Key, V: Payload>(table: &Table<K, V>) -> impl Iterator<Item = (&Dot, &K, &V)> {
+            let events = table.log.values().flat_map(BTreeMap::values);
+            events.filter_map(|event| Some((&event.dot, &event.key, event.value.as_ref()?)))
+        }
+        self.context == other.context && self.retired == other.retired && live(self).eq(live(other))
+    }
+}
+
+fn dot_hash(origin: &NodeId, counter: u64) -> u64 {
+    StableHasher::new(PURPOSE_DOT).node(origin).number(counter).finish()
+}

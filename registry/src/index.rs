@@ -1,0 +1,135 @@
+//! What lookups read: a concurrent index of the names, kept equal to what the core shows.
+//!
+//! Readers never wait, neither for one another nor for the writer. There is one writer at a time, under the core's lock.
+
+use std::borrow::Borrow;
+use std::hint::spin_loop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+
+use scc::HashIndex;
+use scc::hash_index::Entry as Slot;
+
+use crate::core::{Entry, Name};
+
+/// Names to what lookups of them show.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    // Shared entries: a lookup touches one reference count, of this name alone, whoever else looks up.
+    names: HashIndex<Name, Arc<Entry>>,
+    len: AtomicUsize,
+    /// Odd while an entry is being replaced. Replacing puts the new entry in before it takes the old one out, but a
+    /// reader who has passed the new one's place and not yet reached the old one's would see neither.
+    replacing: AtomicU64,
+}
+
+impl Index {
+    /// What is shown of a name.
+    pub(crate) fn lookup(&self, name: &str) -> Option<Arc<Entry>> {
+        self.read(name, Arc::clone)
+    }
+
+    /// Reads what is shown of a name in place.
+    pub(crate) fn read<T>(&self, name: &str, read: impl FnOnce(&Arc<Entry>) -> T) -> Option<T> {
+        let mut read = Some(read);
+        loop {
+            let before = self.replacing.load(Ordering::Acquire);
+            let found = self.names.peek_with(name, |_, entry| read.take().map(|read| read(entry))).flatten();
+            if found.is_some() {
+                return found;
+            }
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.replacing.load(Ordering::Relaxed) == before {
+                return None;
+            }
+            // A miss that overlapped with a replacement may be none; replacements are short and rare.
+            spin_loop();
+        }
+    }
+
+    /// How many names are shown.
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Sets what is shown of a name. Returns what was shown before.
+    pub(crate) fn set(&self, name: Name, entry: Option<Arc<Entry>>) -> Option<Arc<Entry>> {
+        let Some(entry) = entry else { return self.remove(&name) };
+        match self.names.entry_sync(name) {
+            Slot::Vacant(slot) => {
+                slot.insert_entry(entry);
+                self.len.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+            Slot::Occupied(mut slot) => {
+                let before = slot.get().clone();
+                self.replacing.fetch_add(1, Ordering::AcqRel);
+                slot.update(entry);
+                self.replacing.fetch_add(1, Ordering::AcqRel);
+                Some(before)
+            }
+        }
+    }
+
+    fn remove(&self, name: &Name) -> Option<Arc<Entry>> {
+        let slot = self.names.get_sync::<str>(name.borrow())?;
+        let before = slot.get().clone();
+        slot.remove_entry();
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        Some(before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Fence;
+    use bytes::Bytes;
+    use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
+
+    fn entry(name: &Name, serial: u64) -> Arc<Entry> {
+        let node = NodeId::new(NodeName::new("n").unwrap(), 1, 1);
+        let at = Hlc::from_wall_ms(serial);
+        Arc::new(Entry {
+            name: name.clone(),
+            node: node.clone(),
+            pid: Pid::new(node.clone(), serial),
+            fence: Fence::new(at, &node),
+            since: at,
+            value: Bytes::new(),
+        })
+    }
+
+    #[test]
+    fn it_shows_what_was_set_last() {
+        let (index, name) = (Index::default(), Name::new("a/b").unwrap());
+        assert_eq!(index.set(name.clone(), Some(entry(&name, 1))), None);
+        assert_eq!(index.set(name.clone(), Some(entry(&name, 2))).map(|entry| entry.pid.serial), Some(1));
+        assert_eq!(index.lookup("a/b").map(|entry| entry.pid.serial), Some(2));
+        assert_eq!((index.len(), index.lookup("a/c")), (1, None));
+        assert_eq!(index.set(name.clone(), None).map(|entry| entry.pid.serial), Some(2));
+        assert_eq!((index.len(), index.lookup("a/b"), index.set(name, None)), (0, None, None));
+    }
+
+    /// A name that is replaced all the time is never seen missing.
+    #[test]
+    fn replacing_hides_nothing() {
+        let index = Index::default();
+        let names: Vec<Name> = (0..256).map(|number| Name::new(&format!("n{number}")).unwrap()).collect();
+        for name in &names {
+            index.set(name.clone(), Some(entry(name, 0)));
+        }
+        std::thread::scope(|scope| {
+            let reader = scope
+                .spawn(|| (0..100_000).filter(|at| index.lookup(names[at % names.len()].as_str()).is_none()).count());
+            let mut serial = 0;
+            while !reader.is_finished() {
+                serial += 1;
+                for name in &names {
+                    index.set(name.clone(), Some(entry(name, serial)));
+                }
+            }
+            assert_eq!(reader.join().unwrap(), 0);
+        });
+    }
+}

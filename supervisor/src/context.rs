@@ -1,0 +1,118 @@
+//! What a child sees of its supervisor.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ordu_registry::Registry;
+use ordu_registry::core::{Fence, Name, RegisterError};
+use ordu_transport::core::{NodeName, Pid};
+use tokio::sync::watch;
+
+use crate::core::{ChildId, ChildSpec, StartedInfo};
+use crate::supervisor::Supervisor;
+
+/// What a child says of itself once it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Started {
+    /// The operating system's process id, where it is an OS process.
+    pub os_pid: Option<u32>,
+    /// Where its output is kept, on its node.
+    pub log: Option<String>,
+}
+
+/// One activation of a child, as its own code sees it. Clones are the same activation.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub(crate) pid: Pid,
+    pub(crate) spec: Arc<ChildSpec>,
+    pub(crate) told: watch::Receiver<Told>,
+    pub(crate) supervisor: Supervisor,
+}
+
+/// What the supervisor tells a running child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) fence: Fence,
+    pub(crate) stopping: bool,
+}
+
+impl Context {
+    /// The child's id.
+    pub fn id(&self) -> &ChildId {
+        &self.spec.id
+    }
+
+    /// This activation's pid.
+    pub fn pid(&self) -> &Pid {
+        &self.pid
+    }
+
+    /// The node that runs it.
+    pub fn node(&self) -> &NodeName {
+        &self.pid.node.name
+    }
+
+    /// The spec's arguments.
+    pub fn args(&self) -> &Bytes {
+        &self.spec.args
+    }
+
+    /// The spec.
+    pub fn spec(&self) -> &ChildSpec {
+        &self.spec
+    }
+
+    /// This activation's fence now. Later activations that heard of this one have higher ones: hand it to whatever must
+    /// refuse an older activation's writes.
+    pub fn fence(&self) -> Fence {
+        self.told.borrow().fence
+    }
+
+    /// Resolves with the fence once that is another than `known`: it rises when this activation wins a conflict. Safe to
+    /// cancel.
+    pub async fn fence_changed(&self, known: Fence) -> Fence {
+        let mut told = self.told.clone();
+        match told.wait_for(|told| told.fence != known).await.map(|told| told.fence) {
+            Ok(fence) => fence,
+            // It has ended: its fence changes no more.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The init is over: the child runs. Further calls only change what is shown of it.
+    pub fn started(&self, started: Started) {
+        let info = StartedInfo { os_pid: started.os_pid, log: started.log.map(Arc::from) };
+        self.supervisor.child_started(&self.pid, info);
+    }
+
+    /// Resolves once the child is asked to stop: within the spec's `stop_timeout` it should have ended. Safe to cancel.
+    pub async fn stopping(&self) {
+        let mut told = self.told.clone();
+        // An error means that it has ended, and nobody can ask it any more.
+        let _ = told.wait_for(|told| told.stopping).await;
+    }
+
+    /// Whether the child was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.told.borrow().stopping
+    }
+
+    /// Registers a further name for this activation, beside the child's id, which it holds already. Names are released
+    /// when it ends. Losing one to another process is as losing the id: it is asked to stop.
+    ///
+    /// # Errors
+    /// See [`RegisterError`]; nothing changed.
+    pub fn register(&self, name: Name, value: impl Into<Bytes>) -> Result<(), RegisterError> {
+        self.registry().register(&self.pid, name, value)
+    }
+
+    /// This node's registry.
+    pub fn registry(&self) -> &Registry {
+        self.supervisor.registry()
+    }
+
+    /// This node's supervisor.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+}

@@ -1,0 +1,342 @@
+//! What callers wish, and what they are told: every call has a deadline, and a deadline that passes says so.
+
+use std::time::Duration;
+
+use ordu_registry::core::clock::Dot;
+use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
+
+use super::row::ChildRow;
+use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec};
+use super::supervisor::{Control, Effect, Message, Supervisor};
+use super::tables::{Desired, Mark, MarkKey, State};
+
+/// Most calls that wait at once on one node; a further one is refused.
+pub const CALLS_MAX: usize = 100_000;
+
+/// A caller's wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// A child should run.
+    Start {
+        /// What.
+        spec: ChildSpec,
+        /// A child of this id that is desired already is fine.
+        ensure: bool,
+    },
+    /// A child should not run any more.
+    Terminate(ChildId),
+    /// A child should be stopped and started again.
+    Restart(ChildId),
+    /// A node should take no children and give its own away, or take some again.
+    Drain {
+        /// Which node.
+        node: NodeName,
+        /// Whether it drains.
+        on: bool,
+    },
+}
+
+/// What a caller is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// To a start or restart.
+    Child(Result<Box<ChildRow>, CallError>),
+    /// To the others.
+    Done(Result<(), CallError>),
+}
+
+/// Why a call was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// A child of this id is desired already. Nothing changed.
+    #[error("a child of this id is desired already")]
+    AlreadyStarted(Box<ChildRow>),
+    /// No node may run it. Nothing is kept.
+    #[error("{0}")]
+    NoEligibleNode(String),
+    /// Its init failed. Nothing is kept.
+    #[error("{0}")]
+    Failed(String),
+    /// The spec cannot be accepted. Nothing changed.
+    #[error("{0}")]
+    Invalid(String),
+    /// No such child, or no such node. Nothing changed.
+    #[error("not found")]
+    NotFound,
+    /// The node cannot be reached from here. Nothing changed.
+    #[error("the node cannot be reached")]
+    Unreachable,
+    /// The deadline passed; whether it was done is unknown. The wish stands, and asking again is safe.
+    #[error("the deadline passed; the wish stands")]
+    Timeout,
+    /// Too many calls wait already. Nothing changed.
+    #[error("{CALLS_MAX} calls wait already")]
+    Busy,
+}
+
+/// A call that waits.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub(super) call: Waited,
+    pub(super) deadline: Instant,
+}
+
+/// What a waiting call waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// The start of this dot runs.
+    Started {
+        id: ChildId,
+        dot: Dot,
+        /// Another start of the child that runs instead is fine.
+        ensure: bool,
+    },
+    /// Any start of the child runs.
+    Ensured {
+        id: ChildId,
+    },
+    Terminated {
+        id: ChildId,
+    },
+    /// An activation after this time runs.
+    Restarted {
+        id: ChildId,
+        after: Hlc,
+    },
+    Drained {
+        node: NodeId,
+        on: bool,
+    },
+}
+
+impl Waited {
+    fn child(&self) -> Option<&ChildId> {
+        match self {
+            Waited::Started { id, .. }
+            | Waited::Ensured { id }
+            | Waited::Terminated { id }
+            | Waited::Restarted { id, .. } => Some(id),
+            Waited::Drained { .. } => None,
+        }
+    }
+
+    fn refuse(&self, error: CallError) -> Reply {
+        match self {
+            Waited::Started { .. } | Waited::Ensured { .. } | Waited::Restarted { .. } => Reply::Child(Err(error)),
+            Waited::Terminated { .. } | Waited::Drained { .. } => Reply::Done(Err(error)),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Takes a caller's wish. Exactly one [`Effect::Reply`] with this number follows, within `wait` or a moment.
+    pub fn call(&mut self, now: Now, request: u64, call: Call, wait: Duration, effects: &mut Vec<Effect>) {
+        let begun = if self.waiting.len() >= CALLS_MAX {
+            Err(match call {
+                Call::Start { .. } | Call::Restart(_) => Reply::Child(Err(CallError::Busy)),
+                Call::Terminate(_) | Call::Drain { .. } => Reply::Done(Err(CallError::Busy)),
+            })
+        } else {
+            match call {
+                Call::Start { spec, ensure } => {
+                    self.begin_start(now, request, spec, ensure, wait).map_err(|error| Reply::Child(Err(error)))
+                }
+                Call::Terminate(id) => self.begin_terminate(id).map_err(|error| Reply::Done(Err(error))),
+                Call::Restart(id) => self.begin_restart(now, id).map_err(|error| Reply::Child(Err(error))),
+                Call::Drain { node, on } => {
+                    self.begin_drain(&node, on, effects).map_err(|error| Reply::Done(Err(error)))
+                }
+            }
+        };
+        match begun {
+            Err(reply) => effects.push(Effect::Reply { request, reply }),
+            Ok(call) => {
+                let deadline = now.at + wait;
+                if let Some(id) = call.child() {
+                    self.waiting_for.entry(id.clone()).or_default().insert(request);
+                    self.dirty.insert(id.clone());
+                }
+                self.deadlines.insert((deadline, request));
+                self.waiting.insert(request, Waiting { call, deadline });
+            }
+        }
+        self.settle(now, effects);
+        self.check_drains(now, effects);
+    }
+
+    fn begin_start(
+        &mut self,
+        now: Now,
+        request: u64,
+        spec: ChildSpec,
+        ensure: bool,
+        wait: Duration,
+    ) -> Result<Waited, CallError> {
+        let id = spec.id.clone();
+        if spec.args.len() > ARGS_BYTES_MAX {
+            return Err(CallError::Invalid(format!("the arguments are longer than {ARGS_BYTES_MAX} bytes")));
+        }
+        if let Some((dot, desired)) = self.winner(&id) {
+            if desired.request == request {
+                return Ok(Waited::Started { id, dot, ensure });
+            }
+            return match self.row(&id) {
+                Some(row) if !ensure => Err(CallError::AlreadyStarted(Box::new(row))),
+                _ => Ok(Waited::Ensured { id }),
+            };
+        }
+        if self.seat(&spec).is_none() {
+            return Err(CallError::NoEligibleNode(self.why_nowhere(&spec)));
+        }
+        let at = self.registry.tick(now);
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let desired = Desired { spec: spec.into(), at, caller: self.id().clone(), wait_ms, request };
+        let dot = self.desired.put(id.clone(), desired);
+        Ok(Waited::Started { id, dot, ensure })
+    }
+
+    fn begin_terminate(&mut self, id: ChildId) -> Result<Waited, CallError> {
+        let held = self.claims(&id).next().is_some() || self.local.contains_key(&id);
+        if !self.undesire(&id) && !held {
+            return Err(CallError::NotFound);
+        }
+        Ok(Waited::Terminated { id })
+    }
+
+    /// Removes every start of a child that was seen, and the marks beside it.
+    pub(super) fn undesire(&mut self, id: &ChildId) -> bool {
+        let removed = self.desired.remove(id);
+        self.remove_marks(id);
+        removed
+    }
+
+    fn begin_restart(&mut self, now: Now, id: ChildId) -> Result<Waited, CallError> {
+        let Some((dot, _)) = self.winner(&id) else { return Err(CallError::NotFound) };
+        let after = self.registry.tick(now);
+        self.mark(&id, &dot, |mark| Mark { restart: mark.restart.max(Some(after)), ..mark });
+        Ok(Waited::Restarted { id, after })
+    }
+
+    /// Changes the mark beside a start.
+    pub(super) fn mark(&mut self, id: &ChildId, dot: &Dot, change: impl FnOnce(Mark) -> Mark) {
+        let mark = self.mark_of(id, dot);
+        self.marks.put(MarkKey::new(id, dot), change(mark));
+    }
+
+    fn begin_drain(&mut self, node: &NodeName, on: bool, effects: &mut Vec<Effect>) -> Result<Waited, CallError> {
+        let Some(member) = self.registry.view().get(node) else { return Err(CallError::NotFound) };
+        let id = member.id.clone();
+        if id == *self.id() {
+            self.set_draining(on);
+        } else if !member.status.is_living() || !self.connected.contains(&id) {
+            return Err(CallError::Unreachable);
+        } else {
+            let message = Message::Control(Control::Drain { on });
+            effects.push(Effect::Send { to: vec![id.clone()], lane: Lane::Control, message });
+        }
+        Ok(Waited::Drained { node: id, on })
+    }
+
+    /// Tells the callers that wait for a child, if what they wait for is there.
+    pub(super) fn check_waiting(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        let Some(requests) = self.waiting_for.get(id).cloned() else { return };
+        for request in requests {
+            let Some(waiting) = self.waiting.get(&request) else { continue };
+            if let Some(reply) = self.answer(now, &waiting.call.clone()) {
+                self.reply(request, reply, effects);
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Now, call: &Waited) -> Option<Reply> {
+        match call {
+            Waited::Started { id, dot, ensure } => self.answer_start(now, id, dot, *ensure),
+            Waited::Ensured { id } => {
+                let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
+                match self.winner(id) {
+                    Some(_) if runs => self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
+                    Some(_) => None,
+                    None => Some(Reply::Child(Err(CallError::Failed("it ended before it was seen running".into())))),
+                }
+            }
+            Waited::Terminated { id } => {
+                let gone = self.winner(id).is_none() && self.claims(id).all(|(_, claim)| !claim.is_held());
+                gone.then_some(Reply::Done(Ok(())))
+            }
+            Waited::Restarted { id, after } => {
+                let again = |claim: &super::tables::Actual| claim.fence.is_some_and(|fence| fence.at() > *after);
+                let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && again(claim));
+                if self.winner(id).is_none() {
+                    return Some(Reply::Child(Err(CallError::NotFound)));
+                }
+                runs.then(|| self.row(id)).flatten().map(|row| Reply::Child(Ok(Box::new(row))))
+            }
+            Waited::Drained { node, on } => {
+                let draining = self.facts_of(node).is_some_and(|facts| facts.draining);
+                (draining == *on).then_some(Reply::Done(Ok(())))
+            }
+        }
+    }
+
+    fn answer_start(&mut self, _: Now, id: &ChildId, dot: &Dot, ensure: bool) -> Option<Reply> {
+        let ours = self.claims(id).find(|(_, claim)| claim.dot == *dot).map(|(_, claim)| claim.clone());
+        if let Some(claim) = ours {
+            match claim.state {
+                State::Running | State::Done => return self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
+                State::Failed => {
+                    self.desired.withdraw(id, dot);
+                    self.remove_marks_of(id, dot);
+                    let reason = claim.reason.as_deref().unwrap_or("its init failed").to_owned();
+                    return Some(Reply::Child(Err(CallError::Failed(reason))));
+                }
+                State::Starting | State::Stopping | State::Moving { .. } | State::Backoff => return None,
+            }
+        }
+        match self.winner(id) {
+            None => Some(Reply::Child(Err(CallError::Failed("it was terminated before it ran".into())))),
+            Some((winner, _)) if winner == *dot => None,
+            Some(_) => {
+                // A concurrent start won; once it runs, this caller was the later one to be told.
+                let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
+                let row = Box::new(runs.then(|| self.row(id)).flatten()?);
+                Some(Reply::Child(if ensure { Ok(row) } else { Err(CallError::AlreadyStarted(row)) }))
+            }
+        }
+    }
+
+    /// Tells the callers that wait for a node to drain, if it says that it does.
+    pub(super) fn check_drains(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let drains = self.waiting.iter().filter(|(_, waiting)| waiting.call.child().is_none());
+        let drains: Vec<(u64, Waited)> = drains.map(|(request, waiting)| (*request, waiting.call.clone())).collect();
+        for (request, call) in drains {
+            if let Some(reply) = self.answer(now, &call) {
+                self.reply(request, reply, effects);
+            }
+        }
+    }
+
+    /// Tells the callers whose deadline has passed.
+    pub(super) fn expire_calls(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        while let Some(&(deadline, request)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now.at) {
+            match self.waiting.get(&request).map(|waiting| waiting.call.refuse(CallError::Timeout)) {
+                Some(reply) => self.reply(request, reply, effects),
+                None => drop(self.deadlines.remove(&(deadline, request))),
+            }
+        }
+    }
+
+    fn reply(&mut self, request: u64, reply: Reply, effects: &mut Vec<Effect>) {
+        if let Some(Waiting { call, deadline }) = self.waiting.remove(&request) {
+            self.deadlines.remove(&(deadline, request));
+            if let Some(id) = call.child()
+                && let Some(requests) = self.waiting_for.get_mut(id)
+            {
+                requests.remove(&request);
+                if requests.is_empty() {
+                    self.waiting_for.remove(id);
+                }
+            }
+        }
+        effects.push(Effect::Reply { request, reply });
+    }
+}

@@ -1,0 +1,130 @@
+//! One child's life on the node that holds it, and the arithmetic of its back-off. Pure data; `reconcile` moves it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ordu_registry::core::clock::Dot;
+use ordu_transport::core::{Hlc, Instant, NodeId, Pid};
+
+use super::spec::{ChildSpec, Restart};
+use super::tables::State;
+
+/// The first pause before a child that ended is started again; it doubles with each further failure.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// The longest such pause.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A child that ran for this long is taken as healthy: its next failure counts as its first.
+pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+/// How long a child whose init failed is kept for its caller to take the start back; after that its restart policy
+/// decides.
+pub const FAILED_KEPT_MAX: Duration = Duration::from_secs(5);
+
+/// How a child ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// As it should.
+    Normal,
+    /// Otherwise; the text says how.
+    Abnormal(String),
+}
+
+/// What follows once a stopping child has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Nothing: it is not ours any more.
+    Gone,
+    /// It is started again, here.
+    Restart,
+    /// Another node may start it.
+    Move { to: NodeId, token: u64 },
+}
+
+/// Where a held child is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    Starting,
+    Running {
+        since: Instant,
+    },
+    Stopping(Then),
+    Backoff {
+        until: Instant,
+    },
+    /// Its process has ended here and `to` may start it; until then we keep the claim.
+    Released {
+        to: NodeId,
+        token: u64,
+        until: Instant,
+    },
+    /// Its init failed; until then its caller may take the start back.
+    Failed {
+        until: Instant,
+    },
+    Done {
+        until: Instant,
+    },
+}
+
+/// A child that this node holds.
+#[derive(Debug, Clone)]
+pub(super) struct Local {
+    pub(super) dot: Dot,
+    pub(super) spec: Arc<ChildSpec>,
+    pub(super) phase: Phase,
+    pub(super) pid: Option<Pid>,
+    pub(super) token: Option<u64>,
+    pub(super) restarts: u64,
+    /// Failures since it was last healthy.
+    pub(super) failures: u32,
+    /// The latest wish to restart it that was followed.
+    pub(super) restart_seen: Option<Hlc>,
+    pub(super) since_ms: u64,
+    pub(super) os_pid: Option<u32>,
+    pub(super) log: Option<Arc<str>>,
+    pub(super) reason: Option<Arc<str>>,
+    /// When it is looked at again, if nothing happens before.
+    pub(super) timer: Option<Instant>,
+}
+
+impl Local {
+    /// What the others are told of its phase.
+    pub(super) fn state(&self) -> State {
+        match &self.phase {
+            Phase::Starting => State::Starting,
+            Phase::Running { .. } => State::Running,
+            Phase::Stopping(Then::Move { to, token }) => {
+                State::Moving { to: to.clone(), token: *token, released: false }
+            }
+            Phase::Stopping(Then::Gone | Then::Restart) => State::Stopping,
+            Phase::Released { to, token, .. } => State::Moving { to: to.clone(), token: *token, released: true },
+            Phase::Backoff { .. } => State::Backoff,
+            Phase::Failed { .. } => State::Failed,
+            Phase::Done { .. } => State::Done,
+        }
+    }
+
+    /// When the phase ends by itself.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Starting | Phase::Running { .. } | Phase::Stopping(_) => None,
+            Phase::Backoff { until }
+            | Phase::Released { until, .. }
+            | Phase::Failed { until }
+            | Phase::Done { until } => Some(*until),
+        }
+    }
+
+    /// Whether it is started again after this exit.
+    pub(super) fn restarts_after(&self, exit: &Exit) -> bool {
+        match (self.spec.restart, exit) {
+            (Restart::Permanent, _) | (Restart::Transient, Exit::Abnormal(_)) => true,
+            (Restart::Transient, Exit::Normal) | (Restart::Temporary, _) => false,
+        }
+    }
+}
+
+/// The pause after the `failures`-th failure in a row, with `jitter` in [0, 1) spreading it by a quarter either way.
+pub(super) fn backoff(failures: u32, jitter: f64) -> Duration {
+    let doubled = BACKOFF_MIN.saturating_mul(1u32 << failures.saturating_sub(1).min(16));
+    doubled.min(BACKOFF_MAX).mul_f64(0.75 + jitter / 2.0)
+}

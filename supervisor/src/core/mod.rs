@@ -1,0 +1,18 @@
+//! The pure half: what should run against what runs, for every child, under one node's view.
+
+pub mod calls;
+pub mod child;
+pub mod moves;
+pub mod placement;
+mod reconcile;
+pub mod row;
+mod show;
+pub mod spec;
+pub mod supervisor;
+pub mod tables;
+
+pub use calls::{Call, CallError, Reply};
+pub use child::Exit;
+pub use row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
+pub use spec::{ChildId, ChildSpec, Placement, Restart};
+pub use supervisor::{Config, Control, Effect, Input, Message, StartedInfo, Supervisor};

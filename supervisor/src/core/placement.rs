@@ -1,0 +1,168 @@
+//! Where children go: weighted rendezvous hashing. Pure, and the same on every machine.
+//!
+//! Each node gets a score for each child; the best one is the child's seat. A node that comes or goes moves only the
+//! children that it gains or loses. Nodes score by name, so a restarted node gets the same children back.
+//!
+//! Sources: Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous", 1996; Schindelhauer and Schomaker,
+//! "Weighted Distributed Hash Tables", 2005 (the logarithmic method), here in fixed point because floating-point
+//! logarithms differ between machines.
+
+use std::sync::Arc;
+
+use ordu_transport::core::hash::StableHasher;
+use ordu_transport::core::{NodeId, NodeName};
+
+use super::spec::{ChildId, ChildSpec, Placement};
+use super::tables::Facts;
+
+const PURPOSE_PLACEMENT: u64 = 3;
+
+/// A living node and what it says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// Who.
+    pub id: &'a NodeId,
+    /// Its facts, once they were heard.
+    pub facts: Option<&'a Facts>,
+}
+
+/// Why a node may not run a child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ineligible {
+    /// It has not said yet what it can run.
+    Unknown,
+    /// It is draining.
+    Draining,
+    /// It does not offer the kind.
+    Kind(Arc<str>),
+    /// The child is pinned to another node.
+    Pinned(NodeName),
+}
+
+/// Whether a node may run a child.
+pub fn eligible(spec: &ChildSpec, candidate: Candidate<'_>) -> Result<u32, Ineligible> {
+    if let Placement::Pinned(name) = &spec.placement
+        && *name != candidate.id.name
+    {
+        return Err(Ineligible::Pinned(name.clone()));
+    }
+    let Some(facts) = candidate.facts else { return Err(Ineligible::Unknown) };
+    if facts.draining || facts.weight == 0 {
+        return Err(Ineligible::Draining);
+    }
+    if !facts.kinds.contains(&spec.kind) {
+        return Err(Ineligible::Kind(spec.kind.clone()));
+    }
+    Ok(facts.weight)
+}
+
+/// The node that a child belongs on: the best score of those that may run it.
+pub fn seat<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candidate<'a>>) -> Option<&'a NodeId> {
+    let scored = candidates.filter_map(|candidate| {
+        let weight = eligible(spec, candidate).ok()?;
+        Some((score(&spec.id, &candidate.id.name, weight), candidate.id))
+    });
+    scored.min().map(|(_, id)| id)
+}
+
+/// Why none of the candidates may run a child, in one sentence.
+pub fn why_nowhere<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candidate<'a>>) -> String {
+    let reasons: Vec<Ineligible> = candidates.filter_map(|candidate| eligible(spec, candidate).err()).collect();
+    if let Placement::Pinned(name) = &spec.placement
+        && reasons.iter().all(|reason| matches!(reason, Ineligible::Pinned(_)))
+    {
+        return format!("no eligible node: it is pinned to {name}, which is not up");
+    }
+    if reasons.contains(&Ineligible::Draining) {
+        return "no eligible node: every node that could run it is draining".to_owned();
+    }
+    if reasons.contains(&Ineligible::Kind(spec.kind.clone())) {
+        return format!("no eligible node: none offers the kind {:?}", &*spec.kind);
+    }
+    "no eligible node: none has said yet what it can run".to_owned()
+}
+
+/// The lesser is the better: `-log2(u) / weight` for a hash `u` in (0, 1], in fixed point.
+fn score(child: &ChildId, node: &NodeName, weight: u32) -> u64 {
+    let hasher = StableHasher::new(PURPOSE_PLACEMENT).bytes(child.as_str().as_bytes()).bytes(node.as_str().as_bytes());
+    neg_log2(hasher.finish()) / u64::from(weight.max(1))
+}
+
+/// `-log2((hash + 1) / 2^64)` with 56 fractional bits.
+fn neg_log2(hash: u64) -> u64 {
+    const FRACTION_BITS: u32 = 56;
+    let Some(value) = hash.checked_add(1) else { return 0 };
+    let integer = 63 - value.leading_zeros();
+    // The mantissa in [1, 2) with 63 fractional bits; each squaring yields one bit of the logarithm.
+    let mut mantissa = u128::from(value) << (63 - integer);
+    let mut fraction = 0u64;
+    for _ in 0..FRACTION_BITS {
+        mantissa = (mantissa * mantissa) >> 63;
+        fraction <<= 1;
+        if mantissa >> 64 != 0 {
+            fraction |= 1;
+            mantissa >>= 1;
+        }
+    }
+    (64 << FRACTION_BITS) - ((u64::from(integer) << FRACTION_BITS) | fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn facts(weight: u32) -> Facts {
+        Facts { draining: false, weight, kinds: vec!["k".into()], version: "1".into() }
+    }
+
+    fn spread(weights: &[(&str, u32)]) -> BTreeMap<String, Vec<usize>> {
+        let nodes: Vec<(NodeId, Facts)> = weights
+            .iter()
+            .map(|(name, weight)| (NodeId::new(NodeName::new(name).unwrap(), 1, 1), facts(*weight)))
+            .collect();
+        let mut spread: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for child in 0..3000 {
+            let spec = ChildSpec::new(ChildId::new(&format!("c{child}")).unwrap(), "k", "");
+            let candidates = nodes.iter().map(|(id, facts)| Candidate { id, facts: Some(facts) });
+            spread.entry(seat(&spec, candidates).unwrap().name.to_string()).or_default().push(child);
+        }
+        spread
+    }
+
+    #[test]
+    fn logarithms_are_exact_where_they_are_whole() {
+        assert_eq!(neg_log2(u64::MAX), 0);
+        assert_eq!(neg_log2((1 << 63) - 1), 1 << 56);
+        assert_eq!(neg_log2(0), 64 << 56);
+        let third = neg_log2(u64::MAX / 3) as f64 / (1u64 << 56) as f64;
+        assert!((third - 3f64.log2()).abs() < 1e-12, "{third}");
+    }
+
+    #[test]
+    fn children_spread_by_weight() {
+        let spread = spread(&[("a", 1), ("b", 1), ("c", 2)]);
+        let share = |name: &str| spread[name].len() as f64 / 3000.0;
+        assert!(
+            (share("a") - 0.25).abs() < 0.03 && (share("b") - 0.25).abs() < 0.03 && (share("c") - 0.5).abs() < 0.03
+        );
+    }
+
+    #[test]
+    fn a_node_that_goes_moves_only_its_own_children() {
+        let (before, after) = (spread(&[("a", 1), ("b", 1), ("c", 1)]), spread(&[("a", 1), ("b", 1)]));
+        for name in ["a", "b"] {
+            assert!(before[name].iter().all(|child| after[name].contains(child)));
+        }
+    }
+
+    #[test]
+    fn golden_seats() {
+        // Placement is compared between nodes of different builds: a change here moves every child of every cluster.
+        let seats: Vec<String> = spread(&[("a", 1), ("b", 1), ("c", 1)])
+            .iter()
+            .map(|(name, children)| format!("{name}:{:?}", &children[..3]))
+            .collect();
+        assert_eq!(seats.join(" "), "a:[2, 3, 4] b:[5, 8, 9] c:[0, 1, 10]");
+    }
+}

@@ -1,0 +1,493 @@
+//! Desired against actual, for one child at a time: start it, stop it, replace it, give way, or leave it alone.
+//!
+//! Nobody starts a child while a visible claim to it exists; where none does, its seat starts it. Views differ while
+//! news travels, so two nodes may both believe to be the seat: then the better-ranked process stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ordu_registry::core::clock::Dot;
+use ordu_registry::core::{Name, NameConflict};
+use ordu_transport::core::{NodeId, Now, Pid};
+use rand::RngExt;
+
+use super::child::{Exit, FAILED_KEPT_MAX, HEALTHY_AFTER, Local, Phase, Then, backoff};
+use super::placement::{self, Candidate};
+use super::row::EventKind;
+use super::spec::{ChildId, ChildSpec, Restart};
+use super::supervisor::{Effect, StartedInfo, Supervisor};
+use super::tables::{Actual, Desired, Mark, MarkKey, State};
+
+impl Supervisor {
+    // ---- what the tables say
+
+    /// The start that counts: of concurrent ones the latest, then the one with the greatest dot.
+    pub(super) fn winner(&self, id: &ChildId) -> Option<(Dot, &Desired)> {
+        let live = self.desired.table().live(id);
+        let (origin, counter, desired) =
+            live.max_by_key(|(origin, counter, desired)| (desired.at, *origin, *counter))?;
+        Some((Dot::new(origin.clone(), counter), desired))
+    }
+
+    /// What nodes that are not down say of a child, ourselves included.
+    pub(super) fn claims<'a>(&'a self, id: &ChildId) -> impl Iterator<Item = (&'a NodeId, &'a Actual)> + 'a + use<'a> {
+        let live = self.actual.table().live(id).map(|(node, _, claim)| (node, claim));
+        live.filter(|(node, _)| *node == self.id() || self.registry.view().is_living(node))
+    }
+
+    /// The marks beside a start, as one.
+    pub(super) fn mark_of(&self, id: &ChildId, dot: &Dot) -> Mark {
+        self.marks.table().live(&MarkKey::new(id, dot)).fold(Mark::default(), |all, (_, _, mark)| Mark {
+            started: mark.started.clone().max(all.started),
+            restart: mark.restart.max(all.restart),
+        })
+    }
+
+    fn mark_keys(&self, id: &ChildId) -> Vec<MarkKey> {
+        let first = MarkKey::first_of(id);
+        self.marks.table().keys_from(&first).take_while(|key| key.child == *id).cloned().collect()
+    }
+
+    /// Removes the marks beside every start of a child.
+    pub(super) fn remove_marks(&mut self, id: &ChildId) {
+        for key in self.mark_keys(id) {
+            self.marks.remove(&key);
+        }
+    }
+
+    /// Removes the marks beside one start.
+    pub(super) fn remove_marks_of(&mut self, id: &ChildId, dot: &Dot) {
+        self.marks.remove(&MarkKey::new(id, dot));
+    }
+
+    /// Removes marks beside starts that are gone: one may have been written while another node removed the start. The
+    /// least living node does it.
+    fn remove_void_marks(&mut self, id: &ChildId) {
+        if self.registry.view().living().any(|member| member.id < *self.id()) {
+            return;
+        }
+        let gone = |key: &MarkKey| {
+            let table = self.desired.table();
+            table.context().contains(&key.origin, key.counter)
+                && !table.live(id).any(|(origin, counter, _)| (origin, counter) == (&key.origin, key.counter))
+        };
+        for key in self.mark_keys(id).into_iter().filter(gone).collect::<Vec<_>>() {
+            self.marks.remove(&key);
+        }
+    }
+
+    pub(super) fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
+        let living = self.registry.view().living().map(|member| &member.id).filter(|id| *id != self.id());
+        living.chain([self.id()]).map(|id| Candidate { id, facts: self.facts_of(id) })
+    }
+
+    /// The node that a child belongs on, as far as we see.
+    pub(super) fn seat(&self, spec: &ChildSpec) -> Option<&NodeId> {
+        placement::seat(spec, self.candidates())
+    }
+
+    /// Why no node may run a child.
+    pub(super) fn why_nowhere(&self, spec: &ChildSpec) -> String {
+        placement::why_nowhere(spec, self.candidates())
+    }
+
+    // ---- one child
+
+    pub(super) fn reconcile(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        self.remove_void_marks(id);
+        if self.local.contains_key(id) {
+            self.give_way(now, id, effects);
+        }
+        if self.local.contains_key(id) {
+            self.tend(now, id, effects);
+        }
+        if !self.local.contains_key(id) {
+            self.consider(now, id, effects);
+        }
+        self.publish(now, id);
+    }
+
+    /// Compares a child that we hold with what other nodes say of it.
+    fn give_way(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        let Some(local) = self.local.get(id) else { return };
+        let mine = local.pid.clone();
+        let standing = mine.as_ref().and_then(|pid| self.registry.standing(pid)).map(|(rank, _)| rank.clone());
+        let mut winner: Option<(NodeId, Pid)> = None;
+        let mut drop_ours = false;
+        for (node, claim) in self.claims(id).filter(|(node, claim)| *node != self.id() && claim.is_held()) {
+            let handed_over = matches!(&local.phase, Phase::Released { to, token, .. }
+                if node == to && claim.token == Some(*token));
+            let comes_to_us = matches!(&claim.state, State::Moving { to, .. } if to == self.id());
+            if handed_over {
+                drop_ours = true;
+            } else if comes_to_us || claim.losing || local.is_done() || self.unheard.contains_key(node) {
+                continue;
+            } else if let Some(theirs) = &claim.pid {
+                match (&mine, &standing) {
+                    (Some(pid), Some(rank)) if (rank, pid) < (&claim.rank, theirs) => {}
+                    (Some(_), Some(_)) => winner = Some((node.clone(), theirs.clone())),
+                    _ => drop_ours = true,
+                }
+            } else if mine.is_none() && node < self.id() {
+                // Neither runs: the claim of the lesser node stands, so that exactly one of both goes on.
+                drop_ours = true;
+            }
+        }
+        if drop_ours {
+            self.drop_local(id);
+        } else if let (Some((_, winner)), Some(pid), Ok(name)) = (winner, mine, Name::new(id.as_str())) {
+            let winner_value = bytes::Bytes::new();
+            let conflict = NameConflict { name, winner, winner_value };
+            self.with_registry_raw(now, effects, |registry, out| registry.lose_and_settle(now, &pid, conflict, out));
+        }
+    }
+
+    /// Compares a child that we hold with what should run.
+    fn tend(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        let winner = self.winner(id).map(|(dot, desired)| (dot, desired.spec.clone()));
+        let Some(local) = self.local.get_mut(id) else { return };
+        let expired = local.expires().is_some_and(|until| until <= now.at);
+        let Some((dot, spec)) = winner else {
+            match local.phase {
+                Phase::Starting | Phase::Running { .. } | Phase::Stopping(_) => self.stop(id, Then::Gone, effects),
+                Phase::Done { .. } if !expired => {}
+                Phase::Backoff { .. } | Phase::Released { .. } | Phase::Failed { .. } | Phase::Done { .. } => {
+                    self.drop_local(id);
+                }
+            }
+            return;
+        };
+        if local.is_done() {
+            return self.drop_local(id);
+        }
+        if local.dot != dot {
+            let same = *local.spec == *spec;
+            (local.dot, local.spec) = (dot.clone(), spec.clone());
+            local.restart_seen = None;
+            if !same {
+                return self.again(now, id, effects);
+            }
+        }
+        let wished = self.mark_of(id, &dot).restart;
+        let Some(local) = self.local.get_mut(id) else { return };
+        if wished > local.restart_seen {
+            local.restart_seen = wished;
+            let activated = local.pid.as_ref().and_then(|pid| self.registry.standing(pid)).map(|(_, fence)| fence.at());
+            // An activation from after the wish has already followed it.
+            if activated <= wished {
+                return self.again(now, id, effects);
+            }
+        }
+        self.tend_phase(now, id, &spec, expired, effects);
+    }
+
+    fn tend_phase(&mut self, now: Now, id: &ChildId, spec: &ChildSpec, expired: bool, effects: &mut Vec<Effect>) {
+        let seat = self.seat(spec).cloned();
+        let ours = seat.as_ref() == Some(self.id());
+        let Some(local) = self.local.get(id) else { return };
+        match &local.phase {
+            Phase::Starting | Phase::Running { .. } if self.shutting_down && seat.is_none() => {
+                self.stop(id, Then::Gone, effects);
+            }
+            Phase::Starting | Phase::Stopping(_) => {}
+            // What runs once at most cannot be stopped here and started there.
+            Phase::Running { .. } if spec.restart == Restart::Temporary => {}
+            Phase::Running { .. } if !ours && seat.is_some() => self.queue_move(now, id),
+            Phase::Running { .. } => {}
+            Phase::Backoff { .. } if self.shutting_down => self.drop_local(id),
+            Phase::Backoff { .. } if expired => match seat.filter(|seat| !ours && self.is_up(seat)) {
+                Some(to) => self.release(now, id, to),
+                None => self.start_again(now, id, effects),
+            },
+            Phase::Backoff { .. } => {}
+            Phase::Released { to, .. } if expired || !self.registry.view().is_living(to) => {
+                if self.shutting_down {
+                    self.drop_local(id);
+                } else {
+                    self.start_again(now, id, effects);
+                }
+            }
+            Phase::Released { .. } => {}
+            Phase::Failed { .. } => {
+                let caller = self.winner(id).map(|(_, desired)| desired.caller.clone());
+                let waits =
+                    caller.is_some_and(|caller| caller == *self.id() || self.registry.view().is_living(&caller));
+                if expired || !waits {
+                    self.pause(now, id, Arc::from("its init failed"));
+                }
+            }
+            Phase::Done { .. } => {}
+        }
+    }
+
+    /// Stops a child, if it runs, and starts it again here with the spec that it has now.
+    fn again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        match self.local.get(id).map(|local| &local.phase) {
+            Some(Phase::Starting | Phase::Running { .. }) => self.stop(id, Then::Restart, effects),
+            Some(Phase::Backoff { .. } | Phase::Failed { .. }) => self.start_again(now, id, effects),
+            Some(Phase::Stopping(_) | Phase::Released { .. } | Phase::Done { .. }) | None => {}
+        }
+    }
+
+    /// Decides whether a child that we do not hold is ours to start.
+    fn consider(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        let Some((dot, desired)) = self.winner(id) else { return };
+        let spec = desired.spec.clone();
+        let (mut token, mut blocked, mut restarts) = (None, false, 0);
+        for (_, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
+            match &claim.state {
+                State::Moving { to, token: of, released: true } if to == self.id() && token.is_none() => {
+                    (token, restarts) = (Some(*of), claim.restarts);
+                }
+                _ => blocked = true,
+            }
+        }
+        let held = Name::new(id.as_str()).is_ok_and(|name| self.registry.visible(&name).next().is_some());
+        if blocked || held || self.shutting_down {
+            return;
+        }
+        if token.is_none() {
+            if self.seat(&spec) != Some(self.id()) || self.is_spent(id, &dot, &spec) {
+                return;
+            }
+            if !self.is_settled() {
+                self.deferred.insert(id.clone());
+                return;
+            }
+            restarts = self.actual.table().live(id).map(|(_, _, claim)| claim.restarts).max().unwrap_or(0);
+        }
+        if spec.restart == Restart::Temporary {
+            let started = Some(self.id().clone());
+            self.mark(id, &dot, |mark| Mark { started, ..mark });
+        }
+        let restart_seen = self.mark_of(id, &dot).restart;
+        let local = Local {
+            dot,
+            spec,
+            phase: Phase::Starting,
+            pid: None,
+            token,
+            restarts,
+            failures: 0,
+            restart_seen,
+            since_ms: now.wall_ms,
+            os_pid: None,
+            log: None,
+            reason: None,
+            timer: None,
+        };
+        self.local.insert(id.clone(), local);
+        self.activate(now, id, effects);
+    }
+
+    /// Whether a temporary child had its one run. Its seat takes the start back once the node that ran it is over.
+    fn is_spent(&mut self, id: &ChildId, dot: &Dot, spec: &ChildSpec) -> bool {
+        let started = self.mark_of(id, dot).started;
+        let Some(by) = started.filter(|_| spec.restart == Restart::Temporary) else { return false };
+        if self.actual.table().retired().contains(&by) {
+            self.undesire(id);
+        }
+        true
+    }
+
+    // ---- steps of its life
+
+    /// Gives a held child a new process and starts it.
+    fn activate(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        let Ok(name) = Name::new(id.as_str()) else { return };
+        let value = bytes::Bytes::new();
+        let pid = self.with_registry_raw(now, effects, |registry, out| {
+            let pid = registry.activate(now);
+            if let Err(error) = registry.register(now, &pid, name, value, out) {
+                // Its claim in the table of children still finds every duplicate.
+                tracing::warn!(child = %id, %error, "a child runs without its name");
+            }
+            pid
+        });
+        let fence = self.registry.standing(&pid).map(|(_, fence)| fence);
+        let (Some(local), Some(fence)) = (self.local.get_mut(id), fence) else { return };
+        (local.phase, local.pid, local.os_pid) = (Phase::Starting, Some(pid.clone()), None);
+        local.since_ms = now.wall_ms;
+        self.children_by_pid.insert(pid.clone(), id.clone());
+        effects.push(Effect::Start { pid, spec: local.spec.clone(), fence });
+    }
+
+    fn start_again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        if let Some(local) = self.local.get_mut(id) {
+            local.token = None;
+        }
+        self.activate(now, id, effects);
+    }
+
+    /// Asks a child to stop, once; what follows its end may still change.
+    pub(super) fn stop(&mut self, id: &ChildId, then: Then, effects: &mut Vec<Effect>) {
+        let Some(local) = self.local.get_mut(id) else { return };
+        let Some(pid) = local.pid.clone() else { return };
+        if !matches!(local.phase, Phase::Stopping(_)) {
+            effects.push(Effect::Stop { pid, timeout: local.spec.stop_timeout });
+        }
+        local.phase = Phase::Stopping(then);
+    }
+
+    /// Stops everything; what should run stays desired.
+    pub(super) fn stop_all(&mut self, _: Now, effects: &mut Vec<Effect>) {
+        let ids: Vec<ChildId> = self.local.keys().cloned().collect();
+        for id in ids {
+            match self.local.get(&id).map(|local| &local.phase) {
+                Some(Phase::Starting | Phase::Running { .. } | Phase::Stopping(_)) => {
+                    self.stop(&id, Then::Gone, effects)
+                }
+                Some(Phase::Backoff { .. } | Phase::Released { .. } | Phase::Failed { .. }) => self.drop_local(&id),
+                Some(Phase::Done { .. }) | None => {}
+            }
+            self.dirty.insert(id);
+        }
+    }
+
+    /// A child of ours lost a conflict: the winner is a copy of it, so it is done here.
+    pub(super) fn on_lost(&mut self, id: &ChildId, conflict: &NameConflict, effects: &mut Vec<Effect>) {
+        if let Some(local) = self.local.get_mut(id) {
+            local.reason = Some(format!("lost the name {} to {}", conflict.name, conflict.winner).into());
+        }
+        // A name beside the child's own may be lost to something else: then the child is started again.
+        let copy = conflict.name.as_str() == id.as_str();
+        self.stop(id, if copy { Then::Gone } else { Then::Restart }, effects);
+        self.dirty.insert(id.clone());
+    }
+
+    pub(super) fn on_started(&mut self, now: Now, pid: &Pid, info: StartedInfo) {
+        let Some(id) = self.children_by_pid.get(pid).cloned() else { return };
+        let Some(local) = self.local.get_mut(&id) else { return };
+        (local.os_pid, local.log) = (info.os_pid, info.log);
+        if local.phase == Phase::Starting {
+            local.phase = Phase::Running { since: now.at };
+            local.since_ms = now.wall_ms;
+        }
+        self.dirty.insert(id);
+    }
+
+    pub(super) fn on_exited(&mut self, now: Now, pid: &Pid, exit: Exit, effects: &mut Vec<Effect>) {
+        let Some(id) = self.children_by_pid.remove(pid) else {
+            // Not a child, or one of an earlier activation.
+            return self.with_registry_raw(now, effects, |registry, out| registry.ended(now, pid, out));
+        };
+        self.with_registry_raw(now, effects, |registry, out| registry.ended(now, pid, out));
+        self.dirty.insert(id.clone());
+        let Some(local) = self.local.get_mut(&id) else { return };
+        (local.pid, local.os_pid) = (None, None);
+        let text: Arc<str> = match &exit {
+            Exit::Normal => "exited normally".into(),
+            Exit::Abnormal(how) => how.as_str().into(),
+        };
+        match local.phase.clone() {
+            Phase::Stopping(Then::Gone) => {
+                self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
+                self.drop_local(&id);
+            }
+            Phase::Stopping(Then::Restart) => self.start_again(now, &id, effects),
+            Phase::Stopping(Then::Move { to, token }) => {
+                local.phase = Phase::Released { to, token, until: now.at + super::moves::MOVE_MAX };
+                local.since_ms = now.wall_ms;
+            }
+            Phase::Starting => self.on_init_failed(now, &id, &exit, text, effects),
+            Phase::Running { since } => {
+                if now.at.saturating_since(since) >= HEALTHY_AFTER {
+                    local.failures = 0;
+                }
+                self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
+                self.follow_policy(now, &id, &exit, text);
+            }
+            Phase::Backoff { .. } | Phase::Released { .. } | Phase::Failed { .. } | Phase::Done { .. } => {}
+        }
+    }
+
+    fn on_init_failed(&mut self, now: Now, id: &ChildId, exit: &Exit, how: Arc<str>, effects: &mut Vec<Effect>) {
+        self.tell(now, EventKind::ChildExited { child: id.clone(), reason: how.to_string() }, effects);
+        let waits = self.winner(id).map(|(_, desired)| (desired.caller.clone(), desired.wait_ms));
+        let Some(local) = self.local.get_mut(id) else { return };
+        // Only the very first activation answers a caller; a restart follows the policy.
+        let first = local.restarts == 0 && local.failures == 0 && local.token.is_none();
+        match waits.filter(|_| first) {
+            Some((caller, wait_ms)) if caller == *self.registry.id() || self.registry.view().is_living(&caller) => {
+                let until = now.at + Duration::from_millis(wait_ms).min(FAILED_KEPT_MAX);
+                (local.phase, local.since_ms, local.reason) = (Phase::Failed { until }, now.wall_ms, Some(how));
+            }
+            _ => self.follow_policy(now, id, exit, how),
+        }
+    }
+
+    fn follow_policy(&mut self, now: Now, id: &ChildId, exit: &Exit, how: Arc<str>) {
+        let Some(local) = self.local.get_mut(id) else { return };
+        if local.restarts_after(exit) {
+            return self.pause(now, id, how);
+        }
+        let until = now.at + self.keep_done;
+        (local.phase, local.since_ms, local.reason) = (Phase::Done { until }, now.wall_ms, Some(how));
+        let dot = local.dot.clone();
+        if self.winner(id).is_some_and(|(winner, _)| winner == dot) {
+            self.undesire(id);
+        }
+    }
+
+    /// Waits before the child is started again.
+    fn pause(&mut self, now: Now, id: &ChildId, how: Arc<str>) {
+        let jitter = self.rng.random::<f64>();
+        let Some(local) = self.local.get_mut(id) else { return };
+        local.failures = local.failures.saturating_add(1);
+        local.restarts += 1;
+        let until = now.at + backoff(local.failures, jitter);
+        (local.phase, local.since_ms, local.reason) = (Phase::Backoff { until }, now.wall_ms, Some(how));
+        self.dirty.insert(id.clone());
+    }
+
+    /// Forgets a child that has no process here, and takes our claim back.
+    pub(super) fn drop_local(&mut self, id: &ChildId) {
+        let Some(local) = self.local.remove(id) else { return };
+        if let Some(timer) = local.timer {
+            self.timers.remove(&(timer, id.clone()));
+        }
+        self.actual.remove(id);
+        self.dirty.insert(id.clone());
+    }
+
+    /// Writes what the others are told of a held child, if it changed, and sets the timer of its phase.
+    fn publish(&mut self, now: Now, id: &ChildId) {
+        let Some(local) = self.local.get_mut(id) else { return };
+        let timer = local.expires().map(|until| until.max(now.at));
+        if local.timer != timer {
+            local.timer.into_iter().for_each(|old| {
+                self.timers.remove(&(old, id.clone()));
+            });
+            self.timers.extend(timer.map(|at| (at, id.clone())));
+            local.timer = timer;
+        }
+        let local = &self.local[id];
+        let standing = local.pid.as_ref().and_then(|pid| self.registry.standing(pid));
+        let before = self.actual.table().live_of(id, self.registry.id());
+        let actual = Actual {
+            kind: local.spec.kind.clone(),
+            dot: local.dot.clone(),
+            pid: local.pid.clone(),
+            rank: standing.map(|(rank, _)| rank.clone()).unwrap_or_default(),
+            fence: standing.map(|(_, fence)| fence).or(before.and_then(|before| before.fence)),
+            state: local.state(),
+            token: local.token,
+            losing: local.pid.as_ref().is_some_and(|pid| self.registry.lost_to(pid).is_some()),
+            restarts: local.restarts,
+            since_ms: local.since_ms,
+            os_pid: local.os_pid,
+            log: local.log.clone(),
+            reason: local.reason.clone(),
+        };
+        if before != Some(&actual) {
+            self.actual.put(id.clone(), actual);
+        }
+    }
+}
+
+impl Local {
+    /// Whether it ended for good.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done { .. })
+    }
+}

@@ -1,0 +1,247 @@
+//! What callers are shown: rows composed from the tables, and events when they change.
+
+use std::collections::BTreeSet;
+
+use ordu_registry::core::{Entry, Name};
+use ordu_transport::core::hash::StableHasher;
+use ordu_transport::core::{Member, NodeId, NodeName, Now, Pid, Status};
+
+use super::row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
+use super::spec::{ChildId, ChildSpec, Restart};
+use super::supervisor::{Effect, Supervisor};
+use super::tables::{Actual, FactsKey, State};
+
+const PURPOSE_STATUS: u64 = 4;
+
+impl Supervisor {
+    // ---- rows
+
+    /// The rows of all children, by id.
+    pub fn rows(&self) -> Vec<ChildRow> {
+        let mut ids: Vec<&ChildId> = self.desired.table().keys().chain(self.actual.table().keys()).collect();
+        ids.sort();
+        ids.dedup();
+        ids.into_iter().filter_map(|id| self.row(id)).collect()
+    }
+
+    /// The row of a child that is desired, held or done.
+    pub fn row(&self, id: &ChildId) -> Option<ChildRow> {
+        let spec = self.winner(id).map(|(_, desired)| desired.spec.clone());
+        match (self.shown_claim(id), spec) {
+            (Some((node, claim)), spec) if claim.is_held() || spec.is_none() => {
+                Some(held_row(id, node, claim, spec.as_deref()))
+            }
+            (_, Some(spec)) => Some(self.pending_row(id, &spec)),
+            (_, None) => None,
+        }
+    }
+
+    /// Of several claims the one that is shown: who holds before who has done, then the better process.
+    fn shown_claim(&self, id: &ChildId) -> Option<(&NodeId, &Actual)> {
+        self.claims(id).min_by_key(|(node, claim)| {
+            (!claim.is_held(), claim.losing, !claim.has_process(), &claim.rank, &claim.pid, *node)
+        })
+    }
+
+    fn pending_row(&self, id: &ChildId, spec: &ChildSpec) -> ChildRow {
+        let (mut status, mut since_ms) = (ChildStatus::Pending, 0);
+        if let Some((dot, desired)) = self.winner(id) {
+            since_ms = desired.at.wall_ms();
+            if spec.restart == Restart::Temporary && self.mark_of(id, &dot).started.is_some() {
+                status = ChildStatus::Suspended;
+            }
+        }
+        let holder = Name::new(id.as_str()).ok().and_then(|name| self.registry.lookup(&name));
+        let reason = match (status, holder, self.seat(spec)) {
+            (ChildStatus::Suspended, _, _) => "the node that ran it is down, and it runs once at most".to_owned(),
+            (_, Some(entry), _) => format!("the name is held by {}", entry.pid),
+            (_, None, None) => self.why_nowhere(spec),
+            (_, None, Some(seat)) => format!("waiting for {} to take it", seat.name),
+        };
+        ChildRow {
+            id: id.clone(),
+            kind: spec.kind.clone(),
+            node: None,
+            pid: None,
+            os_pid: None,
+            status,
+            restarts: self.actual.table().live(id).map(|(_, _, claim)| claim.restarts).max().unwrap_or(0),
+            since_ms,
+            fence: None,
+            reason: Some(reason),
+            labels: spec.labels.clone(),
+            log: None,
+        }
+    }
+
+    /// The rows of all members, by name.
+    pub fn member_rows(&self) -> Vec<MemberRow> {
+        let members = self.registry.view().members();
+        members.map(|member| self.member_row(member)).collect()
+    }
+
+    fn member_row(&self, member: &Member) -> MemberRow {
+        let facts = self.facts_of(&member.id);
+        let status = match member.status {
+            Status::Up if facts.is_some_and(|facts| facts.draining) => MemberStatus::Draining,
+            Status::Up => MemberStatus::Up,
+            Status::Suspect => MemberStatus::Suspect,
+            Status::Down => MemberStatus::Down,
+            Status::Left => MemberStatus::Left,
+        };
+        let living = member.status.is_living();
+        let held = self
+            .actual
+            .table()
+            .keys_of(&member.id)
+            .filter(|id| self.actual.table().live_of(id, &member.id).is_some_and(Actual::is_held));
+        MemberRow {
+            name: member.id.name.clone(),
+            boot: member.id.boot,
+            addr: member.addr.clone(),
+            status,
+            children: if living { held.count() } else { 0 },
+            kinds: facts.map(|facts| facts.kinds.clone()).unwrap_or_default(),
+            version: facts.map_or_else(|| "".into(), |facts| facts.version.clone()),
+        }
+    }
+
+    /// The cluster as this node sees it.
+    pub fn status_row(&self, now: Now) -> StatusRow {
+        let rows = self.rows();
+        StatusRow {
+            members_up: self.registry.view().living().count(),
+            members: self.registry.view().members().count(),
+            children: self.desired.table().keys().count(),
+            running: rows.iter().filter(|row| row.status == ChildStatus::Running).count(),
+            names: self.registry.len(),
+            conflicts_total: self.registry.conflicts_total(),
+            clock_hash: self.digest(),
+            converged: self.is_converged(now),
+        }
+    }
+
+    /// A digest over every table.
+    pub fn digest(&self) -> u64 {
+        let digests = [
+            self.registry.names().table().digest(),
+            self.desired.table().digest(),
+            self.actual.table().digest(),
+            self.marks.table().digest(),
+            self.facts.table().digest(),
+        ];
+        digests.into_iter().fold(StableHasher::new(PURPOSE_STATUS), StableHasher::number).finish()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.facts_of(self.id()).is_some_and(|facts| facts.draining)
+    }
+
+    // ---- events
+
+    pub(super) fn tell(&self, now: Now, what: EventKind, effects: &mut Vec<Effect>) {
+        self.tell_of(now, &self.id().name, what, effects);
+    }
+
+    fn tell_of(&self, now: Now, node: &NodeName, what: EventKind, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Event(Event { at_ms: now.wall_ms, node: node.clone(), what }));
+    }
+
+    /// Tells what changed in a child's row since it was last looked at.
+    pub(super) fn show(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        let row = self.row(id);
+        let before = self.shown.get(id).cloned();
+        let Some(row) = row else {
+            self.shown.remove(id);
+            return;
+        };
+        if before.as_ref().is_some_and(|(status, pid)| *status == row.status && *pid == row.pid) {
+            return;
+        }
+        let child = id.clone();
+        let node = row.node.clone().unwrap_or_else(|| self.id().name.clone());
+        self.shown.insert(id.clone(), (row.status, row.pid.clone()));
+        let what = match row.status {
+            ChildStatus::Starting => EventKind::ChildStarting { child },
+            ChildStatus::Running => EventKind::ChildRunning { child },
+            ChildStatus::Pending => EventKind::ChildPending { child, reason: row.reason.unwrap_or_default() },
+            ChildStatus::Quarantined => EventKind::ChildQuarantined { child },
+            ChildStatus::Done => EventKind::ChildDone { child },
+            ChildStatus::Moving | ChildStatus::Stopping | ChildStatus::Backoff | ChildStatus::Suspended => return,
+        };
+        if row.status == ChildStatus::Starting && self.shown_claim(id).is_some_and(|(_, claim)| claim.token.is_some()) {
+            let moved = EventKind::ChildMoved { child: id.clone(), to: node.clone() };
+            self.tell_of(now, &node, moved, effects);
+        }
+        self.tell_of(now, &node, what, effects);
+    }
+
+    pub(super) fn tell_name(
+        &self,
+        now: Now,
+        name: &Name,
+        entry: Option<&Entry>,
+        was: Option<Pid>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if entry.map(|entry| &entry.pid) == was.as_ref() {
+            return;
+        }
+        if let Some(pid) = was {
+            let node = pid.node.name.clone();
+            self.tell_of(now, &node, EventKind::NameReleased { name: name.text(), pid }, effects);
+        }
+        if let Some(entry) = entry {
+            let what = EventKind::NameRegistered { name: name.text(), pid: entry.pid.clone() };
+            self.tell_of(now, &entry.node.name, what, effects);
+        }
+    }
+
+    /// Tells which nodes began to drain.
+    pub(super) fn tell_draining(&mut self, now: Now, touched: BTreeSet<FactsKey>, effects: &mut Vec<Effect>) {
+        for key in touched {
+            let drains = self.facts.table().live(&key).any(|(_, _, facts)| facts.draining);
+            if !drains {
+                self.shown_draining.remove(&key.0);
+            } else if self.shown_draining.insert(key.0.clone()) {
+                self.tell_of(now, &key.0, EventKind::Draining { member: key.0.clone() }, effects);
+            }
+        }
+    }
+
+    pub(super) fn tell_member(&self, now: Now, member: &Member, effects: &mut Vec<Effect>) {
+        let name = member.id.name.clone();
+        let what = match member.status {
+            Status::Up => EventKind::MemberUp { member: name },
+            Status::Suspect => EventKind::MemberSuspect { member: name },
+            Status::Down => EventKind::MemberDown { member: name },
+            Status::Left => EventKind::MemberLeft { member: name },
+        };
+        self.tell(now, what, effects);
+    }
+}
+
+fn held_row(id: &ChildId, node: &NodeId, claim: &Actual, spec: Option<&ChildSpec>) -> ChildRow {
+    let status = match claim.state {
+        State::Starting => ChildStatus::Starting,
+        State::Running => ChildStatus::Running,
+        State::Stopping => ChildStatus::Stopping,
+        State::Moving { .. } => ChildStatus::Moving,
+        State::Backoff | State::Failed => ChildStatus::Backoff,
+        State::Done => ChildStatus::Done,
+    };
+    ChildRow {
+        id: id.clone(),
+        kind: claim.kind.clone(),
+        node: Some(node.name.clone()),
+        pid: claim.pid.clone(),
+        os_pid: claim.os_pid,
+        status,
+        restarts: claim.restarts,
+        since_ms: claim.since_ms,
+        fence: claim.fence,
+        reason: claim.reason.as_deref().map(str::to_owned),
+        labels: spec.map(|spec| spec.labels.clone()).unwrap_or_default(),
+        log: claim.log.as_deref().map(str::to_owned),
+    }
+}

@@ -1,0 +1,705 @@
+//! One node's supervisor: its inputs and effects, and how a change travels through it.
+//!
+//! ```text
+//!   message, view, completion, call
+//!        |   tables change: their keys become dirty
+//!        v
+//!   settle: for each dirty child, compare desired and actual under our view (reconcile), show the row that changed
+//!           (rows), tell the callers that waited for it (calls)
+//!        |   our own writes make keys dirty again; each settles after a bounded number of steps
+//!        v
+//!   flush: push what we wrote, names before claims before facts
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ordu_registry::core::names::{self, HEAR_MAX, NameConflict, alike_window};
+use ordu_registry::core::retire::Retired;
+use ordu_registry::core::sync::{Outgoing, Replica};
+use ordu_registry::core::table::Kind;
+use ordu_registry::core::{Entry, Fence, Name, RankPolicy, Registry, delta};
+use ordu_transport::core::{Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::calls::{Reply, Waiting};
+use super::child::{Exit, Local};
+use super::row::{ChildStatus, Event, EventKind};
+use super::spec::{ChildId, ChildSpec};
+use super::tables::{Actual, Desired, Facts, FactsKey, Mark, MarkKey};
+
+/// Most steps in which one child settles after one input; more would be a loop of ours.
+const SETTLE_STEPS_MAX: u32 = 64;
+
+/// What supervisors say to one another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// About names.
+    #[serde(rename = "n")]
+    Names(names::Message),
+    /// About what should run.
+    #[serde(rename = "d")]
+    Desired(delta::Message<ChildId, Desired>),
+    /// About what runs.
+    #[serde(rename = "a")]
+    Actual(delta::Message<ChildId, Actual>),
+    /// About marks.
+    #[serde(rename = "m")]
+    Marks(delta::Message<MarkKey, Mark>),
+    /// About nodes.
+    #[serde(rename = "f")]
+    Facts(delta::Message<FactsKey, Facts>),
+    /// A request to the node.
+    #[serde(rename = "c")]
+    Control(Control),
+}
+
+/// A request from node to node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// Take no children and give yours away, or take some again.
+    #[serde(rename = "d")]
+    Drain {
+        /// Which of both.
+        on: bool,
+    },
+}
+
+/// What happens to a supervisor. Calls come by [`Supervisor::call`], local processes by [`Supervisor::with_registry`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The view changed.
+    Member(Member),
+    /// A session with a peer began.
+    Connected(NodeId),
+    /// A session with a peer ended.
+    Disconnected(NodeId),
+    /// A peer said something.
+    Message {
+        /// Who.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// This node goes on under a new identity.
+    Reborn(NodeId),
+    /// A child's init is over.
+    Started {
+        /// Its process: of an earlier activation, the input is late and ignored.
+        pid: Pid,
+        /// What is to be shown of it.
+        info: StartedInfo,
+    },
+    /// A child's process has ended, or never began.
+    Exited {
+        /// Its process.
+        pid: Pid,
+        /// How.
+        exit: Exit,
+    },
+    /// Give all children away, or stop them where nobody can take them; [`Effect::Drained`] says when none is left.
+    Shutdown,
+    /// Stop all children at once; [`Effect::Drained`] says when none is left.
+    StopAll,
+}
+
+/// What a child says of itself once it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StartedInfo {
+    /// The operating system's process id, where it is an OS process.
+    pub os_pid: Option<u32>,
+    /// Where its output is kept.
+    pub log: Option<Arc<str>>,
+}
+
+/// What a supervisor wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a message.
+    Send {
+        /// The receivers.
+        to: Vec<NodeId>,
+        /// The lane.
+        lane: Lane,
+        /// The message.
+        message: Message,
+    },
+    /// Run a child. [`Input::Started`] follows when its init is over, [`Input::Exited`] when it ended or failed.
+    Start {
+        /// Its process.
+        pid: Pid,
+        /// What to run.
+        spec: Arc<ChildSpec>,
+        /// Its fence.
+        fence: Fence,
+    },
+    /// Stop a child: gracefully within `timeout`, then by force. [`Input::Exited`] follows in any case.
+    Stop {
+        /// Its process.
+        pid: Pid,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// The fence of this local process rose.
+    Fence {
+        /// The process.
+        pid: Pid,
+        /// Its fence now.
+        fence: Fence,
+    },
+    /// Make this local process, which is not a child, exit: it lost a conflict.
+    Exit {
+        /// The process.
+        pid: Pid,
+        /// Why.
+        conflict: NameConflict,
+    },
+    /// Lookups of the name show this now; `None`: nothing.
+    Visible {
+        /// The name.
+        name: Name,
+        /// What they show.
+        entry: Option<Box<Entry>>,
+    },
+    /// Answer a call.
+    Reply {
+        /// Which call.
+        request: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Tell whoever listens.
+    Event(Event),
+    /// No child is left, after [`Input::Shutdown`] or [`Input::StopAll`].
+    Drained,
+    /// A later incarnation of our own name is known to the cluster: membership shall give us a new one above it.
+    Superseded(NodeId),
+}
+
+/// How a supervisor is made.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who this node is.
+    pub id: NodeId,
+    /// Which process of several that hold a name stays.
+    pub policy: RankPolicy,
+    /// The kinds that this node can run.
+    pub kinds: Vec<Arc<str>>,
+    /// The version of its software.
+    pub version: Arc<str>,
+    /// Its share of children relative to others; 1 where nothing speaks against it.
+    pub weight: u32,
+    /// For how long a child that ended for good keeps its row.
+    pub keep_done: Duration,
+    /// Decides all jitter.
+    pub seed: u64,
+}
+
+/// One node's supervisor, its registry inside.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    pub(super) registry: Registry,
+    pub(super) desired: Replica<ChildId, Desired>,
+    pub(super) actual: Replica<ChildId, Actual>,
+    pub(super) marks: Replica<MarkKey, Mark>,
+    pub(super) facts: Replica<FactsKey, Facts>,
+    own_facts: Facts,
+    pub(super) keep_done: Duration,
+    pub(super) local: BTreeMap<ChildId, Local>,
+    pub(super) children_by_pid: BTreeMap<Pid, ChildId>,
+    pub(super) timers: BTreeSet<(Instant, ChildId)>,
+    pub(super) dirty: BTreeSet<ChildId>,
+    /// Children that are ours to start once we know what the others hold.
+    pub(super) deferred: BTreeSet<ChildId>,
+    pub(super) connected: BTreeSet<NodeId>,
+    pub(super) up_since: BTreeMap<NodeId, Instant>,
+    /// Members that came up and were not heard yet, and until when we wait for that.
+    pub(super) unheard: BTreeMap<NodeId, Instant>,
+    pub(super) move_queue: BTreeSet<ChildId>,
+    pub(super) next_move_at: Option<Instant>,
+    pub(super) shown: BTreeMap<ChildId, (ChildStatus, Option<Pid>)>,
+    pub(super) shown_draining: BTreeSet<NodeName>,
+    pub(super) waiting: BTreeMap<u64, Waiting>,
+    pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
+    pub(super) deadlines: BTreeSet<(Instant, u64)>,
+    pub(super) shutting_down: bool,
+    drained: bool,
+    pub(super) rng: ChaCha8Rng,
+}
+
+impl Supervisor {
+    /// A supervisor without children.
+    pub fn new(config: Config) -> Self {
+        let Config { id, policy, kinds, version, weight, keep_done, seed } = config;
+        let own_facts = Facts { draining: false, weight, kinds, version };
+        let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed ^ 4);
+        facts.put(FactsKey(id.name.clone()), own_facts.clone());
+        Self {
+            registry: Registry::new(id.clone(), policy, seed),
+            desired: Replica::new(Kind::Shared, id.clone(), seed ^ 1),
+            actual: Replica::new(Kind::OwnerWritten, id.clone(), seed ^ 2),
+            marks: Replica::new(Kind::Shared, id, seed ^ 3),
+            facts,
+            own_facts,
+            keep_done,
+            local: BTreeMap::new(),
+            children_by_pid: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            deferred: BTreeSet::new(),
+            connected: BTreeSet::new(),
+            up_since: BTreeMap::new(),
+            unheard: BTreeMap::new(),
+            move_queue: BTreeSet::new(),
+            next_move_at: None,
+            shown: BTreeMap::new(),
+            shown_draining: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            waiting_for: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            shutting_down: false,
+            drained: false,
+            rng: ChaCha8Rng::seed_from_u64(seed ^ 5),
+        }
+    }
+
+    // ---- reading
+
+    /// Who this node is.
+    pub fn id(&self) -> &NodeId {
+        self.registry.id()
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What should run, as replicated.
+    pub fn desired(&self) -> &Replica<ChildId, Desired> {
+        &self.desired
+    }
+
+    /// What runs, as replicated.
+    pub fn actual(&self) -> &Replica<ChildId, Actual> {
+        &self.actual
+    }
+
+    /// The marks, as replicated.
+    pub fn marks(&self) -> &Replica<MarkKey, Mark> {
+        &self.marks
+    }
+
+    /// The facts about nodes, as replicated.
+    pub fn facts(&self) -> &Replica<FactsKey, Facts> {
+        &self.facts
+    }
+
+    /// The processes of the children that this node holds.
+    pub fn child_pids(&self) -> impl Iterator<Item = (&Pid, &ChildId)> {
+        self.children_by_pid.iter()
+    }
+
+    /// How many calls wait.
+    pub fn calls_len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether every connected peer has acknowledged all that this node wrote.
+    pub fn is_acknowledged(&self) -> bool {
+        self.registry.names().is_acknowledged()
+            && self.desired.is_acknowledged()
+            && self.actual.is_acknowledged()
+            && self.marks.is_acknowledged()
+            && self.facts.is_acknowledged()
+    }
+
+    /// Whether every living member showed our own digests of all tables within the last two repair intervals.
+    pub fn is_converged(&self, now: Now) -> bool {
+        let window = u64::try_from(alike_window().as_micros()).unwrap_or(u64::MAX);
+        let since = Instant::from_micros(now.at.as_micros().saturating_sub(window));
+        let others = self.registry.view().living().filter(|member| member.id != *self.id());
+        others.map(|member| &member.id).all(|id| {
+            self.registry.names().is_alike(id, since)
+                && self.desired.is_alike(id, since)
+                && self.actual.is_alike(id, since)
+                && self.marks.is_alike(id, since)
+                && self.facts.is_alike(id, since)
+        })
+    }
+
+    // ---- being driven
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let tables = [
+            self.desired.poll_timeout(),
+            self.actual.poll_timeout(),
+            self.marks.poll_timeout(),
+            self.facts.poll_timeout(),
+        ];
+        let child = self.timers.first().map(|(at, _)| *at);
+        let call = self.deadlines.first().map(|(at, _)| *at);
+        let unheard = self.unheard.values().copied().min();
+        let own = [self.registry.poll_timeout(), child, call, self.next_move_at, unheard];
+        own.into_iter().flatten().chain(tables).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let counted = self.registry.counted(now);
+        self.with_registry_raw(now, effects, |registry, out| registry.handle_timeout(now, out));
+        macro_rules! repair {
+            ($($table:ident => $wrap:expr),*) => {$(
+                let mut out = Vec::new();
+                self.$table.set_counted(counted.clone());
+                self.$table.handle_timeout(now.at, &mut out);
+                send_all(out, $wrap, effects);
+            )*};
+        }
+        repair!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
+        while let Some((at, id)) = self.timers.first().filter(|(at, _)| *at <= now.at).cloned() {
+            self.timers.remove(&(at, id.clone()));
+            if let Some(local) = self.local.get_mut(&id) {
+                local.timer = None;
+            }
+            self.dirty.insert(id);
+        }
+        self.begin_moves(now, effects);
+        self.settle(now, effects);
+        self.expire_calls(now, effects);
+        self.check_drained(effects);
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Member(member) => self.on_member(now, member, effects),
+            Input::Connected(peer) => self.on_connected(now, peer, effects),
+            Input::Disconnected(peer) => self.on_disconnected(now, &peer, effects),
+            Input::Message { from, message } => self.on_message(now, &from, message, effects),
+            Input::Reborn(id) => self.on_reborn(now, id, effects),
+            Input::Started { pid, info } => self.on_started(now, &pid, info),
+            Input::Exited { pid, exit } => self.on_exited(now, &pid, exit, effects),
+            Input::Shutdown => {
+                self.shutting_down = true;
+                self.set_draining(true);
+            }
+            Input::StopAll => {
+                self.shutting_down = true;
+                self.set_draining(true);
+                self.stop_all(now, effects);
+            }
+        }
+        self.settle(now, effects);
+        self.check_drains(now, effects);
+        self.check_drained(effects);
+    }
+
+    /// Says once that no child is left.
+    fn check_drained(&mut self, effects: &mut Vec<Effect>) {
+        if self.shutting_down && !self.drained && self.local.values().all(Local::is_done) {
+            self.drained = true;
+            effects.push(Effect::Drained);
+        }
+    }
+
+    /// Runs something on the registry, for local processes that are not children, and follows what comes of it.
+    pub fn with_registry<T>(
+        &mut self,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        run: impl FnOnce(&mut Registry, &mut Vec<names::Effect>) -> T,
+    ) -> T {
+        let value = self.with_registry_raw(now, effects, run);
+        self.settle(now, effects);
+        value
+    }
+
+    pub(super) fn with_registry_raw<T>(
+        &mut self,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        run: impl FnOnce(&mut Registry, &mut Vec<names::Effect>) -> T,
+    ) -> T {
+        let mut out = Vec::new();
+        let value = run(&mut self.registry, &mut out);
+        for effect in out {
+            self.absorb(now, effect, effects);
+        }
+        value
+    }
+
+    fn absorb(&mut self, now: Now, effect: names::Effect, effects: &mut Vec<Effect>) {
+        match effect {
+            names::Effect::Send { to, lane, message } => {
+                effects.push(Effect::Send { to, lane, message: Message::Names(message) });
+            }
+            names::Effect::Visible { name, entry, was } => {
+                if let Ok(id) = ChildId::new(name.as_str()) {
+                    self.dirty.insert(id);
+                }
+                self.tell_name(now, &name, entry.as_deref(), was, effects);
+                effects.push(Effect::Visible { name, entry });
+            }
+            names::Effect::Exit { pid, conflict } => match self.children_by_pid.get(&pid).cloned() {
+                Some(id) => self.on_lost(&id, &conflict, effects),
+                None => effects.push(Effect::Exit { pid, conflict }),
+            },
+            names::Effect::Fence { pid, fence } => {
+                self.dirty.extend(self.children_by_pid.get(&pid).cloned());
+                effects.push(Effect::Fence { pid, fence });
+            }
+            names::Effect::Conflict { loser, conflict } => {
+                let (name, winner) = (conflict.name.text(), conflict.winner);
+                let policy = self.registry.policy().name();
+                self.tell(now, EventKind::NameConflict { name, winner, loser, policy }, effects);
+            }
+            names::Effect::Superseded(by) => effects.push(Effect::Superseded(by)),
+        }
+    }
+
+    fn on_member(&mut self, now: Now, member: Member, effects: &mut Vec<Effect>) {
+        let before = self.registry.view().get(&member.id.name).cloned();
+        let input = names::Input::Member(member.clone());
+        self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
+        let after = self.registry.view().get(&member.id.name).cloned();
+        if before == after {
+            return;
+        }
+        self.tell_member(now, &member, effects);
+        if member.status.is_living() {
+            self.up_since.entry(member.id.clone()).or_insert(now.at);
+            if member.id != *self.id() && !self.has_heard(&member.id) {
+                self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
+            }
+        } else {
+            self.up_since.remove(&member.id);
+            self.unheard.remove(&member.id);
+            self.desired.unhear(&member.id);
+            self.actual.unhear(&member.id);
+            self.marks.unhear(&member.id);
+            self.facts.unhear(&member.id);
+        }
+        if let Some(before) = before.filter(|before| before.id != member.id) {
+            self.up_since.remove(&before.id);
+            self.unheard.remove(&before.id);
+        }
+        self.share_retired(now, effects);
+        self.dirty_all();
+    }
+
+    /// Retirements that one table heard of hold for all.
+    fn share_retired(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let mut all = Retired::default();
+        let tables = [
+            self.registry.names().table().retired(),
+            self.desired.table().retired(),
+            self.actual.table().retired(),
+            self.marks.table().retired(),
+            self.facts.table().retired(),
+        ];
+        if tables.iter().all(|retired| *retired == tables[0]) {
+            return;
+        }
+        for retired in tables {
+            all.merge(retired);
+        }
+        self.with_registry_raw(now, effects, |registry, out| registry.retire(now, &all, out));
+        self.desired.retire(&all);
+        self.actual.retire(&all);
+        self.marks.retire(&all);
+        self.facts.retire(&all);
+        self.dirty_all();
+    }
+
+    fn on_connected(&mut self, now: Now, peer: NodeId, effects: &mut Vec<Effect>) {
+        self.connected.insert(peer.clone());
+        let input = names::Input::Connected(peer.clone());
+        self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
+        macro_rules! connect {
+            ($($table:ident => $wrap:expr),*) => {$(
+                let mut out = Vec::new();
+                self.$table.connected(&peer, &mut out);
+                send_all(out, $wrap, effects);
+            )*};
+        }
+        connect!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
+    }
+
+    fn on_disconnected(&mut self, now: Now, peer: &NodeId, effects: &mut Vec<Effect>) {
+        self.connected.remove(peer);
+        let input = names::Input::Disconnected(peer.clone());
+        self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
+        self.desired.disconnected(peer);
+        self.actual.disconnected(peer);
+        self.marks.disconnected(peer);
+        self.facts.disconnected(peer);
+    }
+
+    fn on_message(&mut self, now: Now, from: &NodeId, message: Message, effects: &mut Vec<Effect>) {
+        macro_rules! pass {
+            ($table:ident, $message:ident, $wrap:expr) => {{
+                let mut out = Vec::new();
+                self.$table.handle(now.at, from, $message, &mut out);
+                send_all(out, $wrap, effects);
+            }};
+        }
+        match message {
+            Message::Names(message) => {
+                let input = names::Input::Message { from: from.clone(), message };
+                self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
+            }
+            Message::Desired(message) => pass!(desired, message, Message::Desired),
+            Message::Actual(message) => pass!(actual, message, Message::Actual),
+            Message::Marks(message) => pass!(marks, message, Message::Marks),
+            Message::Facts(message) => pass!(facts, message, Message::Facts),
+            Message::Control(Control::Drain { on }) if !self.shutting_down => self.set_draining(on),
+            Message::Control(Control::Drain { .. }) => {}
+        }
+        self.share_retired(now, effects);
+    }
+
+    fn on_reborn(&mut self, now: Now, id: NodeId, effects: &mut Vec<Effect>) {
+        let input = names::Input::Reborn(id.clone());
+        self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
+        self.desired.reborn(id.clone());
+        self.actual.reborn(id.clone());
+        self.marks.reborn(id.clone());
+        self.facts.reborn(id);
+        self.share_retired(now, effects);
+        self.dirty_all();
+    }
+
+    pub(super) fn set_draining(&mut self, on: bool) {
+        if self.own_facts.draining != on {
+            self.own_facts.draining = on;
+            self.facts.put(FactsKey(self.id().name.clone()), self.own_facts.clone());
+        }
+        self.dirty_all();
+    }
+
+    /// What a node says of itself, where this very incarnation said it.
+    pub(super) fn facts_of(&self, id: &NodeId) -> Option<&Facts> {
+        self.facts.table().live_of(&FactsKey(id.name.clone()), id)
+    }
+
+    pub(super) fn dirty_all(&mut self) {
+        self.dirty.extend(self.desired.table().keys().cloned());
+        self.dirty.extend(self.actual.table().keys().cloned());
+        self.dirty.extend(self.local.keys().cloned());
+        self.dirty.extend(self.shown.keys().cloned());
+        self.dirty.extend(self.marks.table().keys().map(|key| key.child.clone()));
+    }
+
+    /// Looks again at every child that may have to change, until none has to, and pushes what was written.
+    pub(super) fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let mut steps: BTreeMap<ChildId, u32> = BTreeMap::new();
+        self.hear(now);
+        loop {
+            self.gather_dirty(now, effects);
+            let Some(id) = self.dirty.pop_first() else { break };
+            let step = steps.entry(id.clone()).or_default();
+            *step += 1;
+            if *step > SETTLE_STEPS_MAX {
+                debug_assert!(false, "child {id} does not settle");
+                tracing::error!(child = %id, "a child does not settle; leaving it for the next change");
+                continue;
+            }
+            self.reconcile(now, &id, effects);
+            self.show(now, &id, effects);
+            self.check_waiting(now, &id, effects);
+        }
+        self.flush(effects);
+    }
+
+    fn gather_dirty(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for (id, desired) in touched_values(&mut self.desired) {
+            for at in desired {
+                self.registry.observe(now, at);
+            }
+            self.dirty.insert(id);
+        }
+        self.dirty.append(&mut self.actual.take_touched());
+        for key in self.marks.take_touched() {
+            for restart in self.marks.table().live(&key).filter_map(|(_, _, mark)| mark.restart).collect::<Vec<_>>() {
+                self.registry.observe(now, restart);
+            }
+            self.dirty.insert(key.child);
+        }
+        let facts = self.facts.take_touched();
+        if !facts.is_empty() {
+            self.tell_draining(now, facts, effects);
+            self.dirty_all();
+        }
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>) {
+        macro_rules! flush {
+            ($($table:ident => $wrap:expr),*) => {$(
+                let mut out = Vec::new();
+                self.$table.flush(&mut out);
+                send_all(out, $wrap, effects);
+            )*};
+        }
+        flush!(marks => Message::Marks, desired => Message::Desired, actual => Message::Actual, facts => Message::Facts);
+    }
+
+    // ---- what we know of the others
+
+    /// Looks whether members that came up have been heard by now, or were waited for long enough.
+    fn hear(&mut self, now: Now) {
+        let mut unheard = std::mem::take(&mut self.unheard);
+        unheard.retain(|id, until| {
+            let wait = *until > now.at && !self.has_heard(id);
+            if !wait {
+                self.dirty.extend(self.actual.table().keys_of(id).cloned());
+            }
+            wait
+        });
+        self.unheard = unheard;
+        if self.is_settled() {
+            self.dirty.append(&mut self.deferred);
+        }
+    }
+
+    /// Whether we know what every living member holds, or have waited long enough for it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unheard.is_empty()
+    }
+
+    /// Whether, since the member last came up, we had everything that it had at some moment.
+    pub(super) fn has_heard(&self, id: &NodeId) -> bool {
+        self.registry.names().has_heard(id)
+            && self.desired.has_heard(id)
+            && self.actual.has_heard(id)
+            && self.marks.has_heard(id)
+            && self.facts.has_heard(id)
+    }
+
+    /// Whether the member is up, not merely not yet down.
+    pub(super) fn is_up(&self, id: &NodeId) -> bool {
+        self.registry.view().of(id).is_some_and(|member| member.status == Status::Up)
+    }
+}
+
+fn touched_values(desired: &mut Replica<ChildId, Desired>) -> Vec<(ChildId, Vec<ordu_transport::core::Hlc>)> {
+    let touched = desired.take_touched();
+    let stamps = |id: &ChildId| desired.table().live(id).map(|(_, _, desired)| desired.at).collect();
+    touched.into_iter().map(|id| (id.clone(), stamps(&id))).collect()
+}
+
+fn send_all<K: delta::Key, V: delta::Payload>(
+    out: Vec<Outgoing<K, V>>,
+    wrap: impl Fn(delta::Message<K, V>) -> Message,
+    effects: &mut Vec<Effect>,
+) {
+    effects.extend(out.into_iter().map(|Outgoing { to, lane, message }| Effect::Send {
+        to,
+        lane,
+        message: wrap(message),
+    }));
+}

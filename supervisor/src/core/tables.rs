@@ -1,0 +1,213 @@
+//! What supervisors replicate: what should run, what runs, marks beside it, and facts about nodes.
+
+use std::sync::Arc;
+
+use ordu_registry::core::clock::Dot;
+use ordu_registry::core::delta::Payload;
+use ordu_registry::core::{Fence, Rank};
+use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
+use serde::{Deserialize, Serialize};
+
+use super::spec::{ChildId, ChildSpec, Placement};
+
+/// A start: it says that its child should run. Shared: written by whoever was asked, removed by whoever terminates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// What should run.
+    pub spec: Arc<ChildSpec>,
+    /// When it was asked for: of concurrent starts the latest wins.
+    pub at: Hlc,
+    /// Who asked.
+    pub caller: NodeId,
+    /// For how long the caller waits: until then a failing init is told to it instead of being tried again.
+    pub wait_ms: u64,
+    /// The caller's request; asking again with the same one is the same start.
+    pub request: u64,
+}
+
+/// What a node says of a child that it holds. Owner-written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actual {
+    /// The child's kind.
+    pub kind: Arc<str>,
+    /// The desired event that it runs.
+    pub dot: Dot,
+    /// Its process, while there is one.
+    pub pid: Option<Pid>,
+    /// The process's place in conflicts.
+    pub rank: Rank,
+    /// The fence of its last activation.
+    pub fence: Option<Fence>,
+    /// Where it is in its life.
+    pub state: State,
+    /// The move that brought it here, if one did.
+    pub token: Option<u64>,
+    /// The process lost a conflict and is on its way out.
+    pub losing: bool,
+    /// Restarts after an abnormal or permanent exit.
+    pub restarts: u64,
+    /// Since when it is in this state, by its node's wall clock.
+    pub since_ms: u64,
+    /// The operating system's process id, where it is an OS process.
+    pub os_pid: Option<u32>,
+    /// Where its output is kept.
+    pub log: Option<Arc<str>>,
+    /// How it ended last.
+    pub reason: Option<Arc<str>>,
+}
+
+/// Where a held child is in its life, as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// Its init runs.
+    #[serde(rename = "s")]
+    Starting,
+    /// It runs.
+    #[serde(rename = "r")]
+    Running,
+    /// It was asked to stop.
+    #[serde(rename = "x")]
+    Stopping,
+    /// It goes to another node; counts as running until that node claims it with the token.
+    #[serde(rename = "m")]
+    Moving {
+        /// The only node that may start it.
+        to: NodeId,
+        /// Which move.
+        token: u64,
+        /// Its process here has ended: `to` may start it.
+        released: bool,
+    },
+    /// It ended and waits to be started again, here.
+    #[serde(rename = "b")]
+    Backoff,
+    /// Its init failed and its caller is being told.
+    #[serde(rename = "f")]
+    Failed,
+    /// It ended for good.
+    #[serde(rename = "d")]
+    Done,
+}
+
+impl Actual {
+    /// Whether the node still holds the child: nobody else starts it.
+    pub fn is_held(&self) -> bool {
+        self.state != State::Done
+    }
+
+    /// Whether a process of it may be alive.
+    pub fn has_process(&self) -> bool {
+        self.pid.is_some()
+    }
+}
+
+/// Names one start of one child.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MarkKey {
+    /// The child.
+    pub child: ChildId,
+    /// Who wrote the start.
+    pub origin: NodeId,
+    /// Which of its.
+    pub counter: u64,
+}
+
+impl MarkKey {
+    /// The key of a start.
+    pub fn new(child: &ChildId, dot: &Dot) -> Self {
+        Self { child: child.clone(), origin: dot.actor.clone(), counter: dot.counter }
+    }
+
+    /// The least key of a child.
+    pub fn first_of(child: &ChildId) -> Self {
+        // "-" is the least character that names have.
+        let name = NodeName::new("-").expect("a hyphen is a valid name");
+        Self { child: child.clone(), origin: NodeId::new(name, 0, 0), counter: 0 }
+    }
+
+    /// The start's dot.
+    pub fn dot(&self) -> Dot {
+        Dot::new(self.origin.clone(), self.counter)
+    }
+}
+
+/// What is noted automatically beside a start. Shared, and void once the start is gone, so that nothing automatic can
+/// bring a terminated child back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Mark {
+    /// The node that started a temporary child: nobody starts it again.
+    pub started: Option<NodeId>,
+    /// A restart was asked for at this time.
+    pub restart: Option<Hlc>,
+}
+
+/// What a node says of itself. Owner-written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// It takes no children and gives its own away.
+    pub draining: bool,
+    /// Its share of children relative to others.
+    pub weight: u32,
+    /// The kinds it can run.
+    pub kinds: Vec<Arc<str>>,
+    /// The version of its software.
+    pub version: Arc<str>,
+}
+
+/// The key of a node's facts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FactsKey(pub NodeName);
+
+const FIXED_BYTES: usize = 48;
+
+impl Payload for ChildId {
+    fn size_bytes(&self) -> usize {
+        self.as_str().len() + 2
+    }
+}
+
+impl Payload for FactsKey {
+    fn size_bytes(&self) -> usize {
+        self.0.as_str().len() + 2
+    }
+}
+
+impl Payload for MarkKey {
+    fn size_bytes(&self) -> usize {
+        self.child.as_str().len() + self.origin.name.as_str().len() + FIXED_BYTES
+    }
+}
+
+impl Payload for Desired {
+    fn size_bytes(&self) -> usize {
+        let pinned = match &self.spec.placement {
+            Placement::Uniform => 0,
+            Placement::Pinned(name) => name.as_str().len(),
+        };
+        let labels: usize = self.spec.labels.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
+        let texts = self.spec.id.as_str().len() + self.spec.kind.len() + self.caller.name.as_str().len();
+        2 * FIXED_BYTES + texts + pinned + labels + self.spec.args.len()
+    }
+}
+
+impl Payload for Actual {
+    fn size_bytes(&self) -> usize {
+        let names =
+            self.dot.actor.name.as_str().len() + self.pid.as_ref().map_or(0, |pid| pid.node.name.as_str().len());
+        let texts =
+            self.kind.len() + self.log.as_deref().map_or(0, str::len) + self.reason.as_deref().map_or(0, str::len);
+        3 * FIXED_BYTES + names + texts
+    }
+}
+
+impl Payload for Mark {
+    fn size_bytes(&self) -> usize {
+        FIXED_BYTES + self.started.as_ref().map_or(0, |id| id.name.as_str().len())
+    }
+}
+
+impl Payload for Facts {
+    fn size_bytes(&self) -> usize {
+        FIXED_BYTES + self.kinds.iter().map(|kind| kind.len() + 2).sum::<usize>() + self.version.len()
+    }
+}

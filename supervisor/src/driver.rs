@@ -1,0 +1,164 @@
+//! The supervisor's core with everything that executes its effects, as the registry crate's driver runs it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ordu_registry::core as registry;
+use ordu_registry::core::names;
+use ordu_registry::driver::{self, Input, Local, Outgoing, RegistryCall};
+use ordu_transport::core::{Instant, Now};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::{broadcast, oneshot, watch};
+
+use crate::children::Children;
+use crate::core::{self, Call, Effect, Event, Message, Reply};
+use crate::kinds::Kinds;
+use crate::supervisor::{Inner, Supervisor};
+
+/// Most events that a slow listener may be behind; beyond, it is told how many it missed.
+pub const EVENTS_BEHIND_MAX: usize = 4096;
+/// How many of the latest events are kept for those who come later.
+pub const EVENTS_KEPT_MAX: usize = 1000;
+
+/// A supervisor's core and its surroundings. All of it lives under the driver's lock.
+pub(crate) struct Machine {
+    pub(crate) core: core::Supervisor,
+    pub(crate) kinds: Kinds,
+    pub(crate) children: Children,
+    pub(crate) recent: VecDeque<Event>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) drained: watch::Sender<bool>,
+    local: Arc<Local>,
+    replies: BTreeMap<u64, oneshot::Sender<Reply>>,
+    /// Makes the numbers of requests, which must differ between the nodes of a cluster too.
+    rng: ChaCha8Rng,
+    /// What children are given; set once the handle exists.
+    handle: Weak<Inner>,
+    is_closed: bool,
+}
+
+impl Machine {
+    pub(crate) fn new(
+        core: core::Supervisor,
+        kinds: Kinds,
+        children: Children,
+        local: Arc<Local>,
+        rng: ChaCha8Rng,
+    ) -> Self {
+        Self {
+            core,
+            kinds,
+            children,
+            recent: VecDeque::new(),
+            events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
+            drained: watch::Sender::new(false),
+            local,
+            replies: BTreeMap::new(),
+            rng,
+            handle: Weak::new(),
+            is_closed: false,
+        }
+    }
+
+    pub(crate) fn set_handle(&mut self, handle: Weak<Inner>) {
+        self.handle = handle;
+    }
+
+    /// Makes a call. `None` if this node is closed.
+    pub(crate) fn call(
+        &mut self,
+        now: Now,
+        call: Call,
+        wait: Duration,
+        effects: &mut Vec<Effect>,
+    ) -> Option<oneshot::Receiver<Reply>> {
+        if self.is_closed {
+            return None;
+        }
+        let (reply, replied) = oneshot::channel();
+        let request = self.rng.random();
+        self.replies.insert(request, reply);
+        self.core.call(now, request, call, wait, effects);
+        Some(replied)
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.recent.len() >= EVENTS_KEPT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(event.clone());
+        // Nobody listening is no error.
+        let _ = self.events.send(event);
+    }
+}
+
+impl driver::Core for Machine {
+    type Message = Message;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input<Message>, effects: &mut Vec<Effect>) {
+        let input = match input {
+            Input::Member(member) => core::Input::Member(member),
+            Input::Connected(peer) => core::Input::Connected(peer),
+            Input::Disconnected(peer) => core::Input::Disconnected(peer),
+            Input::Message { from, message } => core::Input::Message { from, message },
+            Input::Reborn(id) => core::Input::Reborn(id),
+        };
+        self.core.handle(now, input, effects);
+    }
+
+    fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.core.handle_timeout(now, effects);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.core.poll_timeout()
+    }
+
+    fn registry(&self) -> &registry::Registry {
+        self.core.registry()
+    }
+
+    fn with_registry(&mut self, now: Now, effects: &mut Vec<Effect>, run: &mut RegistryCall<'_>) {
+        self.core.with_registry(now, effects, |registry, out: &mut Vec<names::Effect>| run(registry, now, out));
+    }
+
+    fn execute(&mut self, effect: Effect) -> Option<Outgoing<Message>> {
+        match effect {
+            Effect::Send { to, lane, message } => return Some(Outgoing { to, lane, message }),
+            Effect::Start { pid, spec, fence } => match self.handle.upgrade() {
+                Some(handle) => {
+                    let kind = self.kinds.get(&spec.kind);
+                    self.children.start(Supervisor::from(handle), kind, pid, spec, fence);
+                }
+                None => tracing::error!(child = %spec.id, "a child was to start before its supervisor"),
+            },
+            Effect::Stop { pid, timeout } => self.children.stop(&pid, timeout),
+            Effect::Fence { pid, fence } => {
+                if !self.local.raise_fence(&pid, fence) {
+                    self.children.raise_fence(&pid, fence);
+                }
+            }
+            Effect::Exit { pid, conflict } => drop(self.local.exit(&pid, conflict)),
+            Effect::Visible { name, entry } => self.local.show(name, entry),
+            Effect::Reply { request, reply } => {
+                // A caller that went away is told nothing.
+                let _ = self.replies.remove(&request).map(|caller| caller.send(reply));
+            }
+            Effect::Event(event) => self.tell(event),
+            Effect::Drained => drop(self.drained.send_replace(true)),
+            Effect::Superseded(by) => tracing::warn!(%by, "a later incarnation of this node's name is known"),
+        }
+        None
+    }
+
+    fn close(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.is_closed, true) {
+            self.local.stop_all();
+            self.core.handle(now, core::Input::StopAll, effects);
+            self.replies.clear();
+        }
+    }
+}

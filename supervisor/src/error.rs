@@ -1,0 +1,152 @@
+//! Why a call was not done, one enum per operation, each saying what is left behind.
+
+use crate::core::calls::CALLS_MAX;
+use crate::core::{CallError, ChildRow};
+
+/// Why [`Supervisor::start_child`](crate::Supervisor::start_child) did not start a child.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// A child of this id is desired already, in whatever status. Nothing changed.
+    #[error("a child of this id is desired already")]
+    AlreadyRunning(Box<ChildRow>),
+    /// No node may run it. Nothing is kept.
+    #[error("{0}")]
+    NoEligibleNode(String),
+    /// Its init failed, or it was terminated meanwhile. Nothing is kept.
+    #[error("{0}")]
+    Failed(String),
+    /// The deadline passed.
+    #[error("the deadline passed; {}", if *accepted { "the child is accepted, and started as soon as can be" } else { "nothing is kept" })]
+    Timeout {
+        /// Whether the child is desired: it is then started as soon as can be, and asking again is safe.
+        accepted: bool,
+    },
+    /// The spec cannot be accepted. Nothing changed.
+    #[error("{0}")]
+    Invalid(String),
+    /// [`CALLS_MAX`] calls wait on this node already. Nothing changed.
+    #[error("{CALLS_MAX} calls wait already")]
+    Busy,
+    /// This node is on its way out. What was accepted stays desired.
+    #[error("this node is closed")]
+    Closed,
+}
+
+/// Why [`Supervisor::terminate_child`](crate::Supervisor::terminate_child) did not see a child end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TerminateError {
+    /// No such child. Nothing changed.
+    #[error("there is no such child")]
+    NotFound,
+    /// The deadline passed; it is not desired any more and will end.
+    #[error("the deadline passed before it had ended")]
+    Timeout,
+    /// [`CALLS_MAX`] calls wait on this node already. Nothing changed.
+    #[error("{CALLS_MAX} calls wait already")]
+    Busy,
+    /// This node is on its way out.
+    #[error("this node is closed")]
+    Closed,
+}
+
+/// Why [`Supervisor::restart_child`](crate::Supervisor::restart_child) did not see a child run again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestartError {
+    /// No such child. Nothing changed.
+    #[error("there is no such child")]
+    NotFound,
+    /// The deadline passed; the wish stands.
+    #[error("the deadline passed before it ran again")]
+    Timeout,
+    /// It did not come to run again.
+    #[error("{0}")]
+    Failed(String),
+    /// [`CALLS_MAX`] calls wait on this node already. Nothing changed.
+    #[error("{CALLS_MAX} calls wait already")]
+    Busy,
+    /// This node is on its way out.
+    #[error("this node is closed")]
+    Closed,
+}
+
+/// Why [`Supervisor::drain`](crate::Supervisor::drain) did not see a node drain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DrainError {
+    /// No such node. Nothing changed.
+    #[error("there is no such node")]
+    UnknownNode,
+    /// It cannot be reached from here. Nothing changed.
+    #[error("the node cannot be reached")]
+    Unreachable,
+    /// The deadline passed; whether it was told is unknown, and asking again is safe.
+    #[error("the deadline passed before the node said so")]
+    Timeout,
+    /// [`CALLS_MAX`] calls wait on this node already. Nothing changed.
+    #[error("{CALLS_MAX} calls wait already")]
+    Busy,
+    /// This node is on its way out.
+    #[error("this node is closed")]
+    Closed,
+}
+
+impl From<CallError> for StartError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::AlreadyStarted(row) => StartError::AlreadyRunning(row),
+            CallError::NoEligibleNode(why) => StartError::NoEligibleNode(why),
+            CallError::Failed(why) => StartError::Failed(why),
+            CallError::Invalid(why) => StartError::Invalid(why),
+            CallError::Timeout => StartError::Timeout { accepted: true },
+            CallError::Busy => StartError::Busy,
+            // Not said to a start.
+            CallError::NotFound | CallError::Unreachable => StartError::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<CallError> for TerminateError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Timeout => TerminateError::Timeout,
+            CallError::Busy => TerminateError::Busy,
+            // Only the first is said to a terminate.
+            CallError::NotFound
+            | CallError::Unreachable
+            | CallError::AlreadyStarted(_)
+            | CallError::NoEligibleNode(_)
+            | CallError::Failed(_)
+            | CallError::Invalid(_) => TerminateError::NotFound,
+        }
+    }
+}
+
+impl From<CallError> for RestartError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NotFound => RestartError::NotFound,
+            CallError::Timeout => RestartError::Timeout,
+            CallError::Busy => RestartError::Busy,
+            CallError::Unreachable
+            | CallError::AlreadyStarted(_)
+            | CallError::NoEligibleNode(_)
+            | CallError::Failed(_)
+            | CallError::Invalid(_) => RestartError::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<CallError> for DrainError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NotFound => DrainError::UnknownNode,
+            CallError::Timeout => DrainError::Timeout,
+            CallError::Busy => DrainError::Busy,
+            // Only the first is said to a drain.
+            CallError::Unreachable
+            | CallError::AlreadyStarted(_)
+            | CallError::NoEligibleNode(_)
+            | CallError::Failed(_)
+            | CallError::Invalid(_) => DrainError::Unreachable,
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The supervisor's public handle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ordu_registry::Registry;
+use ordu_registry::core::RankPolicy;
+use ordu_registry::driver::{Closed, Driver, Local};
+use ordu_transport::core::{NodeName, Now, Pid};
+use ordu_transport::{Cluster, ClusterEvents};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+use tokio::time::timeout;
+
+use crate::children::Children;
+use crate::core::{
+    self, Call, CallError, ChildId, ChildRow, ChildSpec, Event, Exit, Input, MemberRow, Reply, StartedInfo, StatusRow,
+};
+use crate::driver::Machine;
+use crate::error::{DrainError, RestartError, StartError, TerminateError};
+use crate::kinds::Kinds;
+
+/// For how long a node that leaves waits until the others have what it wrote last.
+pub const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// How much longer than its slowest child a node waits for all to have stopped.
+const STOP_ALL_MARGIN: Duration = Duration::from_secs(1);
+/// Makes request numbers differ from what else is drawn with the node's nonce as seed.
+const REQUESTS_SEED: u64 = 0x5245_5155;
+
+/// How a supervisor is made.
+#[derive(Debug, Clone)]
+pub struct SupervisorConfig {
+    /// The kinds that this node offers.
+    pub kinds: Kinds,
+    /// The version of the node's software, shown to the others.
+    pub version: Arc<str>,
+    /// Its share of children relative to others; 0 for none.
+    pub weight: u32,
+    /// For how long a child that ended for good keeps its row.
+    pub keep_done: Duration,
+    /// Which process of several that hold a name stays. The same on every node of the cluster.
+    pub policy: RankPolicy,
+}
+
+impl Default for SupervisorConfig {
+    fn default() -> Self {
+        Self {
+            kinds: Kinds::new(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            weight: 1,
+            keep_done: Duration::from_secs(60),
+            policy: RankPolicy::default(),
+        }
+    }
+}
+
+/// A node's supervisor. Clones are handles of the same one; dropping them stops nothing, see [`Supervisor::shutdown`].
+///
+/// Every node's supervisor speaks for the whole cluster: what is started here may run anywhere, and every node lists all.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    driver: Arc<Driver<Machine>>,
+    registry: Registry,
+    events: broadcast::Sender<Event>,
+    drained: tokio::sync::watch::Receiver<bool>,
+}
+
+impl From<Arc<Inner>> for Supervisor {
+    fn from(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+}
+
+impl Supervisor {
+    /// Runs a supervisor, and the registry in it, on a cluster.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(cluster: Cluster, events: ClusterEvents, config: SupervisorConfig) -> Supervisor {
+        let SupervisorConfig { kinds, version, weight, keep_done, policy } = config;
+        let (id, local) = (cluster.id(), Local::new());
+        // The nonce is random, and of this start alone.
+        let seed = id.nonce;
+        let names = kinds.names().cloned().collect();
+        let config = core::Config { id, policy, kinds: names, version, weight, keep_done, seed };
+        let children = Children::new(Handle::current());
+        let rng = ChaCha8Rng::seed_from_u64(seed ^ REQUESTS_SEED);
+        let machine = Machine::new(core::Supervisor::new(config), kinds, children, local.clone(), rng);
+        let (tell, drained) = (machine.events.clone(), machine.drained.subscribe());
+        let driver = Arc::new(Driver::new(cluster, machine));
+        let registry = Registry::over(driver.clone(), local);
+        let inner = Arc::new(Inner { driver, registry, events: tell, drained });
+        inner.driver.with(|machine, _, _| machine.set_handle(Arc::downgrade(&inner)));
+        let running = inner.clone();
+        tokio::spawn(async move { running.driver.run(events).await });
+        Supervisor { inner }
+    }
+
+    /// The cluster beneath.
+    pub fn cluster(&self) -> &Cluster {
+        self.inner.driver.cluster()
+    }
+
+    /// The node's registry. Every running child holds its id as a name in it.
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    // ---- children
+
+    /// Starts a child and waits until it runs, wherever that is. On `Ok` this node's reads and lookups show it.
+    ///
+    /// # Errors
+    /// See [`StartError`], which says what is kept.
+    pub async fn start_child(&self, spec: ChildSpec, deadline: Duration) -> Result<ChildRow, StartError> {
+        self.start_or_ensure(spec, false, deadline).await
+    }
+
+    /// Like [`Supervisor::start_child`], but a child of this id that is desired already is waited for and returned, as it
+    /// is; its spec is not changed.
+    ///
+    /// # Errors
+    /// See [`StartError`]; never `AlreadyRunning`, unless a concurrent start elsewhere won.
+    pub async fn ensure_child(&self, spec: ChildSpec, deadline: Duration) -> Result<ChildRow, StartError> {
+        self.start_or_ensure(spec, true, deadline).await
+    }
+
+    async fn start_or_ensure(&self, spec: ChildSpec, ensure: bool, deadline: Duration) -> Result<ChildRow, StartError> {
+        let reply = self.call(Call::Start { spec, ensure }, deadline).await.ok_or(StartError::Closed)?;
+        child(reply).map_err(StartError::from)
+    }
+
+    /// Ends a child for good, in whatever status it is, and waits until it has ended.
+    ///
+    /// # Errors
+    /// See [`TerminateError`].
+    pub async fn terminate_child(&self, id: &ChildId, deadline: Duration) -> Result<(), TerminateError> {
+        let reply = self.call(Call::Terminate(id.clone()), deadline).await.ok_or(TerminateError::Closed)?;
+        done(reply).map_err(TerminateError::from)
+    }
+
+    /// Stops a child and starts it again, without pause, and waits until it runs.
+    ///
+    /// # Errors
+    /// See [`RestartError`].
+    pub async fn restart_child(&self, id: &ChildId, deadline: Duration) -> Result<ChildRow, RestartError> {
+        let reply = self.call(Call::Restart(id.clone()), deadline).await.ok_or(RestartError::Closed)?;
+        child(reply).map_err(RestartError::from)
+    }
+
+    /// All children that should run, run, or ended a while ago, by id.
+    pub fn children(&self) -> Vec<ChildRow> {
+        self.read(|core, _| core.rows())
+    }
+
+    /// One child.
+    pub fn child(&self, id: &ChildId) -> Option<ChildRow> {
+        self.read(|core, _| core.row(id))
+    }
+
+    // ---- nodes
+
+    /// All members, by name.
+    pub fn members(&self) -> Vec<MemberRow> {
+        self.read(|core, _| core.member_rows())
+    }
+
+    /// The cluster as this node sees it.
+    pub fn status(&self) -> StatusRow {
+        self.read(core::Supervisor::status_row)
+    }
+
+    /// Makes a node take no children and give its own away, and waits until it says so; its children then leave one after
+    /// the other.
+    ///
+    /// # Errors
+    /// See [`DrainError`].
+    pub async fn drain(&self, node: &NodeName, deadline: Duration) -> Result<(), DrainError> {
+        self.set_draining(node, true, deadline).await
+    }
+
+    /// Makes a node take children again, and waits until it says so.
+    ///
+    /// # Errors
+    /// See [`DrainError`].
+    pub async fn undrain(&self, node: &NodeName, deadline: Duration) -> Result<(), DrainError> {
+        self.set_draining(node, false, deadline).await
+    }
+
+    async fn set_draining(&self, node: &NodeName, on: bool, deadline: Duration) -> Result<(), DrainError> {
+        let call = Call::Drain { node: node.clone(), on };
+        let reply = self.call(call, deadline).await.ok_or(DrainError::Closed)?;
+        done(reply).map_err(DrainError::from)
+    }
+
+    // ---- events
+
+    /// What happens from now on, as this node sees it. A listener that falls more than
+    /// [`EVENTS_BEHIND_MAX`](crate::EVENTS_BEHIND_MAX) events behind is told how many it missed.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.inner.events.subscribe()
+    }
+
+    /// The latest events, oldest first, at most [`EVENTS_KEPT_MAX`](crate::EVENTS_KEPT_MAX).
+    pub fn recent_events(&self) -> Vec<Event> {
+        self.inner.driver.read(|machine| machine.recent.iter().cloned().collect())
+    }
+
+    /// Both: the latest events, and from then on what happens, without a gap or a repetition between them.
+    pub fn recent_and_further_events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        self.inner.driver.read(|machine| (machine.recent.iter().cloned().collect(), machine.events.subscribe()))
+    }
+
+    /// Resolves once `check` holds; it is asked again whenever something may have changed on this node.
+    pub async fn wait_until(&self, check: impl Fn(&Supervisor) -> bool) {
+        loop {
+            // Before the look, so that no change is missed between both.
+            let turned = self.inner.driver.turned();
+            if check(self) {
+                return;
+            }
+            turned.await;
+        }
+    }
+
+    // ---- the end
+
+    /// Gives all children away, for at most `drain_timeout`; stops those that are left; leaves the cluster. What should run
+    /// stays desired.
+    ///
+    /// With a child that does not stop when asked it takes as much longer as that child's `stop_timeout` and a little. A
+    /// second call with a shorter time hastens the first.
+    pub async fn shutdown(&self, drain_timeout: Duration) {
+        self.handle(Input::Shutdown);
+        if timeout(drain_timeout, self.drained()).await.is_err() {
+            let stop_max = self.inner.driver.with(|machine, now, effects| {
+                machine.core.handle(now, Input::StopAll, effects);
+                machine.children.stop_max()
+            });
+            if timeout(stop_max.saturating_add(STOP_ALL_MARGIN), self.drained()).await.is_err() {
+                tracing::error!("children that do not stop are left behind");
+            }
+        }
+        let is_told = |own: &Supervisor| own.read(|core, _| core.is_acknowledged());
+        let _ = timeout(FAREWELL_MAX, self.wait_until(is_told)).await;
+        self.inner.driver.flush();
+        self.cluster().leave().await;
+        self.inner.driver.closed().await;
+    }
+
+    /// Resolves once this node is no part of its cluster any more: after [`Supervisor::shutdown`], or because another
+    /// living node holds its name, and then its children are told to stop.
+    pub async fn closed(&self) -> Closed {
+        self.inner.driver.closed().await
+    }
+
+    async fn drained(&self) {
+        // The sender lives as long as we do.
+        let _ = self.inner.drained.clone().wait_for(|drained| *drained).await;
+    }
+
+    /// How many frames of peers could not be read.
+    pub fn frames_refused(&self) -> u64 {
+        self.inner.driver.frames_refused()
+    }
+
+    // ---- what children report
+
+    pub(crate) fn child_started(&self, pid: &Pid, info: StartedInfo) {
+        self.handle(Input::Started { pid: pid.clone(), info });
+    }
+
+    pub(crate) fn child_exited(&self, pid: &Pid, exit: Exit) {
+        self.inner.driver.with(|machine, now, effects| {
+            machine.children.ended(pid);
+            machine.core.handle(now, Input::Exited { pid: pid.clone(), exit }, effects);
+        });
+    }
+
+    fn handle(&self, input: Input) {
+        self.inner.driver.with(|machine, now, effects| machine.core.handle(now, input, effects));
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&core::Supervisor, Now) -> T) -> T {
+        let now = self.cluster().now();
+        self.inner.driver.read(|machine| read(&machine.core, now))
+    }
+
+    /// `None` if this node is closed, or becomes so before there is an answer.
+    async fn call(&self, call: Call, wait: Duration) -> Option<Reply> {
+        self.inner.driver.with(|machine, now, effects| machine.call(now, call, wait, effects))?.await.ok()
+    }
+}
+
+fn child(reply: Reply) -> Result<ChildRow, CallError> {
+    match reply {
+        Reply::Child(result) => result.map(|row| *row),
+        Reply::Done(_) => unreachable!("the core answers this call with a child"),
+    }
+}
+
+fn done(reply: Reply) -> Result<(), CallError> {
+    match reply {
+        Reply::Done(result) => result,
+        Reply::Child(_) => unreachable!("the core answers this call without a child"),
+    }
+}
