@@ -1,19 +1,30 @@
 //! The Ordu node: the binary `ordu` and what it is made of.
 //!
-//! [`exec`] runs children that are OS processes. The binary's `main` calls [`main`] and nothing else.
+//! [`exec`] runs children that are OS processes, [`http`] serves the interface over a [`backend`], [`node`] puts the two on
+//! top of a supervisor (`ordu up`), [`dev`] runs a throw-away cluster of such nodes, [`ca`] makes certificates. The binary's
+//! `main` calls [`main`] and nothing else.
 #![warn(missing_docs)]
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "those are banned from the cores only")]
 
+mod adapter;
+pub mod backend;
+pub mod ca;
+mod cli;
+pub mod data;
+pub mod dev;
 pub mod exec;
+pub mod failure;
+pub mod http;
+pub mod node;
+pub mod rows;
 pub mod text;
 
 use std::process::ExitCode;
 
 /// The whole program, from its arguments to its exit code.
 pub fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|argument| argument == exec::SUBCOMMAND) {
-        let remove = arguments.nth(1).map(std::path::PathBuf::from);
-        return match exec::run_keeper(std::io::stdin().lock(), std::io::stdout(), remove.as_deref()) {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == exec::SUBCOMMAND) {
+        return match exec::run_keeper(std::io::stdin().lock(), std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("ordu keeper: {error}");
@@ -21,5 +32,5 @@ pub fn main() -> ExitCode {
             }
         };
     }
-    ExitCode::from(2)
+    cli::main(std::env::args_os())
 }

@@ -1,4 +1,5 @@
 //! The keeper with real processes: what runs, what its end is called, and that nothing outlives the node.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "those are banned from the cores only")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -235,6 +236,7 @@ fn when_the_node_is_killed_everything_is_gone_within_a_second() {
         "trap '' TERM INT HUP; while true; do sleep 0.05; done".to_owned(),
     ];
     let mut orders = Vec::new();
+    write_frame(&mut orders, &Order::Remove { directory: doomed.clone() }).unwrap();
     for (key, script) in (1..).zip(scripts) {
         let cmd = vec!["sh".into(), "-c".into(), script];
         let log = doomed.join(format!("{key}.log"));
@@ -247,13 +249,8 @@ fn when_the_node_is_killed_everything_is_gone_within_a_second() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut keeper = Command::new(ORDU)
-        .args([SUBCOMMAND, "--remove"])
-        .arg(&doomed)
-        .stdin(node.stdout.take().unwrap())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut keeper =
+        Command::new(ORDU).arg(SUBCOMMAND).stdin(node.stdout.take().unwrap()).stdout(Stdio::piped()).spawn().unwrap();
     node.stdin.take().unwrap().write_all(&orders).unwrap();
     let mut reports = keeper.stdout.take().unwrap();
     let mut leaders = BTreeMap::new();

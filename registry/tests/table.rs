@@ -9,7 +9,6 @@ use common::*;
 use crdts::CmRDT;
 use ordu_registry::core::clock::{Clock, Context, Dot};
 use ordu_registry::core::delta::{self, Interval};
-use ordu_registry::core::reconcile::Incoming;
 use ordu_registry::core::retire::Retired;
 
 fn retired(ids: &[ordu_transport::core::NodeId]) -> Retired {
@@ -183,7 +182,8 @@ fn nobody_tells_us_what_we_wrote() {
     let forged = delta::Event { dot: Dot::new(node("a"), 50), key: KEY, value: Some(V(9)), covers: Clock::default() };
     assert!(!a.apply(Arc::new(forged)));
     b.close(&[Interval { origin: node("a"), from: 0, to: 99 }]);
-    a.adopt(Incoming::new(b.context().clone()));
+    let incoming = a.incoming(b.context().clone());
+    a.adopt(incoming);
     assert_eq!((a.context().clock().get(&node("a")), live(&a, KEY)), (1, vec![1]));
 }
 
@@ -335,7 +335,7 @@ fn a_state_that_is_cut_off_takes_nothing_away() {
     (0..4).for_each(|k| drop(remove(&mut a, K(k))));
     collect_all(&mut a);
     (8..10).for_each(|k| drop(put(&mut a, K(k), 0)));
-    let mut incoming = Incoming::new(a.context().clone());
+    let mut incoming = b.incoming(a.context().clone());
     assert!(next_range(&a, &mut b, &mut incoming, 1));
     let lost: BTreeSet<_> = contents(&before).difference(&contents(&b)).cloned().collect();
     assert_eq!(lost, BTreeSet::new());
@@ -349,7 +349,7 @@ fn writes_between_the_ranges_of_a_state_are_not_lost() {
     assert!(by_delta(&a, &mut b));
     remove(&mut a, K(0));
     collect_all(&mut a);
-    let mut incoming = Incoming::new(a.context().clone());
+    let mut incoming = b.incoming(a.context().clone());
     assert!(next_range(&a, &mut b, &mut incoming, 1));
     assert_eq!(incoming.after(), Some(&K(1)));
     let changes = [put(&mut a, K(1), 7), put(&mut a, K(2), 7), remove(&mut a, K(3)), put(&mut a, K(8), 7)];
@@ -360,6 +360,22 @@ fn writes_between_the_ranges_of_a_state_are_not_lost() {
     assert_eq!((live(&b, K(1)), live(&b, K(2)), live(&b, K(3))), (vec![0], vec![7], vec![]));
     sync(&a, &mut b);
     assert_alike(&[&a, &b]);
+}
+
+/// The range of its key is over when an entry comes from somebody who has not heard of its removal.
+#[test]
+fn what_comes_from_elsewhere_behind_a_range_is_removed_with_the_last_one() {
+    let (mut a, mut b) = (shared("a"), shared("b"));
+    (1..4).for_each(|k| drop(put(&mut a, K(k), 0)));
+    let first = put(&mut a, K(0), 0);
+    remove(&mut a, K(0));
+    let mut incoming = b.incoming(a.context().clone());
+    assert!(next_range(&a, &mut b, &mut incoming, 1));
+    deliver(&mut b, &[&first]);
+    while next_range(&a, &mut b, &mut incoming, 1) {}
+    b.adopt(incoming);
+    assert_alike(&[&a, &b]);
+    assert_eq!(live(&b, K(0)), [0; 0]);
 }
 
 #[test]

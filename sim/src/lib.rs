@@ -1,1 +1,23 @@
-//! x
+//! A deterministic simulator of Ordu clusters: the cores that run in production, on a network that misbehaves.
+//!
+//! One seed decides everything: the cluster, its clocks, what users do, what breaks and when. A run has a safety phase
+//! under faults, a heal, and a liveness phase with a bound in simulated time. [`invariants`] are the promises of
+//! DESIGN.md; [`sweep`] runs many seeds.
+
+mod children;
+mod detector;
+mod driver;
+pub mod fault;
+pub mod invariants;
+mod link;
+mod node;
+mod oracle;
+pub mod plan;
+pub mod report;
+pub mod scenario;
+pub mod sweep;
+pub mod trace;
+mod twin;
+mod upper;
+pub mod workload;
+pub mod world;

@@ -3,7 +3,7 @@
 //! One task owns the core and all bookkeeping of sessions; dials, handshakes and sessions are tasks of their own that
 //! report to it. It never waits for any of them, nor for the upper layer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ use crate::core::{self, Addr, Lane, NodeId, NodeName, Now, View};
 use crate::discovery::resolve;
 use crate::endpoint::{HANDSHAKE_MAX, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX};
 use crate::events::{Behind, ClusterEvent, ControlSink, FrameSink};
-use crate::handshake::{self, CloseCode, Greeted, HandshakeError, close, refusal_of, refuse};
+use crate::handshake::{self, CloseCode, Greeted, HandshakeError, close, is_duplicate, refusal_of, refuse};
 use crate::metrics::{Counters, LogLimit};
 use crate::session::{self, Ended, Session, Surroundings};
 
@@ -40,9 +40,11 @@ const LEAVE_MAX: Duration = Duration::from_millis(500);
 /// What other tasks want of the driver.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// About a peer's hello; from a dial with the address that was dialled.
     Judge {
         hello: Box<Hello>,
-        verdict: oneshot::Sender<Result<(), Refusal>>,
+        dialled: Option<Addr>,
+        verdict: oneshot::Sender<Verdict>,
     },
     Greeted {
         greeted: Box<Greeted>,
@@ -79,15 +81,29 @@ pub(crate) enum Command {
     },
 }
 
-/// Asks the core about hellos.
+/// What comes of a hello.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Welcome,
+    Refused(Refusal),
+    /// Said of our own dials only: there is, or is about to be, a session with this node. The peer, who has not been told
+    /// of the new one yet, sees nothing of it.
+    Duplicate,
+}
+
+/// Asks the driver about hellos.
 #[derive(Debug, Clone)]
-pub(crate) struct Judge(pub(crate) mpsc::Sender<Command>);
+pub(crate) struct Judge {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) dialled: Option<Addr>,
+}
 
 impl Judge {
     /// `None` if the driver is gone.
-    pub(crate) async fn ask(&self, hello: Hello) -> Option<Result<(), Refusal>> {
+    pub(crate) async fn ask(&self, hello: Hello) -> Option<Verdict> {
         let (verdict, told) = oneshot::channel();
-        self.0.send(Command::Judge { hello: Box::new(hello), verdict }).await.ok()?;
+        let command = Command::Judge { hello: Box::new(hello), dialled: self.dialled.clone(), verdict };
+        self.commands.send(command).await.ok()?;
         told.await.ok()
     }
 }
@@ -186,7 +202,8 @@ pub(crate) struct Driver {
     control: ControlSink,
     surroundings: Surroundings,
     slots: BTreeMap<NodeId, Slot>,
-    dialling: BTreeSet<Addr>,
+    /// The dials that are under way, and who answered, once somebody did.
+    dialling: BTreeMap<Addr, Option<NodeId>>,
     /// Which node answered at an address that is not the one it goes by.
     aliases: BTreeMap<Addr, NodeId>,
     serial: u64,
@@ -213,7 +230,7 @@ impl Driver {
             control,
             surroundings,
             slots: BTreeMap::new(),
-            dialling: BTreeSet::new(),
+            dialling: BTreeMap::new(),
             aliases: BTreeMap::new(),
             serial: 0,
             behind: false,
@@ -294,11 +311,8 @@ impl Driver {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Judge { hello, verdict } => {
-                let judged = self.core.judge(self.shared.clock.now(), &hello);
-                if judged.is_err() {
-                    self.shared.counters.sessions_refused.add(1);
-                }
+            Command::Judge { hello, dialled, verdict } => {
+                let judged = self.judge(&hello, dialled);
                 let _ = verdict.send(judged);
             }
             Command::Greeted { greeted, addr } => {
@@ -327,6 +341,23 @@ impl Driver {
             // Taken by `drive`; a second one waits for the first.
             Command::Leave { done } => drop(done),
         }
+    }
+
+    fn judge(&mut self, hello: &Hello, dialled: Option<Addr>) -> Verdict {
+        if let Err(refusal) = self.core.judge(self.shared.clock.now(), hello) {
+            self.shared.counters.sessions_refused.add(1);
+            return Verdict::Refused(refusal);
+        }
+        if let Some(addr) = dialled {
+            let there = self.slots.get(&hello.id).is_some_and(|slot| slot.session.connection.close_reason().is_none());
+            if there || self.dialling.values().any(|node| node.as_ref() == Some(&hello.id)) {
+                return Verdict::Duplicate;
+            }
+            if let Some(node) = self.dialling.get_mut(&addr) {
+                *node = Some(hello.id.clone());
+            }
+        }
+        Verdict::Welcome
     }
 
     fn input(&mut self, input: Input) {
@@ -379,9 +410,10 @@ impl Driver {
         let known = self.aliases.get(&addr);
         let there = known.is_some_and(|node| node == self.core.id() || self.slots.contains_key(node))
             || self.slots.values().any(|slot| slot.session.hello.addr == addr);
-        if there || self.dialling.len() >= DIALS_MAX || !self.dialling.insert(addr.clone()) {
+        if there || self.dialling.len() >= DIALS_MAX || self.dialling.contains_key(&addr) {
             return;
         }
+        self.dialling.insert(addr.clone(), None);
         tokio::spawn(dial(addr, self.endpoint.clone(), self.shared.clone(), self.surroundings.commands.clone()));
     }
 
@@ -515,7 +547,7 @@ async fn try_dial(
     commands: &mpsc::Sender<Command>,
 ) -> Command {
     let failed = |refusal| Command::DialFailed { addr: addr.clone(), refusal };
-    let judge = Judge(commands.clone());
+    let judge = Judge { commands: commands.clone(), dialled: Some(addr.clone()) };
     for candidate in resolve(addr, shared.local_addr).await {
         if candidate == shared.local_addr {
             return Command::Alias { addr: addr.clone(), node: shared.hello().id };
@@ -527,6 +559,7 @@ async fn try_dial(
         match handshake::dial(endpoint, candidate, shared.hello(), &judge).await {
             Ok(greeted) => return Command::Greeted { greeted: Box::new(greeted), addr: Some(addr.clone()) },
             Err(HandshakeError::Ourselves) => return Command::Alias { addr: addr.clone(), node: shared.hello().id },
+            Err(HandshakeError::Duplicate(node)) => return Command::Alias { addr: addr.clone(), node },
             Err(HandshakeError::Connection(error)) => {
                 tracing::debug!(%addr, %candidate, %error, "dial failed");
                 if let Some(refusal) = refusal_of(&error) {
@@ -560,7 +593,7 @@ async fn accept(endpoint: quinn::Endpoint, shared: Arc<Shared>, commands: mpsc::
         tokio::spawn(async move {
             let _place = place;
             let from = incoming.remote_address();
-            let judge = Judge(commands.clone());
+            let judge = Judge { commands: commands.clone(), dialled: None };
             let greeted =
                 tokio::time::timeout(HANDSHAKE_MAX, handshake::accept(incoming, shared.hello(), &judge)).await;
             if let Some(command) = accepted(greeted.unwrap_or(Err(HandshakeError::Late)), from, &shared, &log) {
@@ -587,8 +620,12 @@ fn accepted(
         HandshakeError::Refused(_) | HandshakeError::Ourselves | HandshakeError::Stopped => {
             tracing::debug!(%from, %error, "session refused");
         }
+        HandshakeError::Connection(lost) if is_duplicate(lost) => {
+            tracing::debug!(%from, "the dialler has a session already");
+        }
         HandshakeError::Connection(_)
         | HandshakeError::Connect(_)
+        | HandshakeError::Duplicate(_)
         | HandshakeError::Late
         | HandshakeError::Malformed(_)
         | HandshakeError::Name { .. } => {

@@ -20,8 +20,8 @@ use rustls_pki_types::CertificateDer;
 
 use crate::core::codec::{decode, encode};
 use crate::core::message::{Hello, Refusal};
-use crate::core::{Addr, Kind, NodeName};
-use crate::driver::Judge;
+use crate::core::{Addr, Kind, NodeId, NodeName};
+use crate::driver::{Judge, Verdict};
 use crate::tls::{SERVER_NAME, peer_name};
 
 /// Longest hello, in bytes.
@@ -71,6 +71,12 @@ pub(crate) fn refusal_of(error: &ConnectionError) -> Option<Refusal> {
     }
 }
 
+/// Whether a peer closed because there is another session between the two.
+pub(crate) fn is_duplicate(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::ApplicationClosed(closed)
+        if closed.error_code == VarInt::from_u32(CloseCode::Duplicate as u32))
+}
+
 /// Why a handshake came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
@@ -93,6 +99,9 @@ pub(crate) enum HandshakeError {
     /// The peer, whom others dial at this address, said no.
     #[error("the node at {addr} refused: {refusal}")]
     RefusedUs { refusal: Refusal, addr: Addr },
+    /// There is a session with this node already.
+    #[error("there is a session with {0} already")]
+    Duplicate(NodeId),
     /// We dialled ourselves.
     #[error("it is this node itself")]
     Ourselves,
@@ -179,8 +188,12 @@ async fn judge_hello(
         return Err(HandshakeError::Ourselves);
     }
     match judge.ask(peer.clone()).await {
-        Some(Ok(())) => Ok(()),
-        Some(Err(refusal)) => {
+        Some(Verdict::Welcome) => Ok(()),
+        Some(Verdict::Duplicate) => {
+            close(connection, CloseCode::Duplicate);
+            Err(HandshakeError::Duplicate(peer.id.clone()))
+        }
+        Some(Verdict::Refused(refusal)) => {
             refuse(connection, &refusal);
             Err(HandshakeError::Refused(refusal))
         }

@@ -227,13 +227,13 @@ fn launch(config: &KeeperConfig) -> io::Result<(Child, ChildStdin, ChildStdout)>
     let mut command = Command::new(&config.program);
     // Not called ordu in any list of processes: see the keeper.
     command.arg0("keeper").arg(SUBCOMMAND).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
-    if let Some(directory) = &config.remove {
-        command.arg("--remove").arg(directory);
-    }
     let mut keeper = command.spawn()?;
-    let (Some(input), Some(output)) = (keeper.stdin.take(), keeper.stdout.take()) else {
+    let (Some(mut input), Some(output)) = (keeper.stdin.take(), keeper.stdout.take()) else {
         return Err(io::Error::other("the keeper has no pipes"));
     };
+    if let Some(directory) = config.remove.clone() {
+        write_frame(&mut input, &Order::Remove { directory })?;
+    }
     Ok((keeper, input, output))
 }
 

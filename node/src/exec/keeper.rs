@@ -39,8 +39,8 @@ const END_MAX: Duration = Duration::from_secs(30);
 /// How often logs are measured, and how soon after a child's end its strays are looked for.
 const JANITOR_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Runs the keeper until its standard input ends. `remove` is a directory to remove when all is over.
-pub fn run(input: impl Read, output: impl Write + Send + 'static, remove: Option<&Path>) -> io::Result<()> {
+/// Runs the keeper until its standard input ends.
+pub fn run(input: impl Read, output: impl Write + Send + 'static) -> io::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)?;
     // So that `pkill ordu` takes the node only: somebody must be left to end the children.
     nix::sys::prctl::set_name(c"keeper")?;
@@ -57,7 +57,8 @@ pub fn run(input: impl Read, output: impl Write + Send + 'static, remove: Option
     thread::spawn(move || janitor.tidy_forever());
     keeper.take_orders(input);
     keeper.end();
-    if let Some(directory) = remove {
+    let removed = std::mem::take(&mut keeper.lock().removed);
+    for directory in removed {
         let _ = std::fs::remove_dir_all(directory);
     }
     Ok(())
@@ -78,6 +79,8 @@ struct Table {
     spawned: u64,
     /// Marks of children that ended since strays were looked for.
     ended_marks: BTreeSet<String>,
+    /// Directories to remove at the end.
+    removed: Vec<PathBuf>,
 }
 
 struct Child {
@@ -108,9 +111,13 @@ impl Keeper {
                         let _ = killpg(child.group, signal);
                     }
                 }
+                Ok(Some(Order::Remove { directory })) => self.lock().removed.push(directory),
                 Ok(None) => return,
                 Err(error) => {
-                    eprintln!("ordu keeper: the node's orders cannot be read ({error}); ending the children");
+                    let _ = writeln!(
+                        io::stderr(),
+                        "ordu keeper: the node's orders cannot be read ({error}); ending the children"
+                    );
                     return;
                 }
             }

@@ -27,6 +27,11 @@ pub enum Order {
         /// The value of `ORDU_PID` by which processes that left the group are still known as its own.
         mark: Option<String>,
     },
+    /// When all is over, remove this directory too. Not an argument of the keeper: its command line shall not name ordu.
+    Remove {
+        /// Which.
+        directory: PathBuf,
+    },
     /// Send a signal to the whole group, if it still is there.
     Signal {
         /// Which.

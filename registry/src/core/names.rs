@@ -322,7 +322,10 @@ impl Registry {
             stale.extend(self.names.table().keys_of(&before.id).cloned());
             self.down_since.remove(&before.id);
             self.unheard.remove(&before.id);
-            retired.insert(&before.id);
+            retired.insert_below(&member.id);
+        } else if self.is_later_than_some(&member.id) {
+            // Nobody who is left may have met the earlier incarnation whose claims we were told of.
+            retired.insert_below(&member.id);
         }
         if member.status == Status::Left && member.id != self.id {
             retired.insert(&member.id);
@@ -339,6 +342,11 @@ impl Registry {
         }
         self.names.retire(&retired);
         stale
+    }
+
+    /// Whether there was an earlier incarnation, by the boot number or by what it wrote.
+    fn is_later_than_some(&self, id: &NodeId) -> bool {
+        id.boot > 1 || self.names.table().context().clock().dots.keys().any(|origin| id.supersedes(origin))
     }
 
     /// Takes these incarnations as over.

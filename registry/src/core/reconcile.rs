@@ -18,16 +18,16 @@ use super::table::{Kind, Shared, Table};
 #[derive(Debug, Clone)]
 pub struct Incoming<K: Key> {
     start: Context,
+    /// What we had seen when it began.
+    seen: Context,
     after: Option<K>,
+    /// The live values that we held when their range came without them.
     gone: BTreeSet<(NodeId, u64)>,
+    /// What came with the ranges and was not seen when it began.
+    fresh: BTreeSet<(NodeId, u64)>,
 }
 
 impl<K: Key> Incoming<K> {
-    /// Nothing taken yet of the state of a peer that has seen `start`.
-    pub fn new(start: Context) -> Self {
-        Self { start, after: None, gone: BTreeSet::new() }
-    }
-
     /// What the peer had seen when it sent the first range.
     pub fn start(&self) -> &Context {
         &self.start
@@ -40,6 +40,12 @@ impl<K: Key> Incoming<K> {
 }
 
 impl<K: Key, V: Payload> Table<K, V> {
+    /// Begins to take the state of a peer that has seen `start`.
+    pub fn incoming(&self, start: Context) -> Incoming<K> {
+        let (gone, fresh) = (BTreeSet::new(), BTreeSet::new());
+        Incoming { start, seen: self.context.clone(), after: None, gone, fresh }
+    }
+
     /// The state of the keys after `after`, at most about `bytes_max` of it: live events, and removals that the receiver
     /// will not have seen once it has adopted `start`, or that cover what it will not have seen. The second value is the
     /// last key of the range, or `None` if it reaches the end.
@@ -89,6 +95,9 @@ impl<K: Key, V: Payload> Table<K, V> {
         incoming.after = upto;
         let mut touched = BTreeSet::new();
         for event in events {
+            if !incoming.seen.contains(&event.dot.actor, event.dot.counter) {
+                incoming.fresh.insert((event.dot.actor.clone(), event.dot.counter));
+            }
             let key = event.key.clone();
             if self.apply(event) {
                 touched.insert(key);
@@ -100,7 +109,8 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// After the last range: what the peer had removed goes, and what it had seen at the start is taken as seen here.
     /// Returns the keys whose live values may have changed.
     pub fn adopt(&mut self, incoming: Incoming<K>) -> BTreeSet<K> {
-        let Incoming { mut start, gone, .. } = incoming;
+        let gone = self.gone_with(&incoming);
+        let mut start = incoming.start;
         let mut touched = BTreeSet::new();
         for (origin, counter) in gone {
             if let Some(event) = self.drop_event(&origin, counter) {
@@ -120,5 +130,22 @@ impl<K: Key, V: Payload> Table<K, V> {
         }
         self.context.merge(start);
         touched
+    }
+
+    /// The events that a whole state says are removed: those found when their range came, and those that came from
+    /// elsewhere since it began and were in no range, though the peer had seen them at the start.
+    fn gone_with(&self, incoming: &Incoming<K>) -> BTreeSet<(NodeId, u64)> {
+        let Incoming { start, seen, fresh, .. } = incoming;
+        let mut gone = incoming.gone.clone();
+        for (origin, log) in self.log.iter().filter(|(origin, _)| **origin != self.origin) {
+            let since = log.range((Bound::Excluded(seen.clock().get(origin)), Bound::Unbounded));
+            for (&counter, _) in since.filter(|(_, event)| !event.is_remove()) {
+                let dot = (origin.clone(), counter);
+                if start.contains(origin, counter) && !seen.contains(origin, counter) && !fresh.contains(&dot) {
+                    gone.insert(dot);
+                }
+            }
+        }
+        gone
     }
 }

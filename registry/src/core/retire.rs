@@ -26,6 +26,16 @@ impl Retired {
         true
     }
 
+    /// Takes every incarnation of its name earlier than `id` as over, also those that were never heard of here. Returns
+    /// whether that is news.
+    pub fn insert_below(&mut self, id: &NodeId) -> bool {
+        let (boot, nonce) = match id.nonce.checked_sub(1) {
+            Some(nonce) => (id.boot, nonce),
+            None => (id.boot.saturating_sub(1), u64::MAX),
+        };
+        self.insert(&NodeId::new(id.name.clone(), boot, nonce))
+    }
+
     /// Takes everything that `other` holds. Returns whether anything of it was news.
     pub fn merge(&mut self, other: &Retired) -> bool {
         other.iter().filter(|id| self.insert(id)).count() > 0

@@ -488,18 +488,17 @@ impl<K: Key, V: Payload> Replica<K, V> {
         upto: Option<K>,
         out: &mut Vec<Outgoing<K, V>>,
     ) {
-        let peer = self.peer(from);
-        if peer.pulling.is_none() {
+        if self.peer(from).pulling.is_none() {
             return;
         }
-        let begun = peer.state.take();
+        let begun = self.peer(from).state.take();
         let mut incoming = match (begun, &after) {
-            (_, None) => Incoming::new(start.clone()),
+            (_, None) => self.table.incoming(start.clone()),
             (Some(begun), Some(_)) if *begun.start() == start && begun.after() == after.as_ref() => begun,
             // A range that does not go on where the state stands belongs to one that was given up.
-            (begun, Some(_)) => return peer.state = begun,
+            (begun, Some(_)) => return self.peer(from).state = begun,
         };
-        peer.pulling = Some(now);
+        self.peer(from).pulling = Some(now);
         let touched = self.table.apply_range(&mut incoming, upto.clone(), events);
         self.touched.extend(touched);
         if let Some(after) = upto {

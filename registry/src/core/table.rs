@@ -47,7 +47,7 @@ pub struct Table<K: Key, V: Payload> {
     pub(super) horizon: Clock,
     retired: Retired,
     /// Per origin, its events that nothing supersedes: live puts, and removals not yet dropped.
-    log: BTreeMap<NodeId, BTreeMap<u64, Shared<K, V>>>,
+    pub(super) log: BTreeMap<NodeId, BTreeMap<u64, Shared<K, V>>>,
     /// Per key, the dots of its events in the log.
     pub(super) keys: BTreeMap<K, BTreeSet<(NodeId, u64)>>,
     /// The dots of the removals in the log.
@@ -100,6 +100,12 @@ impl<K: Key, V: Payload> Table<K, V> {
     pub fn keys_of<'a>(&'a self, origin: &NodeId) -> impl Iterator<Item = &'a K> + 'a + use<'a, K, V> {
         let events = self.log.get(origin).into_iter().flat_map(BTreeMap::values);
         events.filter(|event| !event.is_remove()).map(|event| &event.key)
+    }
+
+    /// This origin's own events after `counter` that nothing supersedes, in the order it wrote them.
+    pub fn written_since(&self, counter: u64) -> impl Iterator<Item = &Shared<K, V>> {
+        let own = self.log.get(&self.origin).into_iter();
+        own.flat_map(move |log| log.range((Bound::Excluded(counter), Bound::Unbounded))).map(|(_, event)| event)
     }
 
     /// How many live values there are.

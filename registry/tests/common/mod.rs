@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(unreachable_pub, reason = "shared between test binaries")]
 
+pub mod world;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -117,7 +119,7 @@ pub fn by_delta(from: &T, to: &mut T) -> bool {
 /// Brings `to` the whole state of `from`, one range of about `bytes_max` at a time.
 pub fn by_state(from: &T, to: &mut T, bytes_max: usize) {
     to.retire(from.retired());
-    let mut incoming = Incoming::new(from.context().clone());
+    let mut incoming = to.incoming(from.context().clone());
     while next_range(from, to, &mut incoming, bytes_max) {}
     to.adopt(incoming);
 }

@@ -88,6 +88,8 @@ pub(super) enum Waited {
     Started {
         id: ChildId,
         dot: Dot,
+        /// Another start of the child that runs instead is fine.
+        ensure: bool,
     },
     /// Any start of the child runs.
     Ensured {
@@ -176,7 +178,7 @@ impl Supervisor {
         }
         if let Some((dot, desired)) = self.winner(&id) {
             if desired.request == request {
-                return Ok(Waited::Started { id, dot });
+                return Ok(Waited::Started { id, dot, ensure });
             }
             return match self.row(&id) {
                 Some(row) if !ensure => Err(CallError::AlreadyStarted(Box::new(row))),
@@ -190,7 +192,7 @@ impl Supervisor {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let desired = Desired { spec: spec.into(), at, caller: self.id().clone(), wait_ms, request };
         let dot = self.desired.put(id.clone(), desired);
-        Ok(Waited::Started { id, dot })
+        Ok(Waited::Started { id, dot, ensure })
     }
 
     fn begin_terminate(&mut self, id: ChildId) -> Result<Waited, CallError> {
@@ -248,7 +250,7 @@ impl Supervisor {
 
     fn answer(&mut self, now: Now, call: &Waited) -> Option<Reply> {
         match call {
-            Waited::Started { id, dot } => self.answer_start(now, id, dot),
+            Waited::Started { id, dot, ensure } => self.answer_start(now, id, dot, *ensure),
             Waited::Ensured { id } => {
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
                 match self.winner(id) {
@@ -276,7 +278,7 @@ impl Supervisor {
         }
     }
 
-    fn answer_start(&mut self, _: Now, id: &ChildId, dot: &Dot) -> Option<Reply> {
+    fn answer_start(&mut self, _: Now, id: &ChildId, dot: &Dot, ensure: bool) -> Option<Reply> {
         let ours = self.claims(id).find(|(_, claim)| claim.dot == *dot).map(|(_, claim)| claim.clone());
         if let Some(claim) = ours {
             match claim.state {
@@ -296,8 +298,8 @@ impl Supervisor {
             Some(_) => {
                 // A concurrent start won; once it runs, this caller was the later one to be told.
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
-                let row = runs.then(|| self.row(id)).flatten()?;
-                Some(Reply::Child(Err(CallError::AlreadyStarted(Box::new(row)))))
+                let row = Box::new(runs.then(|| self.row(id)).flatten()?);
+                Some(Reply::Child(if ensure { Ok(row) } else { Err(CallError::AlreadyStarted(row)) }))
             }
         }
     }

@@ -60,6 +60,22 @@ impl Supervisor {
         self.marks.remove(&MarkKey::new(id, dot));
     }
 
+    /// Removes marks beside starts that are gone: one may have been written while another node removed the start. The
+    /// least living node does it.
+    fn remove_void_marks(&mut self, id: &ChildId) {
+        if self.registry.view().living().any(|member| member.id < *self.id()) {
+            return;
+        }
+        let gone = |key: &MarkKey| {
+            let table = self.desired.table();
+            table.context().contains(&key.origin, key.counter)
+                && !table.live(id).any(|(origin, counter, _)| (origin, counter) == (&key.origin, key.counter))
+        };
+        for key in self.mark_keys(id).into_iter().filter(gone).collect::<Vec<_>>() {
+            self.marks.remove(&key);
+        }
+    }
+
     pub(super) fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
         let living = self.registry.view().living().map(|member| &member.id).filter(|id| *id != self.id());
         living.chain([self.id()]).map(|id| Candidate { id, facts: self.facts_of(id) })
@@ -78,6 +94,7 @@ impl Supervisor {
     // ---- one child
 
     pub(super) fn reconcile(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        self.remove_void_marks(id);
         if self.local.contains_key(id) {
             self.give_way(now, id, effects);
         }

@@ -592,6 +592,7 @@ impl Supervisor {
         self.dirty.extend(self.actual.table().keys().cloned());
         self.dirty.extend(self.local.keys().cloned());
         self.dirty.extend(self.shown.keys().cloned());
+        self.dirty.extend(self.marks.table().keys().map(|key| key.child.clone()));
     }
 
     /// Looks again at every child that may have to change, until none has to, and pushes what was written.

@@ -1,7 +1,10 @@
 //! Clusters of real nodes on loopback, each in a runtime of its own, so that one can be killed like a process.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod relay;
+
 use std::net::SocketAddr;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use ordu_transport::core::{NodeId, NodeName, Status};
@@ -11,12 +14,14 @@ use tokio::runtime::{Builder, Runtime};
 /// Long enough for anything here on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+const WORKERS: usize = 2;
+
 pub fn name(text: &str) -> NodeName {
     NodeName::new(text).expect("a valid name")
 }
 
 pub fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+    Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build().expect("a runtime")
 }
 
 pub struct Node {
@@ -136,6 +141,18 @@ impl Node {
                 }
             }
             assert!(start.elapsed() < PATIENCE, "never came; saw {:?}", self.seen);
+        }
+    }
+
+    /// Keeps all threads of the node from running for a while, as a stopped process or a starved machine does.
+    pub fn freeze(&self, time: Duration) {
+        let all = Arc::new(Barrier::new(WORKERS));
+        for _ in 0..WORKERS {
+            let all = all.clone();
+            self.runtime.spawn(async move {
+                all.wait();
+                std::thread::sleep(time);
+            });
         }
     }
 

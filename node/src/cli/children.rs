@@ -1,0 +1,202 @@
+//! `ordu start | stop | restart | show | ps`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ordu_transport::core::id::validate_name;
+use ureq::http::Method;
+
+use super::client::{Client, Connect, parse};
+use super::table::{Table, age, or_dash, print, print_line};
+use crate::exec::{ExecArgs, KIND, STOP_TIMEOUT_DEFAULT};
+use crate::failure::{Failure, one_line};
+use crate::rows::{Child, StartRequest};
+use crate::text::{parse_duration, parse_pair};
+
+/// A child's or node's name.
+pub(crate) fn parse_id(text: &str) -> Result<String, String> {
+    validate_name(text, false).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Restart {
+    Permanent,
+    Transient,
+    Temporary,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// The child's name, unique in the cluster
+    #[arg(value_parser = parse_id)]
+    id: String,
+    /// Succeed if it is there already
+    #[arg(long)]
+    ensure: bool,
+    /// When it is started again after it ended
+    #[arg(long, value_enum, default_value = "permanent")]
+    restart: Restart,
+    /// Set an environment variable
+    #[arg(long, value_name = "K=V", value_parser = parse_pair)]
+    env: Vec<(String, String)>,
+    /// Not yet: pairs shown in its row
+    #[arg(long, value_name = "K=V")]
+    label: Vec<String>,
+    /// Run it on this node only
+    #[arg(long, value_name = "N", value_parser = parse_id)]
+    node: Option<String>,
+    /// Working directory, on the node that runs it
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// From SIGTERM to SIGKILL when it is stopped [default: 10s]
+    #[arg(long, value_name = "D", value_parser = parse_duration)]
+    stop_timeout: Option<Duration>,
+    /// Not yet: restarts allowed within --within
+    #[arg(long, value_name = "N")]
+    max_restarts: Option<String>,
+    /// Not yet: the window of --max-restarts
+    #[arg(long, value_name = "D")]
+    within: Option<String>,
+    #[command(flatten)]
+    connect: Connect,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    cmd: Vec<String>,
+}
+
+impl Start {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let (id, ensure, connect) = (self.id.clone(), self.ensure, self.connect.clone());
+        let request = self.request().map_err(|failure| failure.context(format!("start {id}")))?;
+        let start = || -> Result<String, Failure> {
+            let body = serde_json::to_string(&request).map_err(|error| Failure::usage(error.to_string()))?;
+            let path = if ensure { "/v1/children?ensure=true" } else { "/v1/children" };
+            Client::new(&connect)?.change(Method::POST, path, Some(body))
+        };
+        show_child(&connect, start().map_err(|failure| failure.context(format!("start {id}")))?)
+    }
+
+    fn request(self) -> Result<StartRequest, Failure> {
+        for (is_given, flag) in [
+            (!self.label.is_empty(), "--label"),
+            (self.max_restarts.is_some(), "--max-restarts"),
+            (self.within.is_some(), "--within"),
+        ] {
+            if is_given {
+                return Err(Failure::not_yet(flag));
+            }
+        }
+        let cwd = self.cwd.map(std::path::absolute).transpose();
+        let cwd = cwd.map_err(|error| Failure::usage(format!("--cwd: {error}")))?;
+        let env: BTreeMap<_, _> = self.env.into_iter().collect();
+        let stop_timeout = self.stop_timeout.unwrap_or(STOP_TIMEOUT_DEFAULT);
+        let args = ExecArgs { cmd: self.cmd, env, cwd, stop_timeout };
+        args.check().map_err(Failure::usage)?;
+        let args = serde_json::to_value(args).map_err(|error| Failure::usage(error.to_string()))?;
+        let restart = match self.restart {
+            Restart::Permanent => "permanent",
+            Restart::Transient => "transient",
+            Restart::Temporary => "temporary",
+        };
+        Ok(StartRequest {
+            id: self.id,
+            kind: KIND.into(),
+            args,
+            restart: Some(restart.into()),
+            node: self.node,
+            labels: None,
+            max_restarts: None,
+            within: None,
+        })
+    }
+}
+
+/// A command about one child.
+#[derive(Debug, Args)]
+pub(crate) struct OneChild {
+    /// The child's name
+    #[arg(value_parser = parse_id)]
+    id: String,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+impl OneChild {
+    /// Returns when it has ended.
+    pub(crate) fn stop(self) -> Result<(), Failure> {
+        let Self { id, connect } = self;
+        let stop = || Client::new(&connect)?.change(Method::DELETE, &format!("/v1/children/{id}"), None);
+        stop().map_err(|failure| failure.context(format!("stop {id}")))?;
+        if connect.json {
+            print_line(&serde_json::json!({"id": id}).to_string())
+        } else {
+            print_line(&format!("stopped {id}"))
+        }
+    }
+
+    /// Returns when it runs again.
+    pub(crate) fn restart(self) -> Result<(), Failure> {
+        let Self { id, connect } = self;
+        let restart = || Client::new(&connect)?.change(Method::POST, &format!("/v1/children/{id}/restart"), None);
+        show_child(&connect, restart().map_err(|failure| failure.context(format!("restart {id}")))?)
+    }
+
+    pub(crate) fn show(self) -> Result<(), Failure> {
+        let Self { id, connect } = self;
+        let show = || Client::new(&connect)?.get(&format!("/v1/children/{id}"));
+        let answer = show().map_err(|failure| failure.context(format!("show {id}")))?;
+        if connect.json { print_line(&answer) } else { print(&in_full(&parse::<Child>(&answer)?)) }
+    }
+}
+
+/// Everything that there is to say of one child, a line each.
+fn in_full(child: &Child) -> String {
+    let lines = [
+        ("id", child.id.clone()),
+        ("kind", child.kind.clone()),
+        ("status", format!("{} for {}", child.status, age(&child.since))),
+        ("node", or_dash(child.node.as_ref())),
+        ("pid", or_dash(child.pid.as_ref())),
+        ("os pid", or_dash(child.os_pid)),
+        ("fence", or_dash(child.fence.as_ref())),
+        ("restarts", child.restarts.to_string()),
+        ("reason", or_dash(child.reason.as_ref())),
+        ("log", or_dash(child.log.as_ref())),
+    ];
+    lines.iter().map(|(what, text)| format!("{what:<9} {}\n", one_line(text))).collect()
+}
+
+/// `ordu ps`.
+pub(crate) fn ps(connect: &Connect) -> Result<(), Failure> {
+    let answer = Client::new(connect)?.get("/v1/children")?;
+    if connect.json {
+        return print_line(&answer);
+    }
+    children_table(&parse::<Vec<Child>>(&answer)?).print()
+}
+
+fn show_child(connect: &Connect, answer: String) -> Result<(), Failure> {
+    if connect.json {
+        return print_line(&answer);
+    }
+    children_table(&[parse::<Child>(&answer)?]).print()
+}
+
+fn children_table(children: &[Child]) -> Table {
+    let mut table = Table::new(&["ID", "STATUS", "NODE", "PID", "OS PID", "RESTARTS", "AGE", "REASON"]);
+    for child in children {
+        table.row(vec![
+            child.id.clone(),
+            child.status.clone(),
+            or_dash(child.node.as_ref()),
+            or_dash(child.pid.as_ref()),
+            or_dash(child.os_pid),
+            child.restarts.to_string(),
+            age(&child.since),
+            or_dash(child.reason.as_ref()),
+        ]);
+    }
+    table
+}

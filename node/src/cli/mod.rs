@@ -1,0 +1,201 @@
+//! The command line: one file per family of commands.
+
+mod ca;
+mod children;
+mod client;
+mod cluster;
+mod table;
+mod up;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub(crate) use children::parse_id;
+pub(crate) use client::{NodeClient, parse_address, read_token};
+pub(crate) use table::{print, print_line};
+
+use crate::failure::{Failure, USAGE, one_line};
+
+/// Runs programs exactly once somewhere in a cluster of equal nodes.
+#[derive(Debug, Parser)]
+#[command(name = "ordu", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node in the foreground
+    Up(Box<up::Up>),
+    /// Run a throw-away local cluster of real node processes
+    Dev(up::Dev),
+    /// Make a private CA and certificates for nodes
+    Ca(ca::Ca),
+    /// Start a program somewhere in the cluster; returns when it runs
+    Start(Box<children::Start>),
+    /// Stop a child for good; returns when it has ended
+    Stop(children::OneChild),
+    /// Stop a child and start it again
+    Restart(children::OneChild),
+    /// Show one child
+    Show(children::OneChild),
+    /// List the children
+    Ps(Listing),
+    /// List the members of the cluster
+    Members(Listing),
+    /// Show the cluster as one node sees it
+    Status(Listing),
+    /// List the registered names
+    Names(cluster::Names),
+    /// Show who holds a name
+    Lookup(cluster::Lookup),
+    /// Tell what happened lately, or follow it
+    Events(cluster::Events),
+    /// Move a node's children away and give it no more
+    Drain(cluster::OneNode),
+    /// Give a drained node children again
+    Undrain(cluster::OneNode),
+    /// Not yet: show what a child printed
+    Logs(Later),
+    /// Not yet: start and stop children as a file declares them
+    Apply(Later),
+    /// Not yet: a live view
+    Top(Later),
+    /// Not yet: measure
+    Bench(Later),
+    /// Not yet: spread the children anew
+    Rebalance(Later),
+    /// Not yet: forget a member that will not return
+    Remove(Later),
+    /// Not yet: completions for a shell
+    Completions(Later),
+}
+
+#[derive(Debug, Args)]
+struct Listing {
+    #[command(flatten)]
+    connect: client::Connect,
+}
+
+/// A command of a later version, whatever its arguments.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+struct Later {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _rest: Vec<OsString>,
+}
+
+/// The program behind the command line, from its arguments to its exit code.
+pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = match Cli::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return explain(&error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    let given = matches.subcommand().map(|(_, matches)| matches);
+    match run(cli.command, given) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("ordu: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure> {
+    match command {
+        Command::Up(up) => up.run(given),
+        Command::Dev(dev) => dev.run(),
+        Command::Ca(ca) => ca.run(),
+        Command::Start(start) => start.run(),
+        Command::Stop(child) => child.stop(),
+        Command::Restart(child) => child.restart(),
+        Command::Show(child) => child.show(),
+        Command::Ps(Listing { connect }) => children::ps(&connect),
+        Command::Members(Listing { connect }) => cluster::members(&connect),
+        Command::Status(Listing { connect }) => cluster::status(&connect),
+        Command::Names(names) => names.run(),
+        Command::Lookup(lookup) => lookup.run(),
+        Command::Events(events) => events.run(),
+        Command::Drain(node) => node.run("drain", "is draining"),
+        Command::Undrain(node) => node.run("undrain", "takes children again"),
+        Command::Logs(_) => Err(Failure::not_yet("logs")),
+        Command::Apply(_) => Err(Failure::not_yet("apply")),
+        Command::Top(_) => Err(Failure::not_yet("top")),
+        Command::Bench(_) => Err(Failure::not_yet("bench")),
+        Command::Rebalance(_) => Err(Failure::not_yet("rebalance")),
+        Command::Remove(_) => Err(Failure::not_yet("remove")),
+        Command::Completions(_) => Err(Failure::not_yet("completions")),
+    }
+}
+
+/// Says what is wrong with the arguments in one line; help and version are no errors.
+fn explain(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(USAGE)
+        }
+        _ => {
+            let text = error.render().to_string();
+            // The first paragraph says what is wrong; the rest is usage.
+            let paragraph = text.split("\n\n").next().unwrap_or_default();
+            let what = one_line(paragraph);
+            eprintln!("ordu: {}; see --help", what.strip_prefix("error: ").unwrap_or(&what));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_not_built_yet_takes_any_arguments_and_says_so() {
+        for line in
+            ["logs web -f -n 5", "bench --nodes 3 --json", "apply x.toml --prune", "remove n2", "top", "completions"]
+        {
+            let arguments = std::iter::once("ordu").chain(line.split(' '));
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            let failure = run(cli.command, None).unwrap_err();
+            assert_eq!(failure.code, USAGE, "{line}");
+            assert!(failure.message.contains("not yet"), "{line}: {failure}");
+        }
+    }
+
+    #[test]
+    fn bad_usage_does_not_parse() {
+        for line in [
+            "ordu start web",
+            "ordu start a/b -- true",
+            "ordu start web --env novalue -- true",
+            "ordu start web --restart sometimes -- true",
+            "ordu start web --timeout 5 -- true",
+            "ordu ps --http nowhere",
+            "ordu lookup a%b",
+            "ordu frobnicate",
+            "ordu stop",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+        assert!(Cli::try_parse_from(["ordu", "start", "a\u{7}b", "--", "true"]).is_err());
+        assert!(Cli::try_parse_from(["ordu", "lookup", "a/b:c.d_e-f"]).is_ok());
+    }
+}

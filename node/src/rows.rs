@@ -1,0 +1,191 @@
+//! The rows that HTTP answers with and that the command line's `--json` prints: one shape for both.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Its name in the cluster.
+    pub id: String,
+    /// The kind of code it runs.
+    pub kind: String,
+    /// The node that holds it.
+    pub node: Option<String>,
+    /// Its process, as `NODE#BOOT.SERIAL`.
+    pub pid: Option<String>,
+    /// The operating system's process id, if it is an OS process.
+    pub os_pid: Option<u32>,
+    /// `pending | starting | running | stopping | moving | backoff | quarantined | suspended | done`.
+    pub status: String,
+    /// Restarts after an abnormal or permanent exit.
+    pub restarts: u64,
+    /// When it got this status, RFC 3339 in UTC.
+    pub since: String,
+    /// Its activation's fence, in hex.
+    pub fence: Option<String>,
+    /// Why it is pending, or how it ended last.
+    pub reason: Option<String>,
+    /// Free-form pairs.
+    pub labels: BTreeMap<String, String>,
+    /// Where its output is kept, on its node.
+    pub log: Option<String>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its incarnation.
+    pub boot: u64,
+    /// Where others dial it.
+    pub addr: String,
+    /// `up | suspect | draining | down | left`.
+    pub status: String,
+    /// How many children it holds.
+    pub children: u64,
+    /// Free-form pairs.
+    pub labels: BTreeMap<String, String>,
+    /// The kinds it offers.
+    pub kinds: Vec<String>,
+    /// The version of its software.
+    pub version: String,
+    /// Round trip from the node that was asked; null for that node itself, and while there is no session.
+    pub rtt_ms: Option<f64>,
+}
+
+/// One registered name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Name {
+    /// The name.
+    pub name: String,
+    /// The process that holds it.
+    pub pid: String,
+    /// The node of that process.
+    pub node: String,
+    /// Since when, RFC 3339 in UTC.
+    pub since: String,
+    /// Its holder's fence, in hex.
+    pub fence: String,
+    /// What the holder put beside it: null if nothing, text, or `{"hex": …}` where it is not text.
+    pub value: serde_json::Value,
+}
+
+/// The cluster, as the node that was asked sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The name of the node that was asked.
+    pub name: String,
+    /// Its incarnation.
+    pub boot: u64,
+    /// Whether QUIC and HTTP serve.
+    pub healthy: bool,
+    /// Members that are up.
+    pub members_up: u64,
+    /// Members known.
+    pub members: u64,
+    /// Children that should run.
+    pub children: u64,
+    /// Children that run.
+    pub running: u64,
+    /// Names that lookups show.
+    pub names: u64,
+    /// Processes of this node that lost a name conflict since it started.
+    pub conflicts_total: u64,
+    /// Equal on two nodes exactly when their tables are; in hex.
+    pub clock_hash: String,
+    /// Whether every member that is up showed our own digests lately.
+    pub converged: bool,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// On which node.
+    pub node: String,
+    /// What.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The member it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
+    /// The child it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<String>,
+    /// The name it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Why, or how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The node that a child moved to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The process that a name was registered or released for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<String>,
+    /// The process that keeps a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub winner: Option<String>,
+    /// The process that loses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loser: Option<String>,
+    /// By which rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+}
+
+/// An error as HTTP answers it: RFC 9457, with a `code` for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Always `about:blank`: `code` says more.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The HTTP status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// One sentence for people.
+    pub detail: String,
+    /// One word for programs.
+    pub code: String,
+}
+
+/// What `POST /v1/children` takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartRequest {
+    /// The child's name.
+    pub id: String,
+    /// The kind of code it runs.
+    #[serde(default = "exec_kind")]
+    pub kind: String,
+    /// What that code is given, in its own format.
+    #[serde(default)]
+    pub args: serde_json::Value,
+    /// `permanent | transient | temporary`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+    /// The only node where it may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Not yet: free-form pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<serde_json::Value>,
+    /// Not yet: restarts allowed within `within`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_restarts: Option<serde_json::Value>,
+    /// Not yet: the window of `max_restarts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<serde_json::Value>,
+}
+
+fn exec_kind() -> String {
+    crate::exec::KIND.into()
+}

@@ -1,0 +1,49 @@
+//! G4: a released name, or a terminated child, is not revived by an old replica, wherever some replica of the group has
+//! seen the removal; and what should run is put there by nobody but a caller.
+
+use super::nothing_lost::winner;
+use super::{Broken, Invariant, Moment};
+use crate::world::World;
+
+/// Its name.
+pub const NAME: &str = "nothing-back";
+
+pub(super) const INVARIANT: Invariant = Invariant {
+    name: NAME,
+    source: "DESIGN.md G4",
+    caveat: "the owner of a claim is always among those who saw its release, so only claims of nodes that are up count",
+    check,
+};
+
+fn check(world: &World, moment: Moment) -> Option<Broken> {
+    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
+        return Some(Broken::Safety(what.clone()));
+    }
+    if moment == Moment::Any {
+        return None;
+    }
+    let up: Vec<_> = world.up().collect();
+    for (node, life) in &up {
+        let table = life.upper.names().names().table();
+        for name in table.keys() {
+            for (origin, _, claim) in table.live(name) {
+                let owner = up.iter().find(|(_, other)| other.id == *origin);
+                let stale = match owner {
+                    Some((_, owner)) => !owner.upper.names().names_of(&claim.pid).any(|held| held == name),
+                    // A claim of a node that went for good stays, hidden; of a node that came back it does not.
+                    None => up.iter().any(|(_, other)| other.id.name == origin.name),
+                };
+                if stale {
+                    return Some(Broken::NotYet(format!("n{node} keeps {:?} at {name:?}, which it gave up", claim.pid)));
+                }
+            }
+        }
+        let Some(children) = life.upper.children() else { continue };
+        for (pid, id) in children.child_pids() {
+            if winner(children, id).is_none() {
+                return Some(Broken::NotYet(format!("n{node} runs {id:?} as {pid:?}, which should not run")));
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,129 @@
+//! G3: an accepted child is not at zero running copies for longer than detection plus `TAKEOVER_MAX` while an eligible
+//! node is up.
+
+use std::collections::BTreeMap;
+
+use ordu_registry::core::clock::Dot;
+use ordu_supervisor::core::tables::{Desired, FactsKey, State};
+use ordu_supervisor::core::{ChildId, Placement, Restart, Supervisor};
+
+use super::{Broken, Invariant, Moment};
+use crate::world::World;
+
+/// Its name.
+pub const NAME: &str = "nothing-lost";
+/// How long a takeover may take once the loss was noticed.
+pub const TAKEOVER_US_MAX: u64 = 3_000_000;
+/// How long it may take until a loss is noticed, by views and by sessions that have to be built anew.
+pub const DETECTION_US_MAX: u64 = 4_000_000;
+
+pub(super) const INVARIANT: Invariant = Invariant {
+    name: NAME,
+    source: "DESIGN.md G3",
+    caveat: "before the heal only groups that nothing disturbed meanwhile count; what backs off, or runs once at most, \
+             is excused; a child counts as running from its start on",
+    check,
+};
+
+fn check(world: &World, moment: Moment) -> Option<Broken> {
+    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
+        return Some(Broken::Safety(what.clone()));
+    }
+    let longest = TAKEOVER_US_MAX + DETECTION_US_MAX;
+    let lasting = world.oracle.missing_since.iter().find(|(_, since)| world.now.saturating_sub(**since) > longest);
+    if let Some(((id, group), since)) = lasting
+        && world.now.saturating_sub(world.disturbed_us) > longest
+        && !world.faults.are_over()
+    {
+        return Some(Broken::Safety(format!("{id:?} has not run since {since} in the undisturbed group {group:?}")));
+    }
+    if moment == Moment::Any {
+        return None;
+    }
+    let ((id, group), since) = world.oracle.missing_since.first_key_value()?;
+    Some(Broken::NotYet(format!("{id:?} has not run since {since} in {group:?}")))
+}
+
+/// The groups of nodes that are up, go on, and reach one another both ways, over others if need be.
+pub(crate) fn groups(world: &World) -> Vec<Vec<usize>> {
+    let mut left: Vec<usize> = world.up().map(|(node, _)| node).filter(|&node| !world.nodes[node].paused).collect();
+    let mut groups = Vec::new();
+    while let Some(first) = left.pop() {
+        let mut group = vec![first];
+        let mut at = 0;
+        while let Some(&node) = group.get(at) {
+            let near = |other: &usize| world.net.is_open(node, *other) && world.net.is_open(*other, node);
+            group.extend(left.extract_if(.., |other| near(other)));
+            at += 1;
+        }
+        group.sort_unstable();
+        groups.push(group);
+    }
+    groups.sort_unstable();
+    groups
+}
+
+/// The start of a child that counts on a replica.
+pub(crate) fn winner<'a>(supervisor: &'a Supervisor, id: &ChildId) -> Option<(Dot, &'a Desired)> {
+    let live = supervisor.desired().table().live(id);
+    let (origin, counter, desired) = live.max_by_key(|(origin, counter, desired)| (desired.at, *origin, *counter))?;
+    Some((Dot::new(origin.clone(), counter), desired))
+}
+
+/// The children that must have a copy in a group: all of it agrees on their start, and one of it may run them.
+pub(crate) fn due(world: &World, group: &[usize]) -> Vec<ChildId> {
+    let members: Vec<(usize, &Supervisor)> =
+        group.iter().filter_map(|&node| Some((node, world.life(node)?.upper.children()?))).collect();
+    let Some((_, first)) = members.first() else { return Vec::new() };
+    let drains = |node: usize, supervisor: &Supervisor| {
+        let key = FactsKey(world.nodes[node].name.clone());
+        supervisor.facts().table().live_of(&key, supervisor.id()).is_none_or(|facts| facts.draining)
+    };
+    let eligible: BTreeMap<&str, bool> = members
+        .iter()
+        .map(|(node, supervisor)| (world.nodes[*node].name.as_str(), !drains(*node, supervisor)))
+        .collect();
+    let is_due = |id: &&ChildId| {
+        let Some((dot, desired)) = winner(first, id) else { return false };
+        let somewhere = match &desired.spec.placement {
+            Placement::Uniform => eligible.values().any(|eligible| *eligible),
+            Placement::Pinned(name) => eligible.get(name.as_str()).copied().unwrap_or(false),
+        };
+        let agreed = members.iter().all(|(_, other)| winner(other, id).is_some_and(|(other, _)| other == dot));
+        let waits = members.iter().any(|(_, other)| {
+            let claim = other.actual().table().live_of(id, other.id());
+            claim.is_some_and(|claim| matches!(claim.state, State::Backoff | State::Failed))
+        });
+        desired.spec.restart != Restart::Temporary && somewhere && agreed && !waits
+    };
+    first.desired().table().keys().filter(is_due).cloned().collect()
+}
+
+impl World {
+    /// Notes which children lack a copy in which group, and which have several.
+    pub(crate) fn watch_children(&mut self) {
+        let mut missing = BTreeMap::new();
+        let mut double = BTreeMap::new();
+        if self.plan.children_ids == 0 || (self.faults.is_stormy() && !self.faults.are_over()) {
+            (self.oracle.missing_since, self.oracle.double_since) = (missing, double);
+            return;
+        }
+        for group in groups(self) {
+            for id in due(self, &group) {
+                let here = |pid: &&ordu_transport::core::Pid| {
+                    self.oracle.processes.get(pid).is_some_and(|process| group.contains(&process.node))
+                };
+                let copies = self.oracle.copies.get(&id).map_or(0, |copies| copies.iter().filter(here).count());
+                let key = (id, group.clone());
+                if copies == 0 {
+                    let since = self.oracle.missing_since.get(&key).copied().unwrap_or(self.now);
+                    missing.insert(key, since);
+                } else if copies > 1 {
+                    let since = self.oracle.double_since.get(&key).copied().unwrap_or(self.now);
+                    double.insert(key, since);
+                }
+            }
+        }
+        (self.oracle.missing_since, self.oracle.double_since) = (missing, double);
+    }
+}

@@ -1,0 +1,89 @@
+//! G2: once a connected group agrees on its members, every name has one live process in it, every duplicate was told to
+//! exit, once, and the best-ranked never was.
+
+use std::collections::BTreeMap;
+
+use ordu_registry::core::Name;
+use ordu_transport::core::Pid;
+
+use super::nothing_lost::{DETECTION_US_MAX, TAKEOVER_US_MAX};
+use super::{Broken, Invariant, Moment};
+use crate::world::World;
+
+/// Its name.
+pub const NAME: &str = "one-owner";
+
+pub(super) const INVARIANT: Invariant = Invariant {
+    name: NAME,
+    source: "DESIGN.md G2",
+    caveat: "a process may lose to one that has ended since, if the word of that end was still under way",
+    check,
+};
+
+fn check(world: &World, moment: Moment) -> Option<Broken> {
+    for (pid, process) in &world.oracle.processes {
+        if process.told.len() > 1 || process.conflicts != process.told.len() {
+            let (told, conflicts) = (process.told.len(), process.conflicts);
+            return Some(Broken::Safety(format!("{pid:?} was told to exit {told} times, with {conflicts} events")));
+        }
+        for told in &process.told {
+            let Some(winner) = world.oracle.processes.get(&told.by) else {
+                return Some(Broken::Safety(format!("{pid:?} lost {:?} to {:?}, which never was", told.name, told.by)));
+            };
+            if (&winner.rank, &told.by) >= (&process.rank, pid) {
+                return Some(Broken::Safety(format!(
+                    "{pid:?} was told at {} to give {:?} to {:?}, which ranks lower",
+                    told.at_us, told.name, told.by
+                )));
+            }
+        }
+    }
+    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
+        return Some(Broken::Safety(what.clone()));
+    }
+    let longest = TAKEOVER_US_MAX + DETECTION_US_MAX;
+    let lasting = world.oracle.double_since.iter().find(|(_, since)| world.now.saturating_sub(**since) > longest);
+    if let Some(((id, group), since)) = lasting
+        && world.now.saturating_sub(world.disturbed_us) > longest
+        && !world.faults.are_over()
+    {
+        let copies = &world.oracle.copies[id];
+        let what = format!("{id:?} has run more than once since {since} in the undisturbed {group:?}: {copies:?}");
+        return Some(Broken::Safety(what));
+    }
+    if moment == Moment::Any {
+        return None;
+    }
+    if let Some((id, copies)) = world.oracle.copies.iter().find(|(_, copies)| copies.len() > 1) {
+        return Some(Broken::NotYet(format!("{id:?} runs as {copies:?}")));
+    }
+    let holders = holders(world);
+    if let Some((name, pids)) = holders.iter().find(|(_, pids)| pids.len() > 1) {
+        return Some(Broken::NotYet(format!("{name:?} is held by {pids:?}")));
+    }
+    for (node, life) in world.up() {
+        for (name, pids) in &holders {
+            let shown = life.upper.names().lookup(name).map(|entry| &entry.pid);
+            if shown != pids.first() {
+                return Some(Broken::NotYet(format!("n{node} shows {name:?} at {shown:?}, not {:?}", pids.first())));
+            }
+        }
+        if let Some(entry) = life.upper.names().entries("").find(|entry| !holders.contains_key(&entry.name)) {
+            return Some(Broken::NotYet(format!("n{node} shows {:?}, which nobody holds", entry.name)));
+        }
+    }
+    None
+}
+
+/// The living processes of every name.
+pub(crate) fn holders(world: &World) -> BTreeMap<Name, Vec<Pid>> {
+    let mut holders: BTreeMap<Name, Vec<Pid>> = BTreeMap::new();
+    for (_, life) in world.up() {
+        for pid in life.upper.names().processes() {
+            for name in life.upper.names().names_of(pid) {
+                holders.entry(name.clone()).or_default().push(pid.clone());
+            }
+        }
+    }
+    holders
+}

@@ -1,0 +1,29 @@
+//! G5 and G6: after `register` returns, this node's lookups show it; what a caller is told is so.
+
+use super::{Broken, Invariant, Moment};
+use crate::world::World;
+
+/// Its name.
+pub const NAME: &str = "told-the-truth";
+
+pub(super) const INVARIANT: Invariant = Invariant {
+    name: NAME,
+    source: "DESIGN.md G5, G6",
+    caveat: "looked at in the instant in which the call returns",
+    check,
+};
+
+/// How late a reply may be.
+const REPLY_LATE_US_MAX: u64 = 1_000_000;
+
+fn check(world: &World, _: Moment) -> Option<Broken> {
+    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
+        return Some(Broken::Safety(what.clone()));
+    }
+    let late = world.oracle.calls.iter().find(|(_, asked)| {
+        world.is_life(asked.node, asked.life)
+            && !world.nodes[asked.node].paused
+            && world.now > asked.deadline_us + REPLY_LATE_US_MAX
+    });
+    late.map(|(request, asked)| Broken::Safety(format!("nobody answered {request}, {:?}", asked.call)))
+}

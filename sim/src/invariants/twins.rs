@@ -1,0 +1,30 @@
+//! G1: a delta replica holds exactly what its full-state twin holds.
+
+use super::{Broken, Invariant, Moment};
+use crate::world::World;
+
+/// Its name.
+pub const NAME: &str = "twin";
+
+/// How often the twins are compared while faults last; it is the dearest check.
+const EVERY_US: u64 = 1_000_000;
+
+pub(super) const INVARIANT: Invariant = Invariant {
+    name: NAME,
+    source: "DESIGN.md G1",
+    caveat: "trusts a replica's context; that contexts meet is for the invariant `converge`",
+    check,
+};
+
+fn check(world: &World, moment: Moment) -> Option<Broken> {
+    if moment == Moment::Any && !world.now.is_multiple_of(EVERY_US) {
+        return None;
+    }
+    world.up().find_map(|(node, life)| {
+        if let Some(difference) = world.twin.difference(&life.upper, false) {
+            return Some(Broken::Safety(format!("n{node}, {difference}")));
+        }
+        let difference = world.twin.difference(&life.upper, true).filter(|_| moment == Moment::Quiet)?;
+        Some(Broken::NotYet(format!("n{node}, {difference}")))
+    })
+}

@@ -1,0 +1,278 @@
+//! A simulated node: what outlives a crash (name, address, clocks, disk) and one life of its cores.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ordu_registry::core::{RankPolicy, Registry};
+use ordu_supervisor::core::{Config, Exit, StartedInfo, Supervisor};
+use ordu_transport::core::membership::{Membership, MembershipConfig, Timings};
+use ordu_transport::core::message::{Hello, Refusal};
+use ordu_transport::core::{Addr, Hlc, Instant, NodeId, NodeName, Now, Pid};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::detector::{Detector, Views};
+use crate::link::Wire;
+use crate::plan::Plan;
+use crate::upper::Upper;
+use crate::world::{Happening, World};
+
+/// The wall clock at the beginning of every run.
+pub(crate) const WALL_MS: u64 = 1_800_000_000_000;
+/// The kind of every simulated child.
+pub(crate) const KIND: &str = "sim";
+/// How long a child that ended for good keeps its row.
+const KEEP_DONE: Duration = Duration::from_secs(5);
+/// The name of every simulated cluster.
+pub(crate) const CLUSTER: &str = "sim";
+/// Most datagrams that wait at a paused node.
+pub(crate) const INBOX_DATAGRAMS_MAX: usize = 256;
+
+/// What comes to a node from outside.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// A session began.
+    Connected { hello: Hello },
+    /// A session ended.
+    Disconnected { peer: NodeId },
+    /// A frame came.
+    Frame { from: NodeId, wire: Wire },
+    /// A membership datagram came.
+    Datagram { from: NodeId, bytes: Bytes },
+    /// A dial came to nothing.
+    DialFailed { addr: Addr, refusal: Option<Refusal> },
+    /// Nobody listens at the peer's address.
+    Unreachable { peer: NodeId },
+    /// A child's init is over.
+    Started { pid: Pid, info: StartedInfo },
+    /// A child ended.
+    Exited { pid: Pid, exit: Exit },
+}
+
+/// One node.
+pub(crate) struct Node {
+    pub(crate) name: NodeName,
+    pub(crate) addr: Addr,
+    /// Its life, unless it is down.
+    pub(crate) life: Option<Life>,
+    lives: u64,
+    /// The boot number on its disk.
+    pub(crate) disk_boot: u64,
+    origin_us: u64,
+    pub(crate) skew_ms: i64,
+    pub(crate) paused: bool,
+    /// It will not come back.
+    pub(crate) gone: bool,
+    inbox: VecDeque<Arrival>,
+    rng: ChaCha8Rng,
+}
+
+/// One life: from a start to a crash or a leave.
+pub(crate) struct Life {
+    pub(crate) number: u64,
+    pub(crate) id: NodeId,
+    pub(crate) started: Hlc,
+    pub(crate) detector: Detector,
+    pub(crate) upper: Upper,
+    /// The sessions that are up on this side.
+    pub(crate) sessions: BTreeMap<NodeId, u64>,
+    pub(crate) dialling: BTreeSet<usize>,
+    /// It leaves, and gives its children away before.
+    pub(crate) leaving: bool,
+    timer_at: Option<u64>,
+}
+
+impl Node {
+    pub(crate) fn new(index: usize, plan: &Plan, rng: &mut ChaCha8Rng) -> Self {
+        let skew = plan.skew_ms_max;
+        Self {
+            name: NodeName::new(&format!("n{index}")).expect("a valid name"),
+            addr: addr_of(index),
+            life: None,
+            lives: 0,
+            disk_boot: 0,
+            origin_us: rng.random_range(1..1_000_000_000_000),
+            skew_ms: if skew == 0 { 0 } else { rng.random_range(-skew..=skew) },
+            paused: false,
+            gone: false,
+            inbox: VecDeque::new(),
+            rng: ChaCha8Rng::seed_from_u64(rng.next_u64()),
+        }
+    }
+
+    pub(crate) fn now(&self, world_us: u64) -> Now {
+        let wall_ms = (WALL_MS + world_us / 1000).saturating_add_signed(self.skew_ms);
+        Now { at: Instant::from_micros(world_us + self.origin_us), wall_ms }
+    }
+
+    fn world_us(&self, at: Instant) -> u64 {
+        at.as_micros().saturating_sub(self.origin_us)
+    }
+}
+
+/// The address of a node.
+pub(crate) fn addr_of(index: usize) -> Addr {
+    format!("10.0.{}.{}:7600", index / 256, index % 256).into()
+}
+
+/// The node of an address.
+pub(crate) fn index_of(addr: &str) -> Option<usize> {
+    let mut parts = addr.strip_suffix(":7600")?.split('.').skip(2);
+    let (high, low): (usize, usize) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some(high * 256 + low)
+}
+
+impl World {
+    /// The life of a node that is up.
+    pub(crate) fn life(&self, node: usize) -> Option<&Life> {
+        self.nodes[node].life.as_ref()
+    }
+
+    pub(crate) fn life_mut(&mut self, node: usize) -> Option<&mut Life> {
+        self.nodes[node].life.as_mut()
+    }
+
+    pub(crate) fn now_of(&self, node: usize) -> Now {
+        self.nodes[node].now(self.now)
+    }
+
+    /// The nodes that are up.
+    pub(crate) fn up(&self) -> impl Iterator<Item = (usize, &Life)> {
+        self.nodes.iter().enumerate().filter_map(|(index, node)| Some((index, node.life.as_ref()?)))
+    }
+
+    /// Begins a life, with the boot number that the disk gives.
+    pub(crate) fn start(&mut self, index: usize) {
+        let now = self.now_of(index);
+        let seeds: Vec<Addr> = (0..self.nodes.len().min(3)).map(addr_of).collect();
+        let (swim, children) = (self.plan.swim, self.plan.children_ids > 0);
+        let node = &mut self.nodes[index];
+        if node.life.is_some() {
+            return;
+        }
+        node.disk_boot += 1;
+        node.lives += 1;
+        let id = NodeId::new(node.name.clone(), node.disk_boot, node.rng.next_u64());
+        let started = Hlc::from_wall_ms(now.wall_ms);
+        let detector = if swim {
+            Detector::Swim(Box::new(Membership::new(MembershipConfig {
+                id: id.clone(),
+                addr: node.addr.clone(),
+                started,
+                cluster: CLUSTER.into(),
+                seeds,
+                seed: node.rng.next_u64(),
+                timings: Timings::default(),
+            })))
+        } else {
+            Detector::Views(Views::default())
+        };
+        let seed = node.rng.next_u64();
+        let upper = if children {
+            Upper::Children(Box::new(Supervisor::new(Config {
+                id: id.clone(),
+                policy: RankPolicy::LongestRunning,
+                kinds: vec![KIND.into()],
+                version: "0".into(),
+                weight: 1,
+                keep_done: KEEP_DONE,
+                seed,
+            })))
+        } else {
+            Upper::Names(Box::new(Registry::new(id.clone(), RankPolicy::LongestRunning, seed)))
+        };
+        let life = Life {
+            number: node.lives,
+            id,
+            started,
+            detector,
+            upper,
+            sessions: BTreeMap::new(),
+            dialling: BTreeSet::new(),
+            leaving: false,
+            timer_at: None,
+        };
+        self.disturbed_us = self.now;
+        self.trace.world(self.now, &format_args!("START n{index} as {:?}", life.id));
+        // What a supervisor says of its node it wrote before anybody could watch.
+        life.upper.record(&Upper::nothing_written(), &mut self.twin);
+        node.life = Some(life);
+        self.began(index);
+        self.plan_timer(index);
+    }
+
+    /// Ends a life at once. Nothing is said to anybody.
+    pub(crate) fn crash(&mut self, index: usize) {
+        self.disturbed_us = self.now;
+        self.trace.world(self.now, &format_args!("CRASH n{index}"));
+        let Some(life) = self.nodes[index].life.take() else { return };
+        self.nodes[index].inbox.clear();
+        self.nodes[index].paused = false;
+        self.oracle.life_over(self.now, index, life.number);
+        self.drop_sides(index, &life);
+    }
+
+    /// Something comes to a node: at once, or once it goes on.
+    pub(crate) fn arrive(&mut self, index: usize, arrival: Arrival) {
+        let node = &mut self.nodes[index];
+        if node.life.is_none() {
+            return;
+        }
+        if node.paused {
+            let datagram = |arrival: &Arrival| matches!(arrival, Arrival::Datagram { .. });
+            if datagram(&arrival) && node.inbox.iter().filter(|a| datagram(a)).count() >= INBOX_DATAGRAMS_MAX {
+                return;
+            }
+            return node.inbox.push_back(arrival);
+        }
+        self.take(index, arrival);
+        self.plan_timer(index);
+    }
+
+    /// A paused node goes on: what waited is handled now, before or after its timers.
+    pub(crate) fn resume(&mut self, index: usize) {
+        self.nodes[index].paused = false;
+        let Some(life) = self.life(index) else { return };
+        let number = life.number;
+        if self.rng.random_bool(0.5) {
+            self.fire(index);
+        }
+        while self.is_life(index, number)
+            && let Some(arrival) = self.nodes[index].inbox.pop_front()
+        {
+            self.take(index, arrival);
+        }
+        self.plan_timer(index);
+    }
+
+    pub(crate) fn on_timer(&mut self, index: usize, life: u64) {
+        let now = self.now;
+        if !self.is_life(index, life) || self.nodes[index].paused {
+            return;
+        }
+        match self.life_mut(index) {
+            Some(life) if life.timer_at == Some(now) => life.timer_at = None,
+            _ => return,
+        }
+        self.fire(index);
+        self.plan_timer(index);
+    }
+
+    /// Plans the next call of the cores' timers.
+    pub(crate) fn plan_timer(&mut self, index: usize) {
+        let now = self.now;
+        let node = &mut self.nodes[index];
+        let Some(life) = &node.life else { return };
+        let polls = [life.upper.poll_timeout(), life.detector.poll_timeout()];
+        let Some(next) = polls.into_iter().flatten().min() else { return };
+        let next = node.world_us(next).max(now);
+        if node.life.as_ref().and_then(|life| life.timer_at).is_some_and(|at| at <= next && at >= now) {
+            return;
+        }
+        let Some(life) = &mut node.life else { return };
+        life.timer_at = Some(next);
+        let number = life.number;
+        self.schedule(next, Happening::Timer { node: index, life: number });
+    }
+}

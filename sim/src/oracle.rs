@@ -1,0 +1,210 @@
+//! What really happened, as an all-seeing observer knows it: processes, what they were promised and what they were told.
+//!
+//! Holds facts only, and notes those that break a promise by themselves. The rest is for `invariants` to say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ordu_registry::core::{Fence, Name, Rank};
+use ordu_supervisor::core::tables::Desired;
+use ordu_supervisor::core::{Call, ChildId, ChildSpec, Restart};
+use ordu_transport::core::Pid;
+
+use crate::children::Character;
+use crate::twin::Wrote;
+
+/// That a process was told to exit.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) at_us: u64,
+    /// The process that it lost to.
+    pub(crate) by: Pid,
+    pub(crate) name: Arc<str>,
+}
+
+/// What is known of a process that is a child.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) id: ChildId,
+    character: Character,
+    ran: bool,
+    stops: u32,
+}
+
+/// A process that lived.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) node: usize,
+    pub(crate) life: u64,
+    pub(crate) rank: Rank,
+    pub(crate) told: Vec<Told>,
+    /// How many conflict events told of its loss.
+    pub(crate) conflicts: usize,
+    pub(crate) child: Option<Child>,
+    fence: Option<Fence>,
+    pub(crate) ended_us: Option<u64>,
+}
+
+/// A call that waits for its reply.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) node: usize,
+    pub(crate) life: u64,
+    pub(crate) deadline_us: u64,
+    pub(crate) call: Call,
+}
+
+/// All facts of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    pub(crate) processes: BTreeMap<Pid, Process>,
+    /// The living processes of each child.
+    pub(crate) copies: BTreeMap<ChildId, Vec<Pid>>,
+    pub(crate) calls: BTreeMap<u64, Asked>,
+    /// Promises that were broken by a single fact, each with the invariant that it breaks.
+    pub(crate) broken: Vec<(&'static str, String)>,
+    /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
+    pub(crate) missing_since: BTreeMap<(ChildId, Vec<usize>), u64>,
+    pub(crate) double_since: BTreeMap<(ChildId, Vec<usize>), u64>,
+}
+
+impl Oracle {
+    pub(crate) fn break_promise(&mut self, invariant: &'static str, what: String) {
+        self.broken.push((invariant, what));
+    }
+
+    fn lie(&mut self, what: String) {
+        self.break_promise(crate::invariants::truth::NAME, what);
+    }
+
+    // ---- processes
+
+    pub(crate) fn activated(&mut self, pid: &Pid, node: usize, life: u64, rank: Rank) {
+        let (told, conflicts, child, fence, ended_us) = (Vec::new(), 0, None, None, None);
+        let process = Process { node, life, rank, told, conflicts, child, fence, ended_us };
+        if self.processes.insert(pid.clone(), process).is_some() {
+            self.lie(format!("the pid {pid:?} was given out twice"));
+        }
+    }
+
+    pub(crate) fn registered(&mut self, pid: &Pid, name: &Name, shown: Option<Pid>) {
+        if shown.as_ref() != Some(pid) {
+            self.lie(format!("{pid:?} registered {name:?}, but a lookup there shows {shown:?}"));
+        }
+    }
+
+    pub(crate) fn refused(&mut self, name: &Name, holder: &Pid, shown: Option<Pid>) {
+        if shown.as_ref() != Some(holder) {
+            self.lie(format!("{name:?} was refused for {holder:?}, but a lookup there shows {shown:?}"));
+        }
+    }
+
+    pub(crate) fn told(&mut self, at_us: u64, pid: &Pid, by: Option<(Pid, Arc<str>)>) {
+        let Some((by, name)) = by else { return };
+        match self.processes.get_mut(pid) {
+            Some(process) => process.told.push(Told { at_us, by, name }),
+            None => self.lie(format!("{pid:?}, which never was, was told to exit")),
+        }
+    }
+
+    pub(crate) fn conflict(&mut self, loser: &Pid) {
+        if let Some(process) = self.processes.get_mut(loser) {
+            process.conflicts += 1;
+        }
+    }
+
+    pub(crate) fn fence(&mut self, pid: &Pid, fence: Fence) {
+        let Some(process) = self.processes.get_mut(pid) else { return };
+        let fell = process.fence.replace(fence).is_some_and(|before| before >= fence);
+        if fell {
+            self.lie(format!("the fence of {pid:?} fell"));
+        }
+    }
+
+    pub(crate) fn is_alive(&self, pid: &Pid) -> bool {
+        self.processes.get(pid).is_some_and(|process| process.ended_us.is_none())
+    }
+
+    pub(crate) fn ended(&mut self, at_us: u64, pid: &Pid) {
+        let Some(process) = self.processes.get_mut(pid) else { return };
+        process.ended_us.get_or_insert(at_us);
+        if let Some(child) = &process.child
+            && let Some(copies) = self.copies.get_mut(&child.id)
+        {
+            copies.retain(|copy| copy != pid);
+        }
+    }
+
+    pub(crate) fn life_over(&mut self, at_us: u64, node: usize, life: u64) {
+        let theirs = |process: &Process| process.ended_us.is_none() && (process.node, process.life) == (node, life);
+        let over: Vec<Pid> =
+            self.processes.iter().filter(|(_, process)| theirs(process)).map(|(pid, _)| pid.clone()).collect();
+        over.iter().for_each(|pid| self.ended(at_us, pid));
+        self.calls.retain(|_, call| (call.node, call.life) != (node, life));
+    }
+
+    // ---- children
+
+    pub(crate) fn child_starts(&mut self, pid: &Pid, spec: &ChildSpec, fence: Fence) {
+        let id = spec.id.clone();
+        self.copies.entry(id.clone()).or_default().push(pid.clone());
+        if let Some(process) = self.processes.get_mut(pid) {
+            process.child = Some(Child { id, character: Character::of(spec), ran: false, stops: 0 });
+            process.fence = Some(fence);
+        }
+    }
+
+    /// What should run was changed, by a caller's wish or on some core's own account. Only a start may put, and a
+    /// permanent child goes by nothing but a wish, unless its init fails.
+    pub(crate) fn desired_changed(&mut self, cause: Option<&Call>, wrote: &Wrote<ChildId, Desired>) {
+        let id = &wrote.key;
+        let started = matches!(cause, Some(Call::Start { spec, .. }) if spec.id == *id);
+        let terminated = matches!(cause, Some(Call::Terminate(of)) if of == id);
+        if wrote.put {
+            if !started {
+                let what = format!("{id:?} was started by nobody's wish");
+                self.break_promise(crate::invariants::nothing_back::NAME, what);
+            }
+            return;
+        }
+        let last = wrote.gone.iter().max_by_key(|(origin, counter, desired)| (desired.at, origin, *counter));
+        let endless = last.is_some_and(|(_, _, desired)| {
+            desired.spec.restart == Restart::Permanent && Character::of(&desired.spec) != Character::BadInit
+        });
+        if !terminated && endless {
+            let what = format!("{id:?}, which is permanent, was removed by nobody's wish");
+            self.break_promise(crate::invariants::nothing_lost::NAME, what);
+        }
+    }
+
+    pub(crate) fn child_runs(&mut self, _at_us: u64, pid: &Pid) {
+        if let Some(child) = self.processes.get_mut(pid).and_then(|process| process.child.as_mut()) {
+            child.ran = true;
+        }
+    }
+
+    pub(crate) fn is_child(&self, pid: &Pid) -> bool {
+        self.processes.get(pid).is_some_and(|process| process.child.is_some())
+    }
+
+    pub(crate) fn character(&self, pid: &Pid) -> Option<Character> {
+        Some(self.processes.get(pid)?.child.as_ref()?.character)
+    }
+
+    pub(crate) fn stopped(&mut self, pid: &Pid) {
+        match self.processes.get_mut(pid).and_then(|process| process.child.as_mut()) {
+            Some(child) => {
+                child.stops += 1;
+                if child.stops > 1 {
+                    self.break_promise(crate::invariants::one_owner::NAME, format!("{pid:?} was stopped twice"));
+                }
+            }
+            None => self.lie(format!("{pid:?}, which is no child, was stopped")),
+        }
+    }
+
+    pub(crate) fn ever_ran(&self, id: &ChildId) -> bool {
+        let mut children = self.processes.values().filter_map(|process| process.child.as_ref());
+        children.any(|child| child.ran && child.id == *id)
+    }
+}
