@@ -312,6 +312,13 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.kind == Kind::OwnerWritten && *origin != self.origin && self.retired.contains(origin)
     }
 
+    /// What of a peer's context concerns this replica: all but the origins of which nothing is kept here.
+    pub(super) fn wanted(&self, mut theirs: Context) -> Context {
+        let origins: Vec<NodeId> = theirs.origins().filter(|origin| self.is_dropped(origin)).cloned().collect();
+        origins.iter().for_each(|origin| theirs.forget(origin));
+        theirs
+    }
+
     /// Takes incarnations as over. In an owner-written table everything of theirs goes: events, slots and early dots; in
     /// a shared one nothing changes. Returns the live events that went.
     pub fn retire(&mut self, retired: &Retired) -> Vec<Shared<K, V>> {
@@ -319,8 +326,7 @@ impl<K: Key, V: Payload> Table<K, V> {
     }
 
     fn drop_retired(&mut self) -> Vec<Shared<K, V>> {
-        let seen = self.context.clock().dots.keys().chain(self.context.cloud().map(|(origin, _)| origin));
-        let over: BTreeSet<NodeId> = seen.filter(|origin| self.is_dropped(origin)).cloned().collect();
+        let over: BTreeSet<NodeId> = self.context.origins().filter(|origin| self.is_dropped(origin)).cloned().collect();
         let mut gone = Vec::new();
         for origin in &over {
             let counters: Vec<u64> =
