@@ -13,6 +13,7 @@ mod link;
 mod node;
 mod oracle;
 pub mod plan;
+pub mod report;
 pub mod scenario;
 pub mod sweep;
 pub mod trace;
