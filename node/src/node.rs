@@ -104,7 +104,7 @@ async fn serve(config: &NodeConfig, data: &DataDirectory) -> Result<(), Failure>
         let ready = format!("ready name={} boot={} quic={quic} http={http}\n", config.name, node.boot());
         let mut stdout = std::io::stdout();
         let _ = stdout.write_all(ready.as_bytes()).and_then(|()| stdout.flush());
-        let result = attend(&node, config, data, &mut signals).await;
+        let result = attend(&node, boot, config, data, &mut signals).await;
         server.abort();
         result
     }
@@ -114,9 +114,14 @@ async fn serve(config: &NodeConfig, data: &DataDirectory) -> Result<(), Failure>
     result
 }
 
-/// Waits for the end: a signal, or the cluster's verdict.
-async fn attend(node: &Node, config: &NodeConfig, data: &DataDirectory, signals: &mut Signals) -> Result<(), Failure> {
-    let mut boot = node.boot();
+/// Waits for the end: a signal, or the cluster's verdict. `boot` is the one that is stored.
+async fn attend(
+    node: &Node,
+    mut boot: u64,
+    config: &NodeConfig,
+    data: &DataDirectory,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
     let mut look = tokio::time::interval(BOOT_INTERVAL);
     let signal = loop {
         tokio::select! {

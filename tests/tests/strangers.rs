@@ -142,7 +142,7 @@ fn a_certificate_under_another_name_is_refused() {
     ca(&cluster, &["issue", &own.display().to_string(), "n5"]);
     let outcome = stranger(&cluster, "n4", &cluster_name(&cluster), &own.join("n5"), "stranger").wait(REFUSED_MAX);
     let took = outcome.took;
-    outcome.fails(2, "is for the name n5, not n4");
+    outcome.fails(2, "is the certificate of node n5, not of n4");
     cluster.scenario.say(&format!("refused after {}", millis(took)));
     nothing_changed(&cluster, &ids, &before, since);
     cluster.terminate_all();
