@@ -1,40 +1,457 @@
-//! Everything that knows the supervisor's runtime: starting it, running exec children under it, and its rows as JSON.
+//! Everything that knows the supervisor's runtime: starting it, running `exec` children under it, its calls, and its rows
+//! as JSON.
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::Backend;
-use crate::exec::Exec;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use ordu_registry::core::Entry;
+use ordu_supervisor::core::{
+    ChildId, ChildRow, ChildSpec, ChildStatus, Event, EventKind, MemberRow, MemberStatus, Placement, Restart,
+};
+use ordu_supervisor::{
+    Closed, Context, DrainError, Exit, Kind, Kinds, RestartError, StartError, Started, Supervisor, SupervisorConfig,
+    TerminateError,
+};
+use ordu_transport::core::NodeName;
+use ordu_transport::{Cluster, ClusterConfig, TlsMaterial};
+use tokio::sync::broadcast;
+
+use crate::backend::{self, Answer, Backend, Refusal, Wish};
+use crate::exec::{Activation, Exec, Host, KIND};
 use crate::failure::Failure;
 use crate::node::NodeConfig;
+use crate::rows;
+use crate::text::format_time;
 
 /// A running node below its HTTP interface.
 pub(crate) struct Node {
-    backend: Arc<dyn Backend>,
+    supervisor: Supervisor,
+    cluster_name: Arc<str>,
 }
 
-pub(crate) async fn start(_config: &NodeConfig, _tls_dir: &Path, _boot: u64, _exec: Exec) -> Result<Node, Failure> {
-    Err(Failure::not_yet("up"))
+/// Joins the cluster and starts to supervise.
+///
+/// # Errors
+/// Exit 2, if the certificates or the address are not usable.
+pub(crate) async fn start(config: &NodeConfig, tls: TlsMaterial, boot: u64, exec: Exec) -> Result<Node, Failure> {
+    let cluster_config = ClusterConfig {
+        name: config.name.clone(),
+        cluster: config.cluster.clone(),
+        boot,
+        listen: config.listen,
+        advertise: config.advertise.clone(),
+        join: config.join.clone(),
+        tls,
+    };
+    let (cluster, events) =
+        Cluster::start(cluster_config).await.map_err(|error| Failure::usage(format!("--listen: {error}")))?;
+    let supervisor_config = SupervisorConfig {
+        kinds: Kinds::new().with(KIND, ExecKind(exec)),
+        version: env!("CARGO_PKG_VERSION").into(),
+        keep_done: config.keep_done,
+        ..SupervisorConfig::default()
+    };
+    let supervisor = Supervisor::start(cluster, events, supervisor_config);
+    Ok(Node { supervisor, cluster_name: config.cluster.as_str().into() })
 }
 
 impl Node {
     pub(crate) fn backend(&self) -> Arc<dyn Backend> {
-        self.backend.clone()
+        Arc::new(Face { supervisor: self.supervisor.clone(), cluster_name: self.cluster_name.clone() })
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
+        self.supervisor.cluster().local_addr()
     }
 
     pub(crate) fn boot(&self) -> u64 {
-        0
+        self.supervisor.cluster().id().boot
     }
 
+    /// Resolves when the cluster ends this node.
     pub(crate) async fn closed(&self) -> Result<(), Failure> {
-        std::future::pending().await
+        match self.supervisor.closed().await {
+            Closed::Shutdown => Ok(()),
+            Closed::NameTaken { holder } => Err(Failure::usage(format!(
+                "another living node of the cluster, at {holder}, has the name {}; give another --name",
+                self.supervisor.cluster().id().name
+            ))),
+        }
     }
 
-    pub(crate) async fn shutdown(&self, _drain_timeout: Duration) {}
+    pub(crate) async fn shutdown(&self, drain_timeout: Duration) {
+        self.supervisor.shutdown(drain_timeout).await;
+    }
+}
+
+/// The kind `exec` as the supervisor runs it.
+struct ExecKind(Exec);
+
+impl Kind for ExecKind {
+    fn run(&self, context: Context) -> Pin<Box<dyn Future<Output = Exit> + Send>> {
+        let exec = self.0.clone();
+        Box::pin(async move {
+            let activation = Activation {
+                id: context.id().to_string(),
+                node: context.node().to_string(),
+                pid: context.pid().to_string(),
+                fence: context.fence().to_string(),
+            };
+            let args = context.args().clone();
+            match exec.run(activation, &args, ContextHost(context)).await {
+                Ok(()) => Exit::Normal,
+                Err(reason) => Exit::Abnormal(reason),
+            }
+        })
+    }
+}
+
+struct ContextHost(Context);
+
+impl Host for ContextHost {
+    fn started(&self, os_pid: u32, log: &Path) {
+        self.0.started(Started { os_pid: Some(os_pid), log: Some(log.to_string_lossy().into()) });
+    }
+
+    async fn stopping(&self) {
+        self.0.stopping().await;
+    }
+
+    async fn fence_raised(&self, known: &str) -> String {
+        let fence = self.0.fence();
+        if fence.to_string() != known {
+            return fence.to_string();
+        }
+        self.0.fence_changed(fence).await.to_string()
+    }
+}
+
+/// The supervisor as the HTTP interface sees it.
+struct Face {
+    supervisor: Supervisor,
+    cluster_name: Arc<str>,
+}
+
+impl Backend for Face {
+    fn status(&self) -> rows::Status {
+        let id = self.supervisor.cluster().id();
+        let status = self.supervisor.status();
+        rows::Status {
+            cluster: self.cluster_name.to_string(),
+            name: id.name.to_string(),
+            boot: id.boot,
+            healthy: true,
+            members_up: status.members_up as u64,
+            members: status.members as u64,
+            children: status.children as u64,
+            running: status.running as u64,
+            names: status.names as u64,
+            conflicts_total: status.conflicts_total,
+            clock_hash: format!("{:016x}", status.clock_hash),
+            converged: status.converged,
+        }
+    }
+
+    fn members(&self) -> Vec<rows::Member> {
+        let cluster = self.supervisor.cluster();
+        let view = cluster.view();
+        let rtt_ms = |name: &NodeName| {
+            let rtt = cluster.rtt(&view.get(name)?.id)?;
+            Some((rtt.as_secs_f64() * 1e6).round() / 1e3)
+        };
+        self.supervisor.members().iter().map(|row| member(row, rtt_ms(&row.name))).collect()
+    }
+
+    fn children(&self) -> Vec<rows::Child> {
+        self.supervisor.children().into_iter().map(child).collect()
+    }
+
+    fn child(&self, id: &str) -> Option<rows::Child> {
+        self.supervisor.child(&ChildId::new(id).ok()?).map(child)
+    }
+
+    fn names(&self, prefix: &str) -> Vec<rows::Name> {
+        self.supervisor.registry().entries(prefix).iter().map(name).collect()
+    }
+
+    fn name(&self, text: &str) -> Option<rows::Name> {
+        self.supervisor.registry().lookup(text).map(|entry| name(&entry))
+    }
+
+    fn events(&self) -> (Vec<rows::Event>, BoxStream<'static, rows::Event>) {
+        let (recent, further) = self.supervisor.recent_and_further_events();
+        let live = stream::unfold(further, |mut events| async {
+            match events.recv().await {
+                Ok(found) => Some((event(found), events)),
+                // A gap would not be seen, so a reader that is too slow is cut off; it may ask again.
+                Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => None,
+            }
+        });
+        (recent.into_iter().map(event).collect(), live.boxed())
+    }
+
+    fn start(&self, wish: Wish, ensure: bool, deadline: Duration) -> Answer<'_, rows::Child> {
+        Box::pin(async move {
+            let spec = spec(wish).map_err(Refusal::Invalid)?;
+            let id = spec.id.clone();
+            let started = match ensure {
+                true => self.supervisor.ensure_child(spec, deadline).await,
+                false => self.supervisor.start_child(spec, deadline).await,
+            };
+            match started {
+                Ok(row) => Ok(child(row)),
+                Err(StartError::AlreadyRunning(row)) if ensure => Ok(child(*row)),
+                Err(StartError::AlreadyRunning(row)) => Err(Refusal::AlreadyThere(Box::new(child(*row)))),
+                Err(StartError::NoEligibleNode(why)) => Err(Refusal::NoEligibleNode(why)),
+                Err(StartError::Failed(why)) => Err(Refusal::InitFailed(why)),
+                Err(StartError::Invalid(why)) => Err(Refusal::Invalid(why)),
+                Err(StartError::Timeout { accepted: true }) => Err(Refusal::Timeout(format!(
+                    "{id} is accepted but does not run yet; it will be tried on: `ordu show {id}`, `ordu stop {id}`"
+                ))),
+                Err(StartError::Timeout { accepted: false }) => Err(Refusal::Timeout(format!(
+                    "{id} was not started in time, and nothing is kept; asking again is safe"
+                ))),
+                Err(StartError::Busy) => Err(Refusal::Busy),
+                Err(StartError::Closed) => Err(Refusal::Closed),
+            }
+        })
+    }
+
+    fn stop<'a>(&'a self, id: &'a str, deadline: Duration) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.supervisor.terminate_child(&child_id(id)?, deadline).await.map_err(|error| match error {
+                TerminateError::NotFound => no_child(id),
+                TerminateError::Timeout => {
+                    Refusal::Timeout(format!("{id} is to stop but has not ended yet; `ordu show {id}` tells"))
+                }
+                TerminateError::Busy => Refusal::Busy,
+                TerminateError::Closed => Refusal::Closed,
+            })
+        })
+    }
+
+    fn restart<'a>(&'a self, id: &'a str, deadline: Duration) -> Answer<'a, rows::Child> {
+        Box::pin(async move {
+            let restarted = self.supervisor.restart_child(&child_id(id)?, deadline).await;
+            restarted.map(child).map_err(|error| match error {
+                RestartError::NotFound => no_child(id),
+                RestartError::Timeout => {
+                    Refusal::Timeout(format!("{id} does not run again yet; `ordu show {id}` tells"))
+                }
+                RestartError::Failed(why) => Refusal::InitFailed(why),
+                RestartError::Busy => Refusal::Busy,
+                RestartError::Closed => Refusal::Closed,
+            })
+        })
+    }
+
+    fn drain<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let drained = self.supervisor.drain(&node_name(node)?, deadline).await;
+            drained.map_err(|error| drain_refusal(node, &error))
+        })
+    }
+
+    fn undrain<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let undrained = self.supervisor.undrain(&node_name(node)?, deadline).await;
+            undrained.map_err(|error| drain_refusal(node, &error))
+        })
+    }
+}
+
+fn child_id(id: &str) -> Result<ChildId, Refusal> {
+    ChildId::new(id).map_err(|error| Refusal::Invalid(format!("{id:?} is not a child's name: {error}")))
+}
+
+fn node_name(name: &str) -> Result<NodeName, Refusal> {
+    NodeName::new(name).map_err(|error| Refusal::Invalid(format!("{name:?} is not a node's name: {error}")))
+}
+
+fn no_child(id: &str) -> Refusal {
+    Refusal::NotFound(format!("there is no child {id}"))
+}
+
+fn drain_refusal(node: &str, error: &DrainError) -> Refusal {
+    match error {
+        DrainError::UnknownNode => Refusal::NotFound(format!("there is no member {node}")),
+        DrainError::Unreachable => Refusal::NodeUnreachable(format!("{node} is not up, or not connected to this node")),
+        DrainError::Timeout => Refusal::Timeout(format!("{node} has not said so in time; `ordu members` tells")),
+        DrainError::Busy => Refusal::Busy,
+        DrainError::Closed => Refusal::Closed,
+    }
+}
+
+fn spec(wish: Wish) -> Result<ChildSpec, String> {
+    let id = ChildId::new(&wish.id).map_err(|error| error.to_string())?;
+    let placement = match wish.node {
+        Some(node) => Placement::Pinned(NodeName::new(&node).map_err(|error| error.to_string())?),
+        None => Placement::Uniform,
+    };
+    let restart = match wish.restart {
+        backend::Restart::Permanent => Restart::Permanent,
+        backend::Restart::Transient => Restart::Transient,
+        backend::Restart::Temporary => Restart::Temporary,
+    };
+    let stop_timeout = wish.stop_timeout;
+    Ok(ChildSpec { restart, placement, stop_timeout, ..ChildSpec::new(id, &wish.kind, wish.args) })
+}
+
+fn child(row: ChildRow) -> rows::Child {
+    rows::Child {
+        id: row.id.to_string(),
+        kind: row.kind.to_string(),
+        node: row.node.map(|node| node.to_string()),
+        pid: row.pid.map(|pid| pid.to_string()),
+        os_pid: row.os_pid,
+        status: child_status(row.status).into(),
+        restarts: row.restarts,
+        since: format_time(row.since_ms),
+        fence: row.fence.map(|fence| fence.to_string()),
+        reason: row.reason,
+        labels: row.labels,
+        log: row.log,
+    }
+}
+
+fn child_status(status: ChildStatus) -> &'static str {
+    match status {
+        ChildStatus::Pending => "pending",
+        ChildStatus::Starting => "starting",
+        ChildStatus::Running => "running",
+        ChildStatus::Stopping => "stopping",
+        ChildStatus::Moving => "moving",
+        ChildStatus::Backoff => "backoff",
+        ChildStatus::Quarantined => "quarantined",
+        ChildStatus::Suspended => "suspended",
+        ChildStatus::Done => "done",
+    }
+}
+
+fn member(row: &MemberRow, rtt_ms: Option<f64>) -> rows::Member {
+    let status = match row.status {
+        MemberStatus::Up => "up",
+        MemberStatus::Suspect => "suspect",
+        MemberStatus::Draining => "draining",
+        MemberStatus::Down => "down",
+        MemberStatus::Left => "left",
+    };
+    rows::Member {
+        name: row.name.to_string(),
+        boot: row.boot,
+        addr: row.addr.to_string(),
+        status: status.into(),
+        children: row.children as u64,
+        labels: Default::default(),
+        kinds: row.kinds.iter().map(|kind| kind.to_string()).collect(),
+        version: row.version.to_string(),
+        rtt_ms,
+    }
+}
+
+fn name(entry: &Entry) -> rows::Name {
+    let value = match std::str::from_utf8(&entry.value) {
+        Ok("") => serde_json::Value::Null,
+        Ok(text) => text.into(),
+        Err(_) => serde_json::json!({"hex": entry.value.iter().map(|byte| format!("{byte:02x}")).collect::<String>()}),
+    };
+    rows::Name {
+        name: entry.name.to_string(),
+        pid: entry.pid.to_string(),
+        node: entry.pid.node.name.to_string(),
+        since: format_time(entry.since.wall_ms()),
+        fence: entry.fence.to_string(),
+        value,
+    }
+}
+
+fn event(event: Event) -> rows::Event {
+    let about = |kind: &str| rows::Event {
+        at: format_time(event.at_ms),
+        node: event.node.to_string(),
+        kind: kind.into(),
+        ..rows::Event::default()
+    };
+    let of_member = |kind: &str, member: NodeName| rows::Event { member: Some(member.to_string()), ..about(kind) };
+    let of_child = |kind: &str, child: ChildId| rows::Event { child: Some(child.to_string()), ..about(kind) };
+    match event.what {
+        EventKind::MemberUp { member } => of_member("member_up", member),
+        EventKind::MemberSuspect { member } => of_member("member_suspect", member),
+        EventKind::MemberDown { member } => of_member("member_down", member),
+        EventKind::MemberLeft { member } => of_member("member_left", member),
+        EventKind::Draining { member } => of_member("draining", member),
+        EventKind::ChildStarting { child } => of_child("child_starting", child),
+        EventKind::ChildRunning { child } => of_child("child_running", child),
+        EventKind::ChildExited { child, reason } => {
+            rows::Event { reason: Some(reason), ..of_child("child_exited", child) }
+        }
+        EventKind::ChildMoved { child, to } => {
+            rows::Event { to: Some(to.to_string()), ..of_child("child_moved", child) }
+        }
+        EventKind::ChildPending { child, reason } => {
+            rows::Event { reason: Some(reason), ..of_child("child_pending", child) }
+        }
+        EventKind::ChildQuarantined { child } => of_child("child_quarantined", child),
+        EventKind::ChildDone { child } => of_child("child_done", child),
+        EventKind::NameRegistered { name, pid } => {
+            rows::Event { name: Some(name.to_string()), pid: Some(pid.to_string()), ..about("name_registered") }
+        }
+        EventKind::NameReleased { name, pid } => {
+            rows::Event { name: Some(name.to_string()), pid: Some(pid.to_string()), ..about("name_released") }
+        }
+        EventKind::NameConflict { name, winner, loser, policy } => rows::Event {
+            name: Some(name.to_string()),
+            winner: Some(winner.to_string()),
+            loser: Some(loser.to_string()),
+            policy: Some(policy.to_string()),
+            ..about("name_conflict")
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ordu_transport::core::{NodeId, Pid};
+
+    use super::*;
+
+    #[test]
+    fn rows_are_told_as_they_are() {
+        let node = NodeId::new(NodeName::new("n2").unwrap(), 3, 9);
+        let row = ChildRow {
+            id: ChildId::new("web").unwrap(),
+            kind: "exec".into(),
+            node: Some(node.name.clone()),
+            pid: Some(Pid::new(node.clone(), 7)),
+            os_pid: Some(42),
+            status: ChildStatus::Quarantined,
+            restarts: 2,
+            since_ms: 1_700_000_000_123,
+            fence: None,
+            reason: Some("exit status 3".into()),
+            labels: Default::default(),
+            log: None,
+        };
+        let told = serde_json::to_string(&child(row)).unwrap();
+        let expected = r#"{"id":"web","kind":"exec","node":"n2","pid":"n2#3.7","os_pid":42,"status":"quarantined","restarts":2,"since":"2023-11-14T22:13:20.123Z","fence":null,"reason":"exit status 3","labels":{},"log":null}"#;
+        assert_eq!(told, expected);
+        let conflict = Event {
+            at_ms: 0,
+            node: node.name.clone(),
+            what: EventKind::NameConflict {
+                name: "web".into(),
+                winner: Pid::new(node.clone(), 1),
+                loser: Pid::new(node, 2),
+                policy: "longest_running",
+            },
+        };
+        let told = serde_json::to_string(&event(conflict)).unwrap();
+        let expected = r#"{"at":"1970-01-01T00:00:00.000Z","node":"n2","type":"name_conflict","name":"web","winner":"n2#3.1","loser":"n2#3.2","policy":"longest_running"}"#;
+        assert_eq!(told, expected);
+    }
 }

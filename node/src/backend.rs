@@ -66,6 +66,8 @@ pub enum Refusal {
     NodeUnreachable(String),
     /// The deadline passed; the outcome is unknown.
     Timeout(String),
+    /// Too many such requests wait on this node already.
+    Busy,
     /// This node is on its way out.
     Closed,
 }
@@ -84,8 +86,8 @@ pub trait Backend: Send + Sync + 'static {
     fn names(&self, prefix: &str) -> Vec<Name>;
     /// One name.
     fn name(&self, name: &str) -> Option<Name>;
-    /// What happened lately, oldest first, and everything from now on. One that reads too slowly is told of the gap by
-    /// the end of its stream.
+    /// What happened lately, oldest first, and everything from then on, without a gap or a repetition between them. One
+    /// that reads too slowly is told of the gap by the end of its stream.
     fn events(&self) -> (Vec<Event>, BoxStream<'static, Event>);
     /// Starts a child and waits until it runs. With `ensure` one that is there already is fine.
     fn start(&self, wish: Wish, ensure: bool, deadline: Duration) -> Answer<'_, Child>;

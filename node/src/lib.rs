@@ -4,6 +4,7 @@
 //! top of a supervisor (`ordu up`), [`dev`] runs a throw-away cluster of such nodes, [`ca`] makes certificates. The binary's
 //! `main` calls [`main`] and nothing else.
 #![warn(missing_docs)]
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "those are banned from the cores only")]
 
 mod adapter;
 pub mod backend;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ordu_transport::TlsMaterial;
 use ordu_transport::core::NodeName;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -78,7 +79,7 @@ pub fn run(config: NodeConfig) -> Result<(), Failure> {
 
 async fn serve(config: &NodeConfig, data: &DataDirectory) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let tls_dir = certificates(config, data)?;
+    let (tls, tls_dir) = certificates(config, data)?;
     let listener = TcpListener::bind(config.http).await;
     let listener = listener.map_err(|error| cannot_bind("--http", config.http, &error))?;
     let http = listener.local_addr().map_err(|error| cannot_bind("--http", config.http, &error))?;
@@ -93,7 +94,7 @@ async fn serve(config: &NodeConfig, data: &DataDirectory) -> Result<(), Failure>
         let exec = Exec::new(keeper.clone(), data.path(), reachable(http).to_string())
             .map_err(|error| Failure::usage(format!("{}: {error}", data.path().display())))?;
         let boot = data.next_boot()?;
-        let node = adapter::start(config, &tls_dir, boot, exec).await?;
+        let node = adapter::start(config, tls, boot, exec).await?;
         let server = tokio::spawn(http::serve(listener, http::router(node.backend(), config.token.clone())));
         let quic = node.local_addr();
         if config.tls_dir.is_none() && config.join.is_empty() {
@@ -139,8 +140,8 @@ async fn attend(node: &Node, config: &NodeConfig, data: &DataDirectory, signals:
     Ok(())
 }
 
-/// The directory with this node's certificates, which is made where the node is its own CA.
-fn certificates(config: &NodeConfig, data: &DataDirectory) -> Result<PathBuf, Failure> {
+/// This node's certificates and their directory, which is made where the node is its own CA.
+fn certificates(config: &NodeConfig, data: &DataDirectory) -> Result<(TlsMaterial, PathBuf), Failure> {
     let name = config.name.as_str();
     let authority = data.path().join("ca");
     let directory = match &config.tls_dir {
@@ -160,20 +161,8 @@ fn certificates(config: &NodeConfig, data: &DataDirectory) -> Result<PathBuf, Fa
             made.map_err(|error| Failure::usage(format!("the node's own CA: {error}")))?
         }
     };
-    for file in [ca::CA_CERTIFICATE, ca::NODE_CERTIFICATE, ca::NODE_KEY] {
-        if let Err(error) = std::fs::File::open(directory.join(file)) {
-            return Err(Failure::usage(format!("--tls-dir: {}: {error}", directory.join(file).display())));
-        }
-    }
-    let certificate = directory.join(ca::NODE_CERTIFICATE);
-    let subject = ca::subject(&certificate).map_err(|error| Failure::usage(format!("--tls-dir: {error}")))?;
-    if subject != name {
-        return Err(Failure::usage(format!(
-            "the certificate {} is for the name {subject}, not {name}; give --name {subject} or another --tls-dir",
-            certificate.display()
-        )));
-    }
-    Ok(directory)
+    let tls = TlsMaterial::load(&directory).and_then(|tls| tls.check(&config.name).map(|()| tls));
+    Ok((tls.map_err(|error| Failure::usage(format!("--tls-dir: {error}")))?, directory))
 }
 
 fn explain_joining(tls_dir: &Path, address: &str) {

@@ -1,4 +1,5 @@
 //! The keeper with real processes: what runs, what its end is called, and that nothing outlives the node.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "those are banned from the cores only")]
 
 use std::collections::BTreeMap;
 use std::fs;

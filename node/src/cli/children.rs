@@ -9,9 +9,9 @@ use ordu_transport::core::id::validate_name;
 use ureq::http::Method;
 
 use super::client::{Client, Connect, parse};
-use super::table::{Table, age, or_dash, print_line};
+use super::table::{Table, age, or_dash, print, print_line};
 use crate::exec::{ExecArgs, KIND, STOP_TIMEOUT_DEFAULT};
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::rows::{Child, StartRequest};
 use crate::text::{parse_duration, parse_pair};
 
@@ -146,8 +146,26 @@ impl OneChild {
     pub(crate) fn show(self) -> Result<(), Failure> {
         let Self { id, connect } = self;
         let show = || Client::new(&connect)?.get(&format!("/v1/children/{id}"));
-        show_child(&connect, show().map_err(|failure| failure.context(format!("show {id}")))?)
+        let answer = show().map_err(|failure| failure.context(format!("show {id}")))?;
+        if connect.json { print_line(&answer) } else { print(&in_full(&parse::<Child>(&answer)?)) }
     }
+}
+
+/// Everything that there is to say of one child, a line each.
+fn in_full(child: &Child) -> String {
+    let lines = [
+        ("id", child.id.clone()),
+        ("kind", child.kind.clone()),
+        ("status", format!("{} for {}", child.status, age(&child.since))),
+        ("node", or_dash(child.node.as_ref())),
+        ("pid", or_dash(child.pid.as_ref())),
+        ("os pid", or_dash(child.os_pid)),
+        ("fence", or_dash(child.fence.as_ref())),
+        ("restarts", child.restarts.to_string()),
+        ("reason", or_dash(child.reason.as_ref())),
+        ("log", or_dash(child.log.as_ref())),
+    ];
+    lines.iter().map(|(what, text)| format!("{what:<9} {}\n", one_line(text))).collect()
 }
 
 /// `ordu ps`.

@@ -1,6 +1,6 @@
 //! Children that are OS processes: the kind `exec`.
 //!
-//! A node never forks its children itself. It has one [keeper](keeper), a small process that spawns, signals and reaps
+//! A node never forks its children itself. It has one keeper, a small process that spawns, signals and reaps
 //! them and that ends them all when the node is gone, however it went. [`Keeper`] is the node's handle to it; [`Exec::run`]
 //! is one activation of one child, from its fence file to its exit.
 

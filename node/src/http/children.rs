@@ -24,8 +24,6 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How much of a body that is too long is read and thrown away, so that its sender gets to read the answer.
 const BODY_DRAIN_MAX: usize = 16 << 20;
-/// What a program is given beyond its own stop timeout until its kill is seen as done.
-const KILL_MARGIN: Duration = Duration::from_secs(2);
 /// How long a child of another kind may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -149,9 +147,7 @@ fn wish(body: &[u8]) -> Result<Wish, Refusal> {
         args => args.to_string().into_bytes(),
     };
     let stop_timeout = if request.kind == KIND {
-        let args = ExecArgs::parse(&args).map_err(|why| Refusal::Invalid(format!("args: {why}")))?;
-        // The kind itself kills the program after that time; the supervisor only if the kind hangs.
-        args.stop_timeout + KILL_MARGIN
+        ExecArgs::parse(&args).map_err(|why| Refusal::Invalid(format!("args: {why}")))?.stop_timeout
     } else {
         STOP_TIMEOUT
     };

@@ -12,7 +12,6 @@ use serde::Deserialize;
 
 use super::{App, query};
 use crate::backend::Refusal;
-use crate::rows::Event;
 
 /// How often a quiet stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -35,9 +34,6 @@ pub(super) async fn events(
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
     let EventsQuery { follow } = query(&uri)?;
     let (recent, live) = app.backend.events();
-    let tail: Vec<Event> = if follow { recent.clone() } else { Vec::new() };
-    // What happened while both were being asked for is in both.
-    let live = live.skip_while(move |event| std::future::ready(tail.contains(event)));
     let live = if follow { live.boxed() } else { stream::empty().boxed() };
     let events = stream::iter(recent).chain(live).map(|event| {
         let data = serde_json::to_string(&event).unwrap_or_default();

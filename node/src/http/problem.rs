@@ -37,6 +37,9 @@ impl Refusal {
             Refusal::NoEligibleNode(why) => (StatusCode::SERVICE_UNAVAILABLE, "no_eligible_node", why),
             Refusal::NodeUnreachable(why) => (StatusCode::SERVICE_UNAVAILABLE, "node_unreachable", why),
             Refusal::Timeout(what) => (StatusCode::GATEWAY_TIMEOUT, "timeout", what),
+            Refusal::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests wait on this node; ask again later".into())
+            }
             Refusal::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closed", "this node is on its way out".into()),
         }
     }

@@ -205,7 +205,7 @@ impl World {
         if count == wire.events.len() {
             self.tables[wire.to].close(&wire.intervals);
         }
-        if turn % 3 != 0 {
+        if !turn.is_multiple_of(3) {
             self.wires.remove(at);
         }
         true
@@ -250,7 +250,7 @@ impl World {
                 let Some(value) = event.value else { continue };
                 let may = |other: &Event| self.kind == Kind::Shared || other.dot.actor == event.dot.actor;
                 let covers = |other: &Event| other.key == event.key && may(other) && other.covers(&event.dot);
-                if !self.written.values().filter(seen).any(|other| covers(other)) {
+                if !self.written.values().filter(seen).any(covers) {
                     expected.insert((event.key, event.dot.actor.clone(), event.dot.counter, value));
                 }
             }
