@@ -323,9 +323,6 @@ impl Registry {
             self.down_since.remove(&before.id);
             self.unheard.remove(&before.id);
             retired.insert_below(&member.id);
-        } else if self.is_later_than_some(&member.id) {
-            // Nobody who is left may have met the earlier incarnation whose claims we were told of.
-            retired.insert_below(&member.id);
         }
         if member.status == Status::Left && member.id != self.id {
             retired.insert(&member.id);
@@ -344,9 +341,15 @@ impl Registry {
         stale
     }
 
-    /// Whether there was an earlier incarnation, by the boot number or by what it wrote.
-    fn is_later_than_some(&self, id: &NodeId) -> bool {
-        id.boot > 1 || self.names.table().context().clock().dots.keys().any(|origin| id.supersedes(origin))
+    /// Meets what another incarnation of our own name wrote: an earlier one is over, also where nobody who is left has
+    /// met it; a later one says that our disk is lost or old.
+    pub fn meet_kin(&mut self, kin: NodeId, effects: &mut Vec<Effect>) {
+        if kin > self.id {
+            return self.supersede(kin, effects);
+        }
+        let mut retired = Retired::default();
+        retired.insert_below(&self.id);
+        self.names.retire(&retired);
     }
 
     /// Takes these incarnations as over.
@@ -364,6 +367,9 @@ impl Registry {
 
     /// Looks again at every name that may show something else now.
     fn settle(&mut self, now: Now, mut stale: BTreeSet<Name>, effects: &mut Vec<Effect>) {
+        if let Some(kin) = self.names.table().kin() {
+            self.meet_kin(kin, effects);
+        }
         stale.append(&mut self.names.take_touched());
         let names = &self.names;
         let heard = self.unheard.extract_if(.., |id, until| names.has_heard(id) || *until <= now.at);

@@ -138,6 +138,17 @@ impl<K: Key, V: Payload> Table<K, V> {
         &self.retired
     }
 
+    /// The latest other incarnation of our own name that wrote here and is not known to be over.
+    pub fn kin(&self) -> Option<NodeId> {
+        let name = &self.origin.name;
+        let ends = [(0, 0), (u64::MAX, u64::MAX)].map(|(boot, nonce)| NodeId::new(name.clone(), boot, nonce));
+        let [first, last] = ends;
+        let closed = self.context.clock().dots.range(first..=last).map(|(origin, _)| origin);
+        let early = self.context.cloud().map(|(origin, _)| origin).filter(|origin| origin.name == *name);
+        let others = closed.chain(early).filter(|origin| **origin != self.origin && !self.retired.contains(origin));
+        others.max().cloned()
+    }
+
     /// The sum of the hashes of the live dots.
     pub fn sum(&self) -> u64 {
         self.sum

@@ -494,6 +494,9 @@ impl Supervisor {
 
     /// Retirements that one table heard of hold for all.
     fn share_retired(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for kin in [self.actual.table().kin(), self.facts.table().kin()].into_iter().flatten() {
+            self.with_registry_raw(now, effects, |registry, out| registry.meet_kin(kin, out));
+        }
         let mut all = Retired::default();
         let tables = [
             self.registry.names().table().retired(),
