@@ -28,6 +28,19 @@ pub enum Exit {
     Abnormal(String),
 }
 
+/// Longest text of how a child ended that is kept and replicated, in bytes; the rest is cut off.
+pub const REASON_BYTES_MAX: usize = 4096;
+
+impl Exit {
+    /// How, as its row shows it.
+    pub(super) fn text(&self) -> Arc<str> {
+        match self {
+            Exit::Normal => "exited normally".into(),
+            Exit::Abnormal(how) => how[..how.floor_char_boundary(REASON_BYTES_MAX)].into(),
+        }
+    }
+}
+
 /// What follows once a stopping child has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Then {

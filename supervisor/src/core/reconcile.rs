@@ -164,6 +164,7 @@ impl Supervisor {
             let same = *local.spec == *spec;
             (local.dot, local.spec) = (dot.clone(), spec.clone());
             local.restart_seen = None;
+            self.mark_started(id, &dot, &spec);
             if !same {
                 return self.again(now, id, effects);
             }
@@ -212,8 +213,9 @@ impl Supervisor {
                 let caller = self.winner(id).map(|(_, desired)| desired.caller.clone());
                 let waits =
                     caller.is_some_and(|caller| caller == *self.id() || self.registry.view().is_living(&caller));
+                let failure = Exit::Abnormal(local.reason.as_deref().unwrap_or("its init failed").to_owned());
                 if expired || !waits {
-                    self.pause(now, id, Arc::from("its init failed"));
+                    self.follow_policy(now, id, &failure);
                 }
             }
             Phase::Done { .. } => {}
@@ -247,19 +249,20 @@ impl Supervisor {
             return;
         }
         if token.is_none() {
-            if self.seat(&spec) != Some(self.id()) || self.is_spent(id, &dot, &spec) {
+            if self.seat(&spec) != Some(self.id()) {
                 return;
             }
             if !self.is_settled() {
                 self.deferred.insert(id.clone());
                 return;
             }
+            // Only now: that the node which ran it is over may be known before that it goes on as another.
+            if self.is_spent(id, &dot, &spec) {
+                return;
+            }
             restarts = self.actual.table().live(id).map(|(_, _, claim)| claim.restarts).max().unwrap_or(0);
         }
-        if spec.restart == Restart::Temporary {
-            let started = Some(self.id().clone());
-            self.mark(id, &dot, |mark| Mark { started, ..mark });
-        }
+        self.mark_started(id, &dot, &spec);
         let restart_seen = self.mark_of(id, &dot).restart;
         let local = Local {
             dot,
@@ -278,6 +281,14 @@ impl Supervisor {
         };
         self.local.insert(id.clone(), local);
         self.activate(now, id, effects);
+    }
+
+    /// Notes that a temporary child has its one run here.
+    pub(super) fn mark_started(&mut self, id: &ChildId, dot: &Dot, spec: &ChildSpec) {
+        if spec.restart == Restart::Temporary {
+            let started = Some(self.id().clone());
+            self.mark(id, dot, |mark| Mark { started, ..mark });
+        }
     }
 
     /// Whether a temporary child had its one run. Its seat takes the start back once the node that ran it is over.
@@ -375,10 +386,7 @@ impl Supervisor {
         self.dirty.insert(id.clone());
         let Some(local) = self.local.get_mut(&id) else { return };
         (local.pid, local.os_pid) = (None, None);
-        let text: Arc<str> = match &exit {
-            Exit::Normal => "exited normally".into(),
-            Exit::Abnormal(how) => how.as_str().into(),
-        };
+        let text = exit.text();
         match local.phase.clone() {
             Phase::Stopping(Then::Gone) => {
                 self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
@@ -395,7 +403,7 @@ impl Supervisor {
                     local.failures = 0;
                 }
                 self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
-                self.follow_policy(now, &id, &exit, text);
+                self.follow_policy(now, &id, &exit);
             }
             Phase::Backoff { .. } | Phase::Released { .. } | Phase::Failed { .. } | Phase::Done { .. } => {}
         }
@@ -412,11 +420,12 @@ impl Supervisor {
                 let until = now.at + Duration::from_millis(wait_ms).min(FAILED_KEPT_MAX);
                 (local.phase, local.since_ms, local.reason) = (Phase::Failed { until }, now.wall_ms, Some(how));
             }
-            _ => self.follow_policy(now, id, exit, how),
+            _ => self.follow_policy(now, id, exit),
         }
     }
 
-    fn follow_policy(&mut self, now: Now, id: &ChildId, exit: &Exit, how: Arc<str>) {
+    fn follow_policy(&mut self, now: Now, id: &ChildId, exit: &Exit) {
+        let how = exit.text();
         let Some(local) = self.local.get_mut(id) else { return };
         if local.restarts_after(exit) {
             return self.pause(now, id, how);
@@ -434,7 +443,7 @@ impl Supervisor {
         let jitter = self.rng.random::<f64>();
         let Some(local) = self.local.get_mut(id) else { return };
         local.failures = local.failures.saturating_add(1);
-        local.restarts += 1;
+        local.restarts = local.restarts.saturating_add(1);
         let until = now.at + backoff(local.failures, jitter);
         (local.phase, local.since_ms, local.reason) = (Phase::Backoff { until }, now.wall_ms, Some(how));
         self.dirty.insert(id.clone());

@@ -573,6 +573,12 @@ impl Supervisor {
         self.actual.reborn(id.clone());
         self.marks.reborn(id.clone());
         self.facts.reborn(id);
+        // The one run of a temporary child goes on under the new identity.
+        let held = self.local.iter().filter(|(_, local)| !local.is_done());
+        let held: Vec<_> = held.map(|(id, local)| (id.clone(), local.dot.clone(), local.spec.clone())).collect();
+        for (id, dot, spec) in held {
+            self.mark_started(&id, &dot, &spec);
+        }
         self.share_retired(now, effects);
         self.dirty_all();
     }
