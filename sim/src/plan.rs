@@ -69,6 +69,8 @@ pub struct Plan {
     pub children_ids: usize,
     /// How many registry names there are to fight for.
     pub names: usize,
+    /// How slowly everything happens.
+    pub pace_percent: u64,
     /// Mean time between two operations.
     pub op_gap_us: u64,
     /// Mean time between two faults.
@@ -98,6 +100,7 @@ impl Plan {
         let op_weights = switch_off(&mut rng, &ops, 0.15);
         let mut fault_weights = switch_off(&mut rng, scenario.faults, 0.35);
         fault_weights.retain(|(kind, _)| !swim || *kind != FaultKind::Lie);
+        let pace_percent = if rng.random_bool(0.1) { scenario.pace_percent.max(400) } else { scenario.pace_percent };
         let skews: [i64; 4] = [0, 50, 5_000, 240_000];
         Self {
             seed,
@@ -112,8 +115,9 @@ impl Plan {
             lane_frames_max: if rng.random_bool(0.1) { 24 } else { 4096 },
             children_ids: if children { rng.random_range(1..=16) } else { 0 },
             names: rng.random_range(2..=24),
-            op_gap_us: rng.random_range(30_000..150_000),
-            fault_gap_us: rng.random_range(400_000..4_000_000) * scenario.fault_gap_percent / 100,
+            pace_percent,
+            op_gap_us: rng.random_range(30_000..150_000) * pace_percent / 100,
+            fault_gap_us: rng.random_range(400_000..4_000_000) * scenario.fault_gap_percent / 100 * pace_percent / 100,
             skew_ms_max: skews[rng.random_range(0..4)],
             op_weights,
             fault_weights,
