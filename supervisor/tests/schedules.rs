@@ -73,3 +73,69 @@ fn a_temporary_child_that_was_started_twice_runs_once() {
     world.run(secs(5));
     assert_eq!((world.starts_of(&x), world.status("a", &x)), (1, Some(ChildStatus::Suspended)));
 }
+
+/// and the other side's copy takes its time to stop.
+#[test]
+fn a_child_that_was_replaced_at_a_heal_has_its_name() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.split(&["c"], Status::Down);
+    world.start("a", with_args("x", "1"));
+    world.run(secs(1));
+    world.start("c", with_args("x", "2"));
+    world.run(secs(1));
+    world.slow = vec!["x".into()];
+    world.split(&["c"], Status::Up);
+    world.run(secs(1));
+    for node in world.copies("x") {
+        if node != "c" {
+            world.finish(&node, "x", Exit::Normal);
+        }
+    }
+    world.run(secs(2));
+    if !world.copies("x").is_empty() {
+        world.finish("c", "x", Exit::Normal);
+    }
+    world.slow.clear();
+    world.run(secs(8));
+    let copies = world.copies("x");
+    assert_eq!(copies.len(), 1, "{copies:?}");
+    let pid = world.pid_of(&copies[0], "x");
+    assert_eq!(world.nodes[&name(&copies[0])].running[pid.as_ref().unwrap()].args, "2");
+    for node in ["a", "b", "c"] {
+        assert_eq!(world.lookup(node, "x"), pid, "{node}");
+    }
+    world.assert_alike();
+}
+
+/// While it waits to be started again, a process takes its name.
+#[test]
+fn a_child_does_not_run_beside_another_holder_of_its_name() {
+    let mut world = World::new(&["a", "b"]);
+    let x = world.id_on("b");
+    world.start("a", spec(&x));
+    world.run(secs(1));
+    world.finish("b", &x, Exit::Abnormal("boom".into()));
+    let taker = world.activate("b");
+    assert!(world.register("b", &taker, &x));
+    world.run(secs(5));
+    assert_eq!((world.copies(&x), world.status("a", &x)), (vec![], Some(ChildStatus::Pending)));
+    world.input("b", ordu_supervisor::core::Input::Exited { pid: taker, exit: Exit::Normal });
+    world.run(secs(5));
+    assert_eq!(world.copies(&x), ["b"]);
+    assert_eq!(world.lookup("a", &x), world.pid_of("b", &x));
+}
+
+/// Of two starts on two sides the one that wins pins the child to a node that is not there.
+#[test]
+fn a_child_that_becomes_pinned_does_not_run_elsewhere() {
+    let mut world = World::new(&["a", "c", "z"]);
+    world.split(&["c", "z"], Status::Down);
+    world.start("a", spec("x"));
+    world.run(secs(1));
+    world.start("c", ChildSpec { placement: Placement::Pinned(name("z")), ..spec("x") });
+    world.run(secs(1));
+    world.kill("z");
+    world.split(&["c"], Status::Up);
+    world.run(secs(5));
+    assert_eq!((world.copies("x"), world.status("a", "x")), (vec![], Some(ChildStatus::Pending)));
+}

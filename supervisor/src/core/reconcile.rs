@@ -12,7 +12,7 @@ use ordu_transport::core::{NodeId, Now, Pid};
 use rand::RngExt;
 
 use super::child::{Exit, FAILED_KEPT_MAX, HEALTHY_AFTER, Local, Phase, Then, backoff};
-use super::placement::{self, Candidate};
+use super::placement::{self, Candidate, Ineligible};
 use super::row::EventKind;
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::{Effect, StartedInfo, Supervisor};
@@ -244,8 +244,7 @@ impl Supervisor {
                 _ => blocked = true,
             }
         }
-        let held = Name::new(id.as_str()).is_ok_and(|name| self.registry.visible(&name).next().is_some());
-        if blocked || held || self.shutting_down {
+        if blocked || self.is_name_held(id) || self.shutting_down {
             return;
         }
         if token.is_none() {
@@ -324,10 +323,25 @@ impl Supervisor {
     }
 
     fn start_again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
-        if let Some(local) = self.local.get_mut(id) {
-            local.token = None;
+        let Some(local) = self.local.get_mut(id) else { return };
+        local.token = None;
+        let spec = local.spec.clone();
+        if self.may_run(&spec) && !self.is_name_held(id) {
+            self.activate(now, id, effects);
+        } else {
+            self.drop_local(id);
         }
-        self.activate(now, id, effects);
+    }
+
+    /// Whether this node can run a child, drained or not.
+    fn may_run(&self, spec: &ChildSpec) -> bool {
+        let own = Candidate { id: self.id(), facts: self.facts_of(self.id()) };
+        matches!(placement::eligible(spec, own), Ok(_) | Err(Ineligible::Draining))
+    }
+
+    /// Whether lookups show some process under a child's name.
+    fn is_name_held(&self, id: &ChildId) -> bool {
+        Name::new(id.as_str()).is_ok_and(|name| self.registry.visible(&name).next().is_some())
     }
 
     /// Asks a child to stop, once; what follows its end may still change.
