@@ -139,3 +139,55 @@ fn a_child_that_becomes_pinned_does_not_run_elsewhere() {
     world.run(secs(5));
     assert_eq!((world.copies("x"), world.status("a", "x")), (vec![], Some(ChildStatus::Pending)));
 }
+
+/// A node that joins hears from its first peer what runs before it hears of the members that run it.
+#[test]
+fn a_newcomer_does_not_start_what_members_that_it_has_not_met_run() {
+    let mut world = World::new(&["a", "b"]);
+    for number in 0..40 {
+        world.start("a", spec(&format!("c{number}")));
+    }
+    world.run(secs(2));
+    world.boot("c", 1, &["work"]);
+    world.meet("c", "a");
+    world.run(ms(700));
+    world.meet("c", "b");
+    world.run(secs(20));
+    assert_eq!(world.doubles, Vec::<String>::new());
+    assert_eq!(world.counts().iter().sum::<usize>(), 40);
+    assert!(world.counts()[2] > 4);
+}
+
+/// b and c are seen by others only, and are suspected now and then, never at the same time.
+#[test]
+fn members_without_a_session_do_not_hold_up_a_start_for_ever() {
+    let mut world = World::new(&["a"]);
+    for node in ["b", "c"] {
+        let member = |status| ordu_transport::core::Member {
+            id: ordu_transport::core::NodeId::new(name(node), 1, 1),
+            addr: "x:1".into(),
+            status,
+        };
+        world.input("a", ordu_supervisor::core::Input::Member(member(Status::Up)));
+        world.run(ms(900));
+    }
+    world.start("a", spec("x"));
+    for turn in 0..12 {
+        for node in ["b", "c"] {
+            for status in [Status::Down, Status::Up] {
+                let member = ordu_transport::core::Member {
+                    id: ordu_transport::core::NodeId::new(name(node), 1, 1),
+                    addr: "x:1".into(),
+                    status: if turn < 6 && status == Status::Down { Status::Suspect } else { status },
+                };
+                world.input("a", ordu_supervisor::core::Input::Member(member));
+            }
+            world.run(ms(300));
+        }
+        if turn == 5 {
+            assert_eq!(world.copies("x"), ["a"], "suspected");
+            world.start("a", spec("y"));
+        }
+    }
+    assert_eq!(world.copies("y"), ["a"], "down and up");
+}

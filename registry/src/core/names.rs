@@ -317,6 +317,7 @@ impl Registry {
         }
         let Some(before) = self.view.apply(member.clone()) else { return stale };
         stale.extend(self.names.table().keys_of(&member.id).cloned());
+        let lived = before.as_ref().is_some_and(|before| before.id == member.id && before.status.is_living());
         let mut retired = Retired::default();
         if let Some(before) = before.filter(|before| before.id != member.id) {
             stale.extend(self.names.table().keys_of(&before.id).cloned());
@@ -332,7 +333,7 @@ impl Registry {
         }
         if member.status.is_living() {
             self.down_since.remove(&member.id);
-            if member.id != self.id && !self.names.has_heard(&member.id) {
+            if !lived && member.id != self.id && !self.names.has_heard(&member.id) {
                 self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
             }
         } else {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
+use ordu_registry::core::names::HEAR_MAX;
 use ordu_registry::core::{Name, NameConflict};
 use ordu_transport::core::{NodeId, Now, Pid};
 use rand::RngExt;
@@ -233,6 +234,7 @@ impl Supervisor {
 
     /// Decides whether a child that we do not hold is ours to start.
     fn consider(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        let waits = self.deferred.remove(id);
         let Some((dot, desired)) = self.winner(id) else { return };
         let spec = desired.spec.clone();
         let (mut token, mut blocked, mut restarts) = (None, false, 0);
@@ -251,8 +253,10 @@ impl Supervisor {
             if self.seat(&spec) != Some(self.id()) {
                 return;
             }
-            if !self.is_settled() {
-                self.deferred.insert(id.clone());
+            let until = waits.unwrap_or(now.at + HEAR_MAX);
+            if until > now.at && (!self.is_settled() || self.is_held_by_stranger(id)) {
+                self.deferred.insert(id.clone(), until);
+                self.timers.insert((until, id.clone()));
                 return;
             }
             // Only now: that the node which ran it is over may be known before that it goes on as another.
@@ -280,6 +284,13 @@ impl Supervisor {
         };
         self.local.insert(id.clone(), local);
         self.activate(now, id, effects);
+    }
+
+    /// Whether a node holds the child that we were told of by what it wrote, and not yet as a member.
+    fn is_held_by_stranger(&self, id: &ChildId) -> bool {
+        let view = self.registry.view();
+        let stranger = |node: &NodeId| view.get(&node.name).is_none_or(|member| node.supersedes(&member.id));
+        self.actual.table().live(id).any(|(node, _, claim)| claim.is_held() && node != self.id() && stranger(node))
     }
 
     /// Notes that a temporary child has its one run here.
