@@ -191,3 +191,25 @@ fn members_without_a_session_do_not_hold_up_a_start_for_ever() {
     }
     assert_eq!(world.copies("y"), ["a"], "down and up");
 }
+
+/// The node that ran it had a clock five minutes ahead, and is gone when the one that takes over comes.
+#[test]
+fn a_fence_follows_that_of_a_node_that_is_down() {
+    let mut world = World::new(&[]);
+    world.ahead_ms.insert(name("a"), 300_000);
+    world.boot("a", 1, &["work", "special"]);
+    world.join("c", 1);
+    world.run(secs(2));
+    world.start("a", ChildSpec { kind: "special".into(), ..spec("x") });
+    world.run(secs(20));
+    world.finish("a", "x", Exit::Abnormal("boom".into()));
+    world.run(secs(1));
+    world.kill("a");
+    world.run(secs(1));
+    world.boot("b", 1, &["special"]);
+    world.see("b", "a", Status::Down);
+    world.meet("b", "c");
+    world.run(secs(5));
+    assert_eq!(world.copies("x"), ["b"]);
+    assert!(world.starts[2].2 > world.starts[1].2, "{:?}", world.starts);
+}

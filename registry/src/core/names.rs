@@ -393,7 +393,8 @@ impl Registry {
     fn settle_name(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
         let claims: Vec<(NodeId, Claim)> =
             self.visible(name).map(|(node, claim)| (node.clone(), claim.clone())).collect();
-        for (_, claim) in &claims {
+        // Those of members that are down too: whoever takes over comes after them.
+        for (_, _, claim) in self.names.table().live(name) {
             self.skews_refused += u64::from(!self.clock.observe(now, claim.fence.at()));
         }
         let best = claims.iter().min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()));

@@ -264,7 +264,7 @@ impl Supervisor {
                 gone.then_some(Reply::Done(Ok(())))
             }
             Waited::Restarted { id, after } => {
-                let again = |claim: &super::tables::Actual| claim.fence.is_some_and(|fence| fence.at() > *after);
+                let again = |claim: &Actual| claim.restart_seen >= Some(*after) && !claim.losing;
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && again(claim));
                 if self.winner(id).is_none() {
                     return Some(Reply::Child(Err(CallError::NotFound)));

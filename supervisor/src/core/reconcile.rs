@@ -174,7 +174,7 @@ impl Supervisor {
         let Some(local) = self.local.get_mut(id) else { return };
         if wished > local.restart_seen {
             local.restart_seen = wished;
-            let activated = local.pid.as_ref().and_then(|pid| self.registry.standing(pid)).map(|(_, fence)| fence.at());
+            let activated = local.pid.as_ref().and_then(|pid| self.registry.activated_at(pid));
             // An activation from after the wish has already followed it.
             if activated <= wished {
                 return self.again(now, id, effects);

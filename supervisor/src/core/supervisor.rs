@@ -630,7 +630,12 @@ impl Supervisor {
             }
             self.dirty.insert(id);
         }
-        self.dirty.append(&mut self.actual.take_touched());
+        for id in self.actual.take_touched() {
+            for fence in self.actual.table().live(&id).filter_map(|(_, _, claim)| claim.fence) {
+                self.registry.observe(now, fence.at());
+            }
+            self.dirty.insert(id);
+        }
         for key in self.marks.take_touched() {
             for restart in self.marks.table().live(&key).filter_map(|(_, _, mark)| mark.restart).collect::<Vec<_>>() {
                 self.registry.observe(now, restart);
