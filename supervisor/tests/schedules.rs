@@ -213,3 +213,29 @@ fn a_fence_follows_that_of_a_node_that_is_down() {
     assert_eq!(world.copies("x"), ["b"]);
     assert!(world.starts[2].2 > world.starts[1].2, "{:?}", world.starts);
 }
+
+/// The wish to restart it is on its way when the child's fence rises, because it won a conflict.
+#[test]
+fn a_restart_is_done_though_the_fence_rose_meanwhile() {
+    let mut world = World::new(&["a", "b", "c"]);
+    let x = world.id_on("b");
+    world.start("a", spec(&x));
+    world.run(secs(1));
+    let before = world.pid_of("b", &x);
+    world.split(&["c"], Status::Down);
+    world.run(secs(2));
+    assert_eq!(world.copies(&x).len(), 2);
+    for (from, to) in [("a", "b"), ("a", "c")] {
+        world.cut.insert((from.into(), to.into()));
+    }
+    let request = world.call("a", Call::Restart(id(&x)));
+    world.run(ms(100));
+    world.split(&["c"], Status::Up);
+    world.run(ms(500));
+    assert_eq!(world.pid_of("b", &x), before);
+    world.cut.clear();
+    world.run(secs(5));
+    assert!(world.started(request), "{:?}", world.replies.get(&request));
+    assert_ne!(world.pid_of("b", &x), before);
+    assert_eq!(world.copies(&x), ["b"]);
+}

@@ -98,7 +98,7 @@ pub(super) enum Waited {
     Terminated {
         id: ChildId,
     },
-    /// An activation after this time runs.
+    /// An activation runs that followed the wish of this time.
     Restarted {
         id: ChildId,
         after: Hlc,

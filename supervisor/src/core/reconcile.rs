@@ -164,7 +164,6 @@ impl Supervisor {
         if local.dot != dot {
             let same = *local.spec == *spec;
             (local.dot, local.spec) = (dot.clone(), spec.clone());
-            local.restart_seen = None;
             self.mark_started(id, &dot, &spec);
             if !same {
                 return self.again(now, id, effects);
@@ -508,6 +507,7 @@ impl Supervisor {
             token: local.token,
             losing: local.pid.as_ref().is_some_and(|pid| self.registry.lost_to(pid).is_some()),
             restarts: local.restarts,
+            restart_seen: local.restart_seen,
             since_ms: local.since_ms,
             os_pid: local.os_pid,
             log: local.log.clone(),
