@@ -239,3 +239,21 @@ fn a_restart_is_done_though_the_fence_rose_meanwhile() {
     assert_ne!(world.pid_of("b", &x), before);
     assert_eq!(world.copies(&x), ["b"]);
 }
+
+/// It loses a name, not its own, to a process that is no copy of it.
+#[test]
+fn a_temporary_child_that_loses_another_name_is_not_run_again() {
+    let mut world = World::new(&["a", "b"]);
+    let x = world.id_on("b");
+    let other = world.activate("a");
+    world.run(secs(1));
+    world.start("a", temporary(&x));
+    world.run(secs(1));
+    let pid = world.pid_of("b", &x).unwrap();
+    world.split(&["b"], Status::Down);
+    assert!(world.register("a", &other, "other") && world.register("b", &pid, "other"));
+    world.split(&["b"], Status::Up);
+    world.run(secs(5));
+    assert_eq!((world.starts_of(&x), world.copies(&x)), (1, vec![]));
+    assert_eq!(world.lookup("b", "other"), Some(other));
+}

@@ -48,6 +48,8 @@ pub(super) enum Then {
     Gone,
     /// It is started again, here.
     Restart,
+    /// It lost a name, not its own, and its restart policy decides.
+    Policy,
     /// Another node may start it.
     Move { to: NodeId, token: u64 },
 }
@@ -108,7 +110,7 @@ impl Local {
             Phase::Stopping(Then::Move { to, token }) => {
                 State::Moving { to: to.clone(), token: *token, released: false }
             }
-            Phase::Stopping(Then::Gone | Then::Restart) => State::Stopping,
+            Phase::Stopping(Then::Gone | Then::Restart | Then::Policy) => State::Stopping,
             Phase::Released { to, token, .. } => State::Moving { to: to.clone(), token: *token, released: true },
             Phase::Backoff { .. } => State::Backoff,
             Phase::Failed { .. } => State::Failed,

@@ -384,9 +384,12 @@ impl Supervisor {
         if let Some(local) = self.local.get_mut(id) {
             local.reason = Some(format!("lost the name {} to {}", conflict.name, conflict.winner).into());
         }
-        // A name beside the child's own may be lost to something else: then the child is started again.
-        let copy = conflict.name.as_str() == id.as_str();
-        self.stop(id, if copy { Then::Gone } else { Then::Restart }, effects);
+        if conflict.name.as_str() == id.as_str() {
+            self.stop(id, Then::Gone, effects);
+        } else if self.local.get(id).is_some_and(|local| !matches!(local.phase, Phase::Stopping(_))) {
+            // A name beside the child's own may be lost to something else.
+            self.stop(id, Then::Policy, effects);
+        }
         self.dirty.insert(id.clone());
     }
 
@@ -417,6 +420,7 @@ impl Supervisor {
                 self.drop_local(&id);
             }
             Phase::Stopping(Then::Restart) => self.start_again(now, &id, effects),
+            Phase::Stopping(Then::Policy) => self.after_conflict(now, &id),
             Phase::Stopping(Then::Move { to, token }) => {
                 local.phase = Phase::Released { to, token, until: now.at + super::moves::MOVE_MAX };
                 local.since_ms = now.wall_ms;
@@ -446,6 +450,17 @@ impl Supervisor {
             }
             _ => self.follow_policy(now, id, exit),
         }
+    }
+
+    /// Starts a child that lost a name again after a pause, if it is ever; a conflict is no failure of its own.
+    fn after_conflict(&mut self, now: Now, id: &ChildId) {
+        let Some(local) = self.local.get_mut(id) else { return };
+        let lost = Exit::Abnormal(local.reason.as_deref().unwrap_or("lost a name").to_owned());
+        if !local.restarts_after(&lost) {
+            return self.follow_policy(now, id, &lost);
+        }
+        let until = now.at + backoff(1, self.rng.random::<f64>());
+        (local.phase, local.since_ms) = (Phase::Backoff { until }, now.wall_ms);
     }
 
     fn follow_policy(&mut self, now: Now, id: &ChildId, exit: &Exit) {
