@@ -257,3 +257,21 @@ fn a_temporary_child_that_loses_another_name_is_not_run_again() {
     assert_eq!((world.starts_of(&x), world.copies(&x)), (1, vec![]));
     assert_eq!(world.lookup("b", "other"), Some(other));
 }
+
+/// Its seat looks healthy and hears nothing of it.
+#[test]
+fn a_child_whose_seat_does_not_take_it_is_not_stopped_again_and_again() {
+    let mut world = World::new(&["a"]);
+    let children: Vec<String> = (0..20).map(|number| format!("c{number}")).collect();
+    for child in &children {
+        world.start("a", spec(child));
+    }
+    world.run(secs(1));
+    world.join("b", 1);
+    world.run(ms(500));
+    world.cut.insert(("a".into(), "b".into()));
+    world.run(secs(60));
+    for child in &children {
+        assert!(world.starts_of(child) <= 6, "{child} was started {} times", world.starts_of(child));
+    }
+}

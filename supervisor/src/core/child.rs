@@ -97,6 +97,8 @@ pub(super) struct Local {
     pub(super) os_pid: Option<u32>,
     pub(super) log: Option<Arc<str>>,
     pub(super) reason: Option<Arc<str>>,
+    /// The node that did not take it, until when it is not offered to that one again, and how often in a row that was.
+    pub(super) refused: Option<(NodeId, Instant, u32)>,
     /// When it is looked at again, if nothing happens before.
     pub(super) timer: Option<Instant>,
 }

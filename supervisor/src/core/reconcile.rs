@@ -196,12 +196,16 @@ impl Supervisor {
             Phase::Running { .. } if !ours && seat.is_some() => self.queue_move(now, id),
             Phase::Running { .. } => {}
             Phase::Backoff { .. } if self.shutting_down => self.drop_local(id),
-            Phase::Backoff { .. } if expired => match seat.filter(|seat| !ours && self.is_up(seat)) {
-                Some(to) => self.release(now, id, to),
-                None => self.start_again(now, id, effects),
-            },
+            Phase::Backoff { .. } if expired => {
+                match seat.filter(|seat| !ours && self.is_up(seat) && !self.is_refused_by(now, id, seat)) {
+                    Some(to) => self.release(now, id, to),
+                    None => self.start_again(now, id, effects),
+                }
+            }
             Phase::Backoff { .. } => {}
             Phase::Released { to, .. } if expired || !self.registry.view().is_living(to) => {
+                let to = to.clone();
+                self.note_refusal(now, id, to);
                 if self.shutting_down {
                     self.drop_local(id);
                 } else {
@@ -279,6 +283,7 @@ impl Supervisor {
             os_pid: None,
             log: None,
             reason: None,
+            refused: None,
             timer: None,
         };
         self.local.insert(id.clone(), local);
