@@ -275,3 +275,36 @@ fn a_child_whose_seat_does_not_take_it_is_not_stopped_again_and_again() {
         assert!(world.starts_of(child) <= 6, "{child} was started {} times", world.starts_of(child));
     }
 }
+
+/// A start of an id that was used before, and had been restarted then.
+#[test]
+fn a_failing_init_is_told_though_an_earlier_child_of_the_id_was_restarted() {
+    let mut world = World::new(&["a", "b"]);
+    let x = world.id_on("b");
+    world.start("a", ChildSpec { restart: Restart::Transient, ..spec(&x) });
+    world.run(secs(1));
+    world.finish("b", &x, Exit::Abnormal("boom".into()));
+    world.run(secs(1));
+    world.finish("b", &x, Exit::Normal);
+    world.run(secs(1));
+    world.kill("b");
+    world.failing = vec![x.clone()];
+    let request = world.start("a", spec(&x));
+    world.run(secs(5));
+    assert_eq!(world.replies[&request], Reply::Child(Err(CallError::Failed("no such thing".into()))));
+}
+
+/// Its node dies, and the one that takes it over fails to start it at first: nobody waits to be told.
+#[test]
+fn a_failing_init_after_a_takeover_is_soon_tried_again() {
+    let mut world = World::new(&["a", "b"]);
+    let x = world.id_on("b");
+    world.start("a", spec(&x));
+    world.run(secs(1));
+    world.failing = vec![x.clone()];
+    world.kill("b");
+    world.run(ms(50));
+    world.failing.clear();
+    world.run(secs(1));
+    assert_eq!(world.copies(&x), ["a"]);
+}

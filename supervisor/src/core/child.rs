@@ -88,6 +88,8 @@ pub(super) struct Local {
     pub(super) phase: Phase,
     pub(super) pid: Option<Pid>,
     pub(super) token: Option<u64>,
+    /// Another node held this start before.
+    pub(super) taken_over: bool,
     pub(super) restarts: u64,
     /// Failures since it was last healthy.
     pub(super) failures: u32,

@@ -240,7 +240,7 @@ impl Supervisor {
         let waits = self.deferred.remove(id);
         let Some((dot, desired)) = self.winner(id) else { return };
         let spec = desired.spec.clone();
-        let (mut token, mut blocked, mut restarts) = (None, false, 0);
+        let (mut token, mut blocked, mut restarts, mut taken_over) = (None, false, 0, false);
         for (_, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
             match &claim.state {
                 State::Moving { to, token: of, released: true } if to == self.id() && token.is_none() => {
@@ -266,7 +266,9 @@ impl Supervisor {
             if self.is_spent(id, &dot, &spec) {
                 return;
             }
-            restarts = self.actual.table().live(id).map(|(_, _, claim)| claim.restarts).max().unwrap_or(0);
+            let before = self.actual.table().live(id).filter(|(_, _, claim)| claim.dot == dot);
+            (restarts, taken_over) =
+                before.fold((0, false), |(most, _), (_, _, claim)| (claim.restarts.max(most), true));
         }
         self.mark_started(id, &dot, &spec);
         let restart_seen = self.mark_of(id, &dot).restart;
@@ -276,6 +278,7 @@ impl Supervisor {
             phase: Phase::Starting,
             pid: None,
             token,
+            taken_over,
             restarts,
             failures: 0,
             restart_seen,
@@ -447,7 +450,7 @@ impl Supervisor {
         let waits = self.winner(id).map(|(_, desired)| (desired.caller.clone(), desired.wait_ms));
         let Some(local) = self.local.get_mut(id) else { return };
         // Only the very first activation answers a caller; a restart follows the policy.
-        let first = local.restarts == 0 && local.failures == 0 && local.token.is_none();
+        let first = local.restarts == 0 && local.failures == 0 && local.token.is_none() && !local.taken_over;
         match waits.filter(|_| first) {
             Some((caller, wait_ms)) if caller == *self.registry.id() || self.registry.view().is_living(&caller) => {
                 let until = now.at + Duration::from_millis(wait_ms).min(FAILED_KEPT_MAX);
