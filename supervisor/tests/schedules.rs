@@ -308,3 +308,24 @@ fn a_failing_init_after_a_takeover_is_soon_tried_again() {
     world.run(secs(1));
     assert_eq!(world.copies(&x), ["a"]);
 }
+
+/// Somebody starts it again before its end, which was asked for, has come.
+#[test]
+fn a_terminate_is_answered_though_the_child_was_started_again() {
+    let mut world = World::new(&["a", "b"]);
+    let x = world.id_on("b");
+    world.start("a", spec(&x));
+    world.run(secs(1));
+    world.slow = vec![x.clone()];
+    let stopped = world.call("a", Call::Terminate(id(&x)));
+    world.run(ms(100));
+    let started = world.start("b", spec(&x));
+    world.run(ms(100));
+    assert_eq!(world.replies.get(&stopped), None);
+    world.finish("b", &x, Exit::Normal);
+    world.slow.clear();
+    world.run(secs(1));
+    assert_eq!(world.replies.get(&stopped), Some(&Reply::Done(Ok(()))));
+    assert!(world.started(started));
+    assert_eq!(world.copies(&x), ["b"]);
+}

@@ -1,9 +1,11 @@
 //! What callers wish, and what they are told: every call has a deadline, and a deadline that passes says so.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
-use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
+use ordu_registry::core::delta::Payload;
+use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now, Pid};
 
 use super::row::ChildRow;
 use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec};
@@ -97,6 +99,7 @@ pub(super) enum Waited {
     },
     Terminated {
         id: ChildId,
+        pids: BTreeSet<Pid>,
     },
     /// An activation runs that followed the wish of this time.
     Restarted {
@@ -114,7 +117,7 @@ impl Waited {
         match self {
             Waited::Started { id, .. }
             | Waited::Ensured { id }
-            | Waited::Terminated { id }
+            | Waited::Terminated { id, .. }
             | Waited::Restarted { id, .. } => Some(id),
             Waited::Drained { .. } => None,
         }
@@ -200,7 +203,8 @@ impl Supervisor {
         if !self.undesire(&id) && !held {
             return Err(CallError::NotFound);
         }
-        Ok(Waited::Terminated { id })
+        let pids = self.claims(&id).filter_map(|(_, claim)| claim.pid.clone()).collect();
+        Ok(Waited::Terminated { id, pids })
     }
 
     /// Removes every start of a child that was seen, and the marks beside it.
@@ -259,8 +263,16 @@ impl Supervisor {
                     None => Some(Reply::Child(Err(CallError::Failed("it ended before it was seen running".into())))),
                 }
             }
-            Waited::Terminated { id } => {
-                let gone = self.winner(id).is_none() && self.claims(id).all(|(_, claim)| !claim.is_held());
+            Waited::Terminated { id, pids } => {
+                let anew = |dot: &Dot| {
+                    self.desired
+                        .table()
+                        .live(id)
+                        .any(|(origin, counter, _)| (origin, counter) == (&dot.actor, dot.counter))
+                };
+                let other =
+                    |claim: &Actual| anew(&claim.dot) && claim.pid.as_ref().is_none_or(|pid| !pids.contains(pid));
+                let gone = self.claims(id).all(|(_, claim)| !claim.is_held() || other(claim));
                 gone.then_some(Reply::Done(Ok(())))
             }
             Waited::Restarted { id, after } => {

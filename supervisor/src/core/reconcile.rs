@@ -161,7 +161,8 @@ impl Supervisor {
         if local.is_done() {
             return self.drop_local(id);
         }
-        if local.dot != dot {
+        // What is on its way out ends as what it was; a later start is looked at then.
+        if local.dot != dot && local.phase != Phase::Stopping(Then::Gone) {
             let same = *local.spec == *spec;
             (local.dot, local.spec) = (dot.clone(), spec.clone());
             self.mark_started(id, &dot, &spec);
@@ -340,6 +341,8 @@ impl Supervisor {
         effects.push(Effect::Start { pid, spec: local.spec.clone(), fence });
     }
 
+    /// Starts a held child anew, or leaves it to its seat where it may not run here: its spec forbids it, or another
+    /// process has its name, perhaps a copy on its way out.
     fn start_again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(local) = self.local.get_mut(id) else { return };
         local.token = None;
