@@ -6,7 +6,9 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ordu_supervisor::core::{Call, CallError, ChildSpec, ChildStatus, EventKind, Exit, Input, Placement, Reply, Restart};
+use ordu_supervisor::core::{
+    Call, CallError, ChildSpec, ChildStatus, EventKind, Exit, Input, Placement, Reply, Restart,
+};
 use ordu_transport::core::Status;
 
 use self::world::{World, id, name, spec};

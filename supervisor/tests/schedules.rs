@@ -329,3 +329,36 @@ fn a_terminate_is_answered_though_the_child_was_started_again() {
     assert!(world.started(started));
     assert_eq!(world.copies(&x), ["b"]);
 }
+
+/// What replicas must send fits into a frame.
+#[test]
+fn a_spec_or_a_reason_beyond_measure_is_refused_or_cut() {
+    let mut world = World::new(&["a"]);
+    let huge = "x".repeat(5 << 20);
+    for spec in [
+        ChildSpec { labels: [("k".to_owned(), huge.clone())].into(), ..spec("l") },
+        ChildSpec { kind: huge.as_str().into(), ..spec("k") },
+    ] {
+        let request = world.start("a", spec);
+        assert!(matches!(&world.replies[&request], Reply::Child(Err(CallError::Invalid(_)))));
+    }
+    world.start("a", spec("x"));
+    world.run(secs(1));
+    world.finish("a", "x", Exit::Abnormal("\u{e4}".repeat(3 << 20)));
+    let reason = world.nodes[&name("a")].core.row(&id("x")).unwrap().reason.unwrap();
+    assert!(reason.len() < 5000 && reason.starts_with('\u{e4}'), "{}", reason.len());
+}
+
+/// A node on its way out is asked to take children again.
+#[test]
+fn a_node_that_shuts_down_does_not_undrain() {
+    let mut world = World::new(&["a", "b"]);
+    world.start("a", spec("x"));
+    world.run(secs(1));
+    world.input("a", ordu_supervisor::core::Input::Shutdown);
+    let request = world.call("a", Call::Drain { node: name("a"), on: false });
+    world.run(secs(20));
+    assert!(matches!(&world.replies[&request], Reply::Done(Err(_))));
+    assert!(world.nodes[&name("a")].stopping);
+    assert_eq!(world.copies("x"), ["b"]);
+}

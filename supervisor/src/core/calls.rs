@@ -8,9 +8,9 @@ use ordu_registry::core::delta::Payload;
 use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now, Pid};
 
 use super::row::ChildRow;
-use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec};
+use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, REST_BYTES_MAX};
 use super::supervisor::{Control, Effect, Message, Supervisor};
-use super::tables::{Desired, Mark, MarkKey, State};
+use super::tables::{Actual, Desired, Mark, MarkKey, State};
 
 /// Most calls that wait at once on one node; a further one is refused.
 pub const CALLS_MAX: usize = 100_000;
@@ -97,6 +97,7 @@ pub(super) enum Waited {
     Ensured {
         id: ChildId,
     },
+    /// What ran then has ended, and what runs now is another start.
     Terminated {
         id: ChildId,
         pids: BTreeSet<Pid>,
@@ -179,6 +180,12 @@ impl Supervisor {
         if spec.args.len() > ARGS_BYTES_MAX {
             return Err(CallError::Invalid(format!("the arguments are longer than {ARGS_BYTES_MAX} bytes")));
         }
+        let at = self.registry.tick(now);
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let asked = Desired { spec: spec.into(), at, caller: self.id().clone(), wait_ms, request };
+        if asked.size_bytes() > ARGS_BYTES_MAX + REST_BYTES_MAX {
+            return Err(CallError::Invalid(format!("kind and labels are longer than {REST_BYTES_MAX} bytes")));
+        }
         if let Some((dot, desired)) = self.winner(&id) {
             if desired.request == request {
                 return Ok(Waited::Started { id, dot, ensure });
@@ -188,13 +195,10 @@ impl Supervisor {
                 _ => Ok(Waited::Ensured { id }),
             };
         }
-        if self.seat(&spec).is_none() {
-            return Err(CallError::NoEligibleNode(self.why_nowhere(&spec)));
+        if self.seat(&asked.spec).is_none() {
+            return Err(CallError::NoEligibleNode(self.why_nowhere(&asked.spec)));
         }
-        let at = self.registry.tick(now);
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let desired = Desired { spec: spec.into(), at, caller: self.id().clone(), wait_ms, request };
-        let dot = self.desired.put(id.clone(), desired);
+        let dot = self.desired.put(id.clone(), asked);
         Ok(Waited::Started { id, dot, ensure })
     }
 
@@ -230,7 +234,9 @@ impl Supervisor {
     fn begin_drain(&mut self, node: &NodeName, on: bool, effects: &mut Vec<Effect>) -> Result<Waited, CallError> {
         let Some(member) = self.registry.view().get(node) else { return Err(CallError::NotFound) };
         let id = member.id.clone();
-        if id == *self.id() {
+        if id == *self.id() && self.shutting_down && !on {
+            return Err(CallError::Unreachable);
+        } else if id == *self.id() {
             self.set_draining(on);
         } else if !member.status.is_living() || !self.connected.contains(&id) {
             return Err(CallError::Unreachable);
