@@ -224,6 +224,11 @@ impl Registry {
         self.processes.get(pid).map(|process| (&process.rank, process.fence))
     }
 
+    /// When a local process was activated, while it lives. Its fence may be later: that rises when it wins a conflict.
+    pub fn activated_at(&self, pid: &Pid) -> Option<Hlc> {
+        self.processes.get(pid).map(|process| process.since)
+    }
+
     /// The process that a local one lost to, if it was told so.
     pub fn lost_to(&self, pid: &Pid) -> Option<&Pid> {
         self.processes.get(pid)?.lost_to.as_ref()
@@ -317,6 +322,7 @@ impl Registry {
         }
         let Some(before) = self.view.apply(member.clone()) else { return stale };
         stale.extend(self.names.table().keys_of(&member.id).cloned());
+        let lived = before.as_ref().is_some_and(|before| before.id == member.id && before.status.is_living());
         let mut retired = Retired::default();
         if let Some(before) = before.filter(|before| before.id != member.id) {
             stale.extend(self.names.table().keys_of(&before.id).cloned());
@@ -329,7 +335,7 @@ impl Registry {
         }
         if member.status.is_living() {
             self.down_since.remove(&member.id);
-            if member.id != self.id && !self.names.has_heard(&member.id) {
+            if !lived && member.id != self.id && !self.names.has_heard(&member.id) {
                 self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
             }
         } else {
@@ -398,7 +404,8 @@ impl Registry {
     fn settle_name(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
         let claims: Vec<(NodeId, Claim)> =
             self.visible(name).map(|(node, claim)| (node.clone(), claim.clone())).collect();
-        for (_, claim) in &claims {
+        // Those of members that are down too: whoever takes over comes after them.
+        for (_, _, claim) in self.names.table().live(name) {
             self.skews_refused += u64::from(!self.clock.observe(now, claim.fence.at()));
         }
         let best = claims.iter().min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()));
