@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use ordu_node::exec::{
-    Activation, Ended, Exec, Host, Job, Keeper, KeeperConfig, Order, Report, SUBCOMMAND, read_frame, write_frame,
+    Activation, Ended, Exec, Host, Job, Keeper, KeeperConfig, Mark, Order, Report, SUBCOMMAND, read_frame, write_frame,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -26,6 +26,15 @@ fn keeper() -> Keeper {
 fn job(directory: &Path, cmd: &[&str]) -> Job {
     let cmd = cmd.iter().map(|&argument| argument.to_owned()).collect();
     Job { cmd, env: Vec::new(), cwd: None, log: directory.join("logs/job.log"), mark: None }
+}
+
+fn mark(directory: &Path, pid: &str) -> Mark {
+    Mark { pid: pid.into(), fence_file: directory.join("fences/job.fence").display().to_string() }
+}
+
+/// What a process with that mark bears.
+fn environment(mark: &Mark) -> Vec<(String, String)> {
+    vec![("ORDU_PID".into(), mark.pid.clone()), ("ORDU_FENCE_FILE".into(), mark.fence_file.clone())]
 }
 
 fn pid(os_pid: u32) -> Pid {
@@ -136,9 +145,10 @@ async fn what_left_the_group_goes_too_if_it_bears_the_mark() {
     let keeper = keeper();
     let file = directory.path().join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 1000' & sleep 1000", file.display());
+    let mark = mark(directory.path(), "test#1.77");
     let marked = Job {
-        env: vec![("ORDU_PID".into(), "test#1.77".into())],
-        mark: Some("test#1.77".into()),
+        env: environment(&mark),
+        mark: Some(mark),
         ..job(directory.path(), &["sh", "-c", &script])
     };
     let mut running = keeper.spawn(marked).await.unwrap();
@@ -146,6 +156,25 @@ async fn what_left_the_group_goes_too_if_it_bears_the_mark() {
     running.signal(Signal::SIGTERM);
     assert_eq!(running.ended().await, Ended::Signal(15));
     until("the stray is gone", || !lives(stray));
+}
+
+#[tokio::test]
+async fn another_clusters_process_of_the_same_pid_is_let_be() {
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let keeper = keeper();
+    let mut running = Vec::new();
+    for directory in &directories {
+        let mark = mark(directory.path(), "test#1.79");
+        let marked =
+            Job { env: environment(&mark), mark: Some(mark), ..job(directory.path(), &["sleep", "1000"]) };
+        running.push(keeper.spawn(marked).await.unwrap());
+    }
+    let mut first = running.remove(0);
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.ended().await, Ended::Signal(15));
+    // Strays are looked for within half a second of an end.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert!(lives(pid(running[0].os_pid())));
 }
 
 #[tokio::test]
@@ -196,9 +225,10 @@ async fn a_dead_keeper_takes_its_programs_along_and_another_starts() {
     let keeper = keeper();
     let file = directory.path().join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 1000' & sleep 1000; true", file.display());
+    let mark = mark(directory.path(), "test#1.78");
     let marked = Job {
-        env: vec![("ORDU_PID".into(), "test#1.78".into())],
-        mark: Some("test#1.78".into()),
+        env: environment(&mark),
+        mark: Some(mark),
         ..job(directory.path(), &["sh", "-c", &script])
     };
     let mut running = keeper.spawn(marked).await.unwrap();

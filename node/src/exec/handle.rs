@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use tokio::sync::oneshot;
 
 use super::processes;
-use super::protocol::{Ended, Order, Report, read_frame, write_frame};
+use super::protocol::{Ended, Mark, Order, Report, read_frame, write_frame};
 
 /// Between two attempts to start a keeper when one does not start.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
@@ -42,8 +42,8 @@ pub struct Job {
     pub cwd: Option<PathBuf>,
     /// Where its output goes.
     pub log: PathBuf,
-    /// Its `ORDU_PID`, if it has one.
-    pub mark: Option<String>,
+    /// What its environment marks it with, if that does.
+    pub mark: Option<Mark>,
 }
 
 /// A handle to the node's keeper; cheap to clone. When the last one and every [`Running`] is dropped, the keeper ends.
@@ -67,7 +67,7 @@ struct State {
 
 struct Slot {
     os_pid: Option<u32>,
-    mark: Option<String>,
+    mark: Option<Mark>,
     started: Option<oneshot::Sender<Result<u32, String>>>,
     ended: oneshot::Sender<Ended>,
 }

@@ -26,7 +26,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
-use super::protocol::{Ended, Order, Report, read_frame, write_frame};
+use super::protocol::{Ended, Mark, Order, Report, read_frame, write_frame};
 use super::{log, processes};
 
 /// Reports that wait to be written; a further one makes its thread wait.
@@ -78,7 +78,7 @@ struct Table {
     /// Children spawned so far.
     spawned: u64,
     /// Marks of children that ended since strays were looked for.
-    ended_marks: BTreeSet<String>,
+    ended_marks: BTreeSet<Mark>,
     /// Directories to remove at the end.
     removed: Vec<PathBuf>,
 }
@@ -86,7 +86,7 @@ struct Table {
 struct Child {
     group: Pid,
     log: PathBuf,
-    mark: Option<String>,
+    mark: Option<Mark>,
 }
 
 impl Keeper {
@@ -131,7 +131,7 @@ impl Keeper {
         env: Vec<(String, String)>,
         cwd: Option<&Path>,
         log: PathBuf,
-        mark: Option<String>,
+        mark: Option<Mark>,
     ) {
         let command = match command(cmd, env, cwd, &log) {
             Ok(command) => command,

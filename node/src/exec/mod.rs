@@ -23,7 +23,7 @@ pub use args::{ExecArgs, KIND, STOP_TIMEOUT_DEFAULT};
 pub use handle::{Job, Keeper, KeeperConfig, Running, SUBCOMMAND};
 pub use keeper::run as run_keeper;
 pub use log::LOG_BYTES_MAX;
-pub use protocol::{Ended, FRAME_BYTES_MAX, Order, Report, read_frame, write_frame};
+pub use protocol::{Ended, FRAME_BYTES_MAX, Mark, Order, Report, read_frame, write_frame};
 
 /// What an activation of a child is told by whoever runs it, and tells them.
 pub trait Host: Send {
@@ -106,11 +106,12 @@ impl Exec {
             ("ORDU_CHILD_ID".into(), activation.id),
             ("ORDU_NODE".into(), activation.node),
             ("ORDU_FENCE".into(), activation.fence),
-            ("ORDU_FENCE_FILE".into(), fence_path),
+            ("ORDU_FENCE_FILE".into(), fence_path.clone()),
             ("ORDU_PID".into(), activation.pid.clone()),
             ("ORDU_HTTP".into(), self.http.clone()),
         ]);
-        Job { cmd: args.cmd.clone(), env, cwd: args.cwd.clone(), log, mark: Some(activation.pid) }
+        let mark = Mark { pid: activation.pid, fence_file: fence_path };
+        Job { cmd: args.cmd.clone(), env, cwd: args.cwd.clone(), log, mark: Some(mark) }
     }
 }
 

@@ -6,6 +6,8 @@ use std::fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::protocol::Mark;
+
 /// One process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process {
@@ -54,9 +56,10 @@ pub(crate) fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
-/// The value of `ORDU_PID` in a process's environment as it was executed with.
-pub(crate) fn mark(pid: i32) -> Option<String> {
-    variable(&fs::read(format!("/proc/{pid}/environ")).ok()?, "ORDU_PID")
+/// The mark in a process's environment as it was executed with.
+fn mark(pid: i32) -> Option<Mark> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    Some(Mark { pid: variable(&environ, "ORDU_PID")?, fence_file: variable(&environ, "ORDU_FENCE_FILE")? })
 }
 
 fn variable(environ: &[u8], name: &str) -> Option<String> {
@@ -67,7 +70,7 @@ fn variable(environ: &[u8], name: &str) -> Option<String> {
 }
 
 /// Kills every process, wherever it is, that carries one of these marks.
-pub(crate) fn kill_marked(marks: &BTreeSet<String>) {
+pub(crate) fn kill_marked(marks: &BTreeSet<Mark>) {
     if marks.is_empty() {
         return;
     }

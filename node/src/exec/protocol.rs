@@ -24,8 +24,8 @@ pub enum Order {
         cwd: Option<PathBuf>,
         /// What its standard output and error are appended to.
         log: PathBuf,
-        /// The value of `ORDU_PID` by which processes that left the group are still known as its own.
-        mark: Option<String>,
+        /// By which processes that left the group are still known as its own.
+        mark: Option<Mark>,
     },
     /// When all is over, remove this directory too. Not an argument of the keeper: its command line shall not name ordu.
     Remove {
@@ -39,6 +39,16 @@ pub enum Order {
         /// The signal's number.
         signal: i32,
     },
+}
+
+/// What an activation's processes bear in their environment, each with its own value on this host: its `ORDU_PID` alone
+/// would also be that of another cluster's process here, but no two nodes share a data directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mark {
+    /// The value of `ORDU_PID`.
+    pub pid: String,
+    /// The value of `ORDU_FENCE_FILE`.
+    pub fence_file: String,
 }
 
 /// What the keeper tells.
