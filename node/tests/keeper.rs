@@ -146,11 +146,7 @@ async fn what_left_the_group_goes_too_if_it_bears_the_mark() {
     let file = directory.path().join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 1000' & sleep 1000", file.display());
     let mark = mark(directory.path(), "test#1.77");
-    let marked = Job {
-        env: environment(&mark),
-        mark: Some(mark),
-        ..job(directory.path(), &["sh", "-c", &script])
-    };
+    let marked = Job { env: environment(&mark), mark: Some(mark), ..job(directory.path(), &["sh", "-c", &script]) };
     let mut running = keeper.spawn(marked).await.unwrap();
     let stray = pid_in(&file);
     running.signal(Signal::SIGTERM);
@@ -165,8 +161,7 @@ async fn another_clusters_process_of_the_same_pid_is_let_be() {
     let mut running = Vec::new();
     for directory in &directories {
         let mark = mark(directory.path(), "test#1.79");
-        let marked =
-            Job { env: environment(&mark), mark: Some(mark), ..job(directory.path(), &["sleep", "1000"]) };
+        let marked = Job { env: environment(&mark), mark: Some(mark), ..job(directory.path(), &["sleep", "1000"]) };
         running.push(keeper.spawn(marked).await.unwrap());
     }
     let mut first = running.remove(0);
@@ -226,11 +221,7 @@ async fn a_dead_keeper_takes_its_programs_along_and_another_starts() {
     let file = directory.path().join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 1000' & sleep 1000; true", file.display());
     let mark = mark(directory.path(), "test#1.78");
-    let marked = Job {
-        env: environment(&mark),
-        mark: Some(mark),
-        ..job(directory.path(), &["sh", "-c", &script])
-    };
+    let marked = Job { env: environment(&mark), mark: Some(mark), ..job(directory.path(), &["sh", "-c", &script]) };
     let mut running = keeper.spawn(marked).await.unwrap();
     let stray = pid_in(&file);
     let first = keeper.os_pid();
