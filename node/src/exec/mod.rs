@@ -160,7 +160,8 @@ impl FenceFile {
 
     /// Replaces the file whole: a reader sees the old fence or the new one, never a part.
     fn write(&self, fence: &str) -> io::Result<()> {
-        let next = self.path.with_extension("tmp");
+        let mut next = self.path.clone().into_os_string();
+        next.push(".next");
         let mut options = fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&next)?;
         io::Write::write_all(&mut file, fence.as_bytes())?;
