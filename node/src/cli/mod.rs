@@ -21,7 +21,7 @@ use crate::failure::{Failure, USAGE, one_line};
 
 /// Runs programs exactly once somewhere in a cluster of equal nodes.
 #[derive(Debug, Parser)]
-#[command(name = "ordu", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "ordu", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
