@@ -1,4 +1,8 @@
 //! Replicas with their cursors, over sessions that are cut wherever it hurts.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bans are for the cores; how many cases are tried comes from outside"
+)]
 
 mod common;
 
