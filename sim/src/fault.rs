@@ -119,7 +119,8 @@ impl ActiveFaults {
         let down = |keep_disk, leave| Fault::Down { node, keep_disk, leave };
         let fault = match kind {
             FaultKind::Split => {
-                let side: Vec<bool> = (0..nodes).map(|n| n == node || (n != other && self.rng.random_bool(0.5))).collect();
+                let side: Vec<bool> =
+                    (0..nodes).map(|n| n == node || (n != other && self.rng.random_bool(0.5))).collect();
                 Fault::Cut { directions: pairs(nodes, |from, to| side[from] != side[to]) }
             }
             FaultKind::Isolate => Fault::Cut { directions: pairs(nodes, |from, to| from == node || to == node) },

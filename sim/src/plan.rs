@@ -89,10 +89,12 @@ impl Plan {
         let mut rng = stream(seed, Stream::Plan);
         let swim = rng.random_bool(0.7);
         let slow = rng.random_bool(0.2);
-        let latency_us = if slow { (5_000, rng.random_range(20_000..120_000)) } else { (100, rng.random_range(500..10_000)) };
+        let latency_us =
+            if slow { (5_000, rng.random_range(20_000..120_000)) } else { (100, rng.random_range(500..10_000)) };
         let scenario = options.scenario;
         let children = rng.random_bool(0.7) && scenario.layer == Layer::Either;
-        let ops: Vec<_> = scenario.ops.iter().copied().filter(|(kind, _)| children || !kind.is_about_children()).collect();
+        let ops: Vec<_> =
+            scenario.ops.iter().copied().filter(|(kind, _)| children || !kind.is_about_children()).collect();
         let op_weights = switch_off(&mut rng, &ops, 0.15);
         let mut fault_weights = switch_off(&mut rng, scenario.faults, 0.35);
         fault_weights.retain(|(kind, _)| !swim || *kind != FaultKind::Lie);
@@ -130,9 +132,12 @@ fn switch_off<K: Copy>(rng: &mut ChaCha8Rng, kinds: &[(K, u32)], probability: f6
 pub fn draw_weighted<K: Copy>(rng: &mut ChaCha8Rng, kinds: &[(K, u32)]) -> Option<K> {
     let total: u32 = kinds.iter().map(|(_, weight)| weight).sum();
     let mut ticket = if total == 0 { return None } else { rng.random_range(0..total) };
-    kinds.iter().find(|(_, weight)| {
-        let here = ticket < *weight;
-        ticket = ticket.saturating_sub(*weight);
-        here
-    }).map(|(kind, _)| *kind)
+    kinds
+        .iter()
+        .find(|(_, weight)| {
+            let here = ticket < *weight;
+            ticket = ticket.saturating_sub(*weight);
+            here
+        })
+        .map(|(kind, _)| *kind)
 }
