@@ -55,7 +55,7 @@ enum Command {
     Lookup(cluster::Lookup),
     /// Tell what happened lately, or follow it
     Events(cluster::Events),
-    /// Move a node's children away and give it no more
+    /// Move a node's children away, but those pinned to it, and give it no more
     Drain(cluster::OneNode),
     /// Give a drained node children again
     Undrain(cluster::OneNode),
