@@ -92,6 +92,7 @@ async fn a_program_that_cannot_be_executed_is_refused() {
     assert_eq!(refused(nowhere).await, "working directory not found: /no/such/directory");
     let unlogged = Job { log: "/dev/null/job.log".into(), ..job(directory.path(), &["true"]) };
     assert!(refused(unlogged).await.starts_with("cannot open the log /dev/null/job.log"));
+    assert!(!directory.path().join("logs/job.log").exists(), "a start that failed left a log");
     // Failing spawns rob nobody of an exit status.
     let mut running = keeper.spawn(job(directory.path(), &["sh", "-c", "exit 7"])).await.unwrap();
     assert_eq!(running.ended().await, Ended::Code(7));

@@ -148,7 +148,13 @@ impl Keeper {
                 self.spawned.notify_all();
                 self.report(Report::Started { key, os_pid });
             }
-            Err(error) => self.report(Report::SpawnFailed { key, why: why_not(&error, cmd, cwd) }),
+            Err(error) => {
+                // A start that failed leaves nothing behind; what an earlier run of the child wrote stays.
+                if std::fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
+                    let _ = std::fs::remove_file(&log);
+                }
+                self.report(Report::SpawnFailed { key, why: why_not(&error, cmd, cwd) });
+            }
         }
     }
 
