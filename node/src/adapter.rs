@@ -48,8 +48,10 @@ pub(crate) async fn start(config: &NodeConfig, tls: TlsMaterial, boot: u64, exec
         join: config.join.clone(),
         tls,
     };
-    let (cluster, events) =
-        Cluster::start(cluster_config).await.map_err(|error| Failure::usage(format!("--listen: {error}")))?;
+    let (cluster, events) = Cluster::start(cluster_config).await.map_err(|error| match error {
+        ordu_transport::StartError::Tls(error) => Failure::usage(format!("--tls-dir: {error}")),
+        error => Failure::usage(format!("--listen: {error}")),
+    })?;
     let supervisor_config = SupervisorConfig {
         kinds: Kinds::new().with(KIND, ExecKind(exec)),
         version: env!("CARGO_PKG_VERSION").into(),

@@ -82,7 +82,9 @@ impl DataDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(cannot(&file, &error)),
         };
-        let boot = last.saturating_add(1);
+        let boot = last.checked_add(1).ok_or_else(|| {
+            Failure::usage(format!("{} holds the highest number there is; no boot can follow it", file.display()))
+        })?;
         self.write_boot(boot).map_err(|error| cannot(&file, &error))?;
         Ok(boot)
     }
@@ -136,8 +138,10 @@ mod tests {
         drop(data);
         let data = DataDirectory::open(&choice).unwrap();
         assert_eq!(data.next_boot(), Ok(8));
-        fs::write(data.path().join("boot"), "many").unwrap();
-        assert_eq!(data.next_boot().unwrap_err().code, USAGE);
+        for unusable in ["many", "-1", "", "18446744073709551615"] {
+            fs::write(data.path().join("boot"), unusable).unwrap();
+            assert_eq!(data.next_boot().unwrap_err().code, USAGE, "{unusable}");
+        }
     }
 
     #[test]

@@ -2,9 +2,17 @@
 
 use std::time::Duration;
 
+/// The longest duration: a clock must be able to show the time after it.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Reads a duration such as `250ms`, `3s`, `5m` or `1h30m`. A number needs its unit.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text.trim()).map_err(|_| format!("{text:?} is not a duration such as 250ms, 3s or 5m"))
+    let duration = humantime::parse_duration(text.trim())
+        .map_err(|_| format!("{text:?} is not a duration such as 250ms, 3s or 5m"))?;
+    if duration > DURATION_MAX {
+        return Err(format!("{text:?} is longer than 100 years"));
+    }
+    Ok(duration)
 }
 
 /// Writes a duration so that [`parse_duration`] reads it: in the largest unit that keeps it whole.
@@ -65,7 +73,7 @@ mod tests {
             assert_eq!(format_duration(duration), text);
         }
         assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
-        for bad in ["", "3", "-3s", "3 parsecs", "99999999999999999999s"] {
+        for bad in ["", "3", "-3s", "3 parsecs", "99999999999999999999s", "18446744073709551615s", "584542046090y"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

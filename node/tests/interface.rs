@@ -401,6 +401,8 @@ fn bad_requests_are_problems() {
     problem(served.get("/v1/children/web/logs?follow=1"), 400, "not_yet", "logs");
     problem(served.get("/v1/children/nobody"), 404, "not_found", "nobody");
     problem(served.get("/v1/children/a%2Fb"), 400, "invalid", "a/b");
+    problem(served.get("/v1/children/%ff"), 400, "invalid", "UTF-8");
+    problem(served.get("/v1/names/%ff"), 400, "invalid", "UTF-8");
     problem(served.get("/v2"), 404, "not_found", "/v2");
     problem(served.post("/v1/status", ""), 405, "method_not_allowed", "method");
     let (status, head, _) = served.ask("GET /v2 HTTP/1.1", b"");
@@ -409,6 +411,22 @@ fn bad_requests_are_problems() {
     assert_eq!(served.post("/v1/children", &exec("")).0, 201);
     assert_eq!(served.ask("DELETE /v1/children/web HTTP/1.1", b"").0, 204);
     assert_eq!(served.ask("DELETE /v1/children/nobody HTTP/1.1", b"").0, 404);
+}
+
+#[test]
+fn readers_of_events_leave_room_for_others() {
+    let served = serve(None);
+    let follow = || {
+        let mut stream = TcpStream::connect(served.address).unwrap();
+        write!(stream, "GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        (stream, String::from_utf8_lossy(&head).into_owned())
+    };
+    let readers: Vec<_> = (0..256).map(|_| follow()).collect();
+    assert!(readers.iter().all(|(_, head)| head == "HTTP/1.1 200"));
+    assert_eq!(follow().1, "HTTP/1.1 503");
+    assert_eq!(served.get("/v1/status").0, 200);
 }
 
 #[test]

@@ -137,8 +137,8 @@ async fn what_left_the_group_goes_too_if_it_bears_the_mark() {
     let file = directory.path().join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 1000' & sleep 1000", file.display());
     let marked = Job {
-        env: vec![("ORDU_PID".into(), "test#1.77".into())],
-        mark: Some("test#1.77".into()),
+        env: vec![("ORDU_FENCE".into(), "00test77".into())],
+        mark: Some("00test77".into()),
         ..job(directory.path(), &["sh", "-c", &script])
     };
     let mut running = keeper.spawn(marked).await.unwrap();
@@ -197,8 +197,8 @@ async fn a_dead_keeper_takes_its_programs_along_and_another_starts() {
     let file = directory.path().join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 1000' & sleep 1000; true", file.display());
     let marked = Job {
-        env: vec![("ORDU_PID".into(), "test#1.78".into())],
-        mark: Some("test#1.78".into()),
+        env: vec![("ORDU_FENCE".into(), "00test78".into())],
+        mark: Some("00test78".into()),
         ..job(directory.path(), &["sh", "-c", &script])
     };
     let mut running = keeper.spawn(marked).await.unwrap();

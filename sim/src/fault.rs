@@ -66,12 +66,13 @@ pub(crate) struct ActiveFaults {
     paused_since: BTreeMap<usize, u64>,
     next: u64,
     stopped: bool,
+    pace_percent: u64,
 }
 
 impl ActiveFaults {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let rng = stream(plan.seed, Stream::Faults);
-        Self { rng, active: BTreeMap::new(), paused_since: BTreeMap::new(), next: 0, stopped: false }
+        let (rng, pace_percent) = (stream(plan.seed, Stream::Faults), plan.pace_percent);
+        Self { rng, active: BTreeMap::new(), paused_since: BTreeMap::new(), next: 0, stopped: false, pace_percent }
     }
 
     pub(crate) fn insert(&mut self, fault: Fault) -> u64 {
@@ -109,7 +110,7 @@ impl ActiveFaults {
     /// A fault of this kind, and how long it lasts; `None` where it makes no sense now.
     fn draw(&mut self, kind: FaultKind, nodes: usize, now: u64) -> Option<(Fault, u64)> {
         let longest = if self.rng.random_bool(0.3) { 12_000_000 } else { 4_000_000 };
-        let lasts = self.rng.random_range(200_000..longest);
+        let lasts = self.rng.random_range(200_000..longest) * self.pace_percent / 100;
         let node = self.rng.random_range(0..nodes);
         let apart = self.rng.random_range(1..nodes.max(2));
         let other = (node + apart) % nodes;
@@ -119,7 +120,8 @@ impl ActiveFaults {
         let down = |keep_disk, leave| Fault::Down { node, keep_disk, leave };
         let fault = match kind {
             FaultKind::Split => {
-                let side: Vec<bool> = (0..nodes).map(|n| n == node || (n != other && self.rng.random_bool(0.5))).collect();
+                let side: Vec<bool> =
+                    (0..nodes).map(|n| n == node || (n != other && self.rng.random_bool(0.5))).collect();
                 Fault::Cut { directions: pairs(nodes, |from, to| side[from] != side[to]) }
             }
             FaultKind::Isolate => Fault::Cut { directions: pairs(nodes, |from, to| from == node || to == node) },

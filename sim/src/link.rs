@@ -376,14 +376,16 @@ impl World {
     fn begin_session(&mut self, ends: [(usize, u64, Hello); 2]) {
         let peer = ends[1].2.id.clone();
         if let Some(&old) = self.life(ends[0].0).and_then(|life| life.sessions.get(&peer)) {
-            let whole = self.net.sessions.get(&old).is_some_and(|old| old.sides.iter().all(|side| side.phase == Phase::Up));
+            let whole =
+                self.net.sessions.get(&old).is_some_and(|old| old.sides.iter().all(|side| side.phase == Phase::Up));
             if whole && self.rng.random_bool(0.5) {
                 return;
             }
             self.reset(ends[0].0, &peer);
         }
         let (node, life) = (ends[0].0, ends[0].1);
-        let sides = ends.map(|(node, life, hello)| Side { node, life, hello, phase: Phase::Coming, lanes: Default::default() });
+        let sides =
+            ends.map(|(node, life, hello)| Side { node, life, hello, phase: Phase::Coming, lanes: Default::default() });
         self.net.next += 1;
         let session = self.net.next;
         self.net.sessions.insert(session, Session { sides });

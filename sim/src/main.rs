@@ -1,6 +1,8 @@
 //! `ordu-sim`: run seeds, replay one, list the scenarios. Exit codes: 0 all hold, 10 safety violated, 11 liveness, 12 not
 //! deterministic, 2 usage.
 
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "tells how long a sweep took, for people only")]
+
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};

@@ -69,6 +69,8 @@ pub struct Plan {
     pub children_ids: usize,
     /// How many registry names there are to fight for.
     pub names: usize,
+    /// How slowly everything happens.
+    pub pace_percent: u64,
     /// Mean time between two operations.
     pub op_gap_us: u64,
     /// Mean time between two faults.
@@ -89,13 +91,16 @@ impl Plan {
         let mut rng = stream(seed, Stream::Plan);
         let swim = rng.random_bool(0.7);
         let slow = rng.random_bool(0.2);
-        let latency_us = if slow { (5_000, rng.random_range(20_000..120_000)) } else { (100, rng.random_range(500..10_000)) };
+        let latency_us =
+            if slow { (5_000, rng.random_range(20_000..120_000)) } else { (100, rng.random_range(500..10_000)) };
         let scenario = options.scenario;
         let children = rng.random_bool(0.7) && scenario.layer == Layer::Either;
-        let ops: Vec<_> = scenario.ops.iter().copied().filter(|(kind, _)| children || !kind.is_about_children()).collect();
+        let ops: Vec<_> =
+            scenario.ops.iter().copied().filter(|(kind, _)| children || !kind.is_about_children()).collect();
         let op_weights = switch_off(&mut rng, &ops, 0.15);
         let mut fault_weights = switch_off(&mut rng, scenario.faults, 0.35);
         fault_weights.retain(|(kind, _)| !swim || *kind != FaultKind::Lie);
+        let pace_percent = if rng.random_bool(0.1) { scenario.pace_percent.max(400) } else { scenario.pace_percent };
         let skews: [i64; 4] = [0, 50, 5_000, 240_000];
         Self {
             seed,
@@ -110,8 +115,9 @@ impl Plan {
             lane_frames_max: if rng.random_bool(0.1) { 24 } else { 4096 },
             children_ids: if children { rng.random_range(1..=16) } else { 0 },
             names: rng.random_range(2..=24),
-            op_gap_us: rng.random_range(30_000..150_000),
-            fault_gap_us: rng.random_range(400_000..4_000_000) * scenario.fault_gap_percent / 100,
+            pace_percent,
+            op_gap_us: rng.random_range(30_000..150_000) * pace_percent / 100,
+            fault_gap_us: rng.random_range(400_000..4_000_000) * scenario.fault_gap_percent / 100 * pace_percent / 100,
             skew_ms_max: skews[rng.random_range(0..4)],
             op_weights,
             fault_weights,
@@ -130,9 +136,12 @@ fn switch_off<K: Copy>(rng: &mut ChaCha8Rng, kinds: &[(K, u32)], probability: f6
 pub fn draw_weighted<K: Copy>(rng: &mut ChaCha8Rng, kinds: &[(K, u32)]) -> Option<K> {
     let total: u32 = kinds.iter().map(|(_, weight)| weight).sum();
     let mut ticket = if total == 0 { return None } else { rng.random_range(0..total) };
-    kinds.iter().find(|(_, weight)| {
-        let here = ticket < *weight;
-        ticket = ticket.saturating_sub(*weight);
-        here
-    }).map(|(kind, _)| *kind)
+    kinds
+        .iter()
+        .find(|(_, weight)| {
+            let here = ticket < *weight;
+            ticket = ticket.saturating_sub(*weight);
+            here
+        })
+        .map(|(kind, _)| *kind)
 }

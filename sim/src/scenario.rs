@@ -25,8 +25,11 @@ pub struct Scenario {
     pub layer: Layer,
     /// The kinds of faults and their weights.
     pub faults: &'static [(FaultKind, u32)],
-    /// How much longer faults are spaced than by default, in percent.
+    /// How far faults are apart, in percent of the default.
     pub fault_gap_percent: u64,
+    /// How slowly everything happens, in percent of the default: operations and faults come later, and faults last
+    /// longer. Slow runs leave groups undisturbed for long enough to be held to the times of the promises.
+    pub pace_percent: u64,
     /// The kinds of operations and their weights.
     pub ops: &'static [(OpKind, u32)],
 }
@@ -70,6 +73,7 @@ pub const SCENARIOS: &[Scenario] = &[
         layer: Layer::Either,
         faults: EVERY_FAULT,
         fault_gap_percent: 100,
+        pace_percent: 100,
         ops: EVERY_OP,
     },
     Scenario {
@@ -78,6 +82,7 @@ pub const SCENARIOS: &[Scenario] = &[
         layer: Layer::Either,
         faults: &[],
         fault_gap_percent: 100,
+        pace_percent: 100,
         ops: EVERY_OP,
     },
     Scenario {
@@ -86,6 +91,16 @@ pub const SCENARIOS: &[Scenario] = &[
         layer: Layer::Either,
         faults: &[(F::Split, 3), (F::Isolate, 2)],
         fault_gap_percent: 150,
+        pace_percent: 100,
+        ops: EVERY_OP,
+    },
+    Scenario {
+        name: "long-cuts",
+        about: "partitions, isolations, one-way cuts and crashes that last for long",
+        layer: Layer::Either,
+        faults: &[(F::Split, 2), (F::Isolate, 2), (F::OneWay, 2), (F::CrashKeepDisk, 1)],
+        fault_gap_percent: 250,
+        pace_percent: 400,
         ops: EVERY_OP,
     },
     Scenario {
@@ -94,6 +109,7 @@ pub const SCENARIOS: &[Scenario] = &[
         layer: Layer::Either,
         faults: &[(F::OneWay, 1)],
         fault_gap_percent: 100,
+        pace_percent: 100,
         ops: EVERY_OP,
     },
     Scenario {
@@ -102,6 +118,7 @@ pub const SCENARIOS: &[Scenario] = &[
         layer: Layer::Either,
         faults: &[(F::CrashKeepDisk, 2), (F::CrashLoseDisk, 1)],
         fault_gap_percent: 60,
+        pace_percent: 100,
         ops: EVERY_OP,
     },
     Scenario {
@@ -110,6 +127,7 @@ pub const SCENARIOS: &[Scenario] = &[
         layer: Layer::Either,
         faults: &[(F::Loss, 2), (F::Delay, 2), (F::Reset, 4)],
         fault_gap_percent: 50,
+        pace_percent: 100,
         ops: EVERY_OP,
     },
     Scenario {
@@ -118,6 +136,7 @@ pub const SCENARIOS: &[Scenario] = &[
         layer: Layer::Either,
         faults: &[(F::Pause, 1)],
         fault_gap_percent: 60,
+        pace_percent: 100,
         ops: EVERY_OP,
     },
     Scenario {
@@ -126,6 +145,7 @@ pub const SCENARIOS: &[Scenario] = &[
         layer: Layer::Either,
         faults: &[(F::CrashKeepDisk, 3), (F::CrashLoseDisk, 1), (F::Leave, 3), (F::Split, 1)],
         fault_gap_percent: 40,
+        pace_percent: 100,
         ops: EVERY_OP,
     },
     Scenario {
@@ -134,6 +154,7 @@ pub const SCENARIOS: &[Scenario] = &[
         layer: Layer::Either,
         faults: &[(F::Skew, 3), (F::Split, 2), (F::CrashKeepDisk, 1)],
         fault_gap_percent: 80,
+        pace_percent: 100,
         ops: EVERY_OP,
     },
     Scenario {
@@ -142,6 +163,7 @@ pub const SCENARIOS: &[Scenario] = &[
         layer: Layer::Names,
         faults: EVERY_FAULT,
         fault_gap_percent: 100,
+        pace_percent: 100,
         ops: EVERY_OP,
     },
 ];

@@ -21,7 +21,14 @@ pub struct Ran {
 
 /// Runs `seeds` seeds from `first` on with `jobs` threads; each twice, if asked. `done` is called after each, on any
 /// thread. The result is in the order of the seeds.
-pub fn sweep(first: u64, seeds: u64, options: Options, jobs: usize, twice: bool, done: impl Fn(&Ran) + Sync) -> Vec<Ran> {
+pub fn sweep(
+    first: u64,
+    seeds: u64,
+    options: Options,
+    jobs: usize,
+    twice: bool,
+    done: impl Fn(&Ran) + Sync,
+) -> Vec<Ran> {
     let next = AtomicU64::new(0);
     let ran = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -51,6 +58,8 @@ pub fn sweep(first: u64, seeds: u64, options: Options, jobs: usize, twice: bool,
 pub fn digest_of(ran: &[Ran]) -> u64 {
     match ran {
         [one] => one.outcome.digest,
-        many => many.iter().fold(StableHasher::new(PURPOSE_SWEEP), |hasher, one| hasher.number(one.outcome.digest)).finish(),
+        many => {
+            many.iter().fold(StableHasher::new(PURPOSE_SWEEP), |hasher, one| hasher.number(one.outcome.digest)).finish()
+        }
     }
 }

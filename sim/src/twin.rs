@@ -62,8 +62,7 @@ impl<K: Key, V: Payload> Model<K, V> {
                 let kept = alive.contains(&(&old.origin, old.counter));
                 !theirs && !later && !kept && table.context().contains(&old.origin, old.counter)
             };
-            let kills: BTreeSet<usize> =
-                history.iter().enumerate().filter(replaced).map(|(place, _)| place).collect();
+            let kills: BTreeSet<usize> = history.iter().enumerate().filter(replaced).map(|(place, _)| place).collect();
             let held = expected(history, table.context());
             let killed = |place: &&usize| held.contains_key(&(&history[**place].origin, history[**place].counter));
             let gone = kills.iter().filter(killed).filter_map(|place| {

@@ -208,7 +208,8 @@ impl World {
     }
 
     fn register(&mut self, node: usize, pid: &Pid) {
-        let name = Name::new(&format!("name/{}", self.workload.rng.random_range(0..self.plan.names))).expect("a valid name");
+        let name =
+            Name::new(&format!("name/{}", self.workload.rng.random_range(0..self.plan.names))).expect("a valid name");
         let value = self.some_value();
         let result = self.with_names(node, &("register", pid, &name, &value), |names, now, effects| {
             names.register(now, pid, name.clone(), value.clone(), effects)

@@ -174,7 +174,8 @@ impl World {
         };
         world.trace.world(0, &world.plan);
         for node in 0..world.plan.nodes {
-            let at = if world.plan.start_apart_us == 0 { 0 } else { world.rng.random_range(0..world.plan.start_apart_us) };
+            let at =
+                if world.plan.start_apart_us == 0 { 0 } else { world.rng.random_range(0..world.plan.start_apart_us) };
             world.schedule(at, Happening::Start { node });
         }
         world

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ordu_registry::core::Fence;
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::context::{Context, Told};
-use crate::core::{ChildSpec, Exit};
+use crate::core::{ChildSpec, Exit, StartedInfo};
 use crate::kinds::Kind;
 use crate::supervisor::Supervisor;
 
@@ -53,7 +54,8 @@ impl Children {
     ) {
         let told = watch::Sender::new(Told { fence, stopping: false });
         let (stop, stopped) = watch::channel(None);
-        let context = Context { pid: pid.clone(), spec: spec.clone(), told: told.subscribe(), supervisor };
+        let (told_here, is_started) = (told.subscribe(), Arc::default());
+        let context = Context { pid: pid.clone(), spec: spec.clone(), told: told_here, is_started, supervisor };
         self.runtime.spawn(attend(context, kind, stopped));
         self.running.insert(pid, Running { told, stop, stop_timeout: spec.stop_timeout });
     }
@@ -88,6 +90,7 @@ impl Children {
 /// One activation, from its first poll to the report of its exit.
 async fn attend(context: Context, kind: Option<Arc<dyn Kind>>, mut stopped: watch::Receiver<Option<Duration>>) {
     let (supervisor, pid) = (context.supervisor.clone(), context.pid.clone());
+    let is_started = context.is_started.clone();
     let Some(kind) = kind else {
         // The core places children only where their kind is offered.
         let exit = Exit::Abnormal(format!("this node does not offer the kind {:?}", &*context.spec.kind));
@@ -101,6 +104,10 @@ async fn attend(context: Context, kind: Option<Arc<dyn Kind>>, mut stopped: watc
         timeout = late(&mut stopped) => abort(&pid, timeout, task).await,
     };
     let exit = ended.unwrap_or_else(|error| Exit::Abnormal(describe(error)));
+    if exit == Exit::Normal && !is_started.load(Ordering::Relaxed) {
+        // One that did all its work before it said so has run.
+        supervisor.child_started(&pid, StartedInfo::default());
+    }
     supervisor.child_exited(&pid, exit);
 }
 

@@ -1,6 +1,7 @@
 //! What a child sees of its supervisor.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use ordu_registry::Registry;
@@ -26,6 +27,7 @@ pub struct Context {
     pub(crate) pid: Pid,
     pub(crate) spec: Arc<ChildSpec>,
     pub(crate) told: watch::Receiver<Told>,
+    pub(crate) is_started: Arc<AtomicBool>,
     pub(crate) supervisor: Supervisor,
 }
 
@@ -81,6 +83,7 @@ impl Context {
 
     /// The init is over: the child runs. Further calls only change what is shown of it.
     pub fn started(&self, started: Started) {
+        self.is_started.store(true, Ordering::Relaxed);
         let info = StartedInfo { os_pid: started.os_pid, log: started.log.map(Arc::from) };
         self.supervisor.child_started(&self.pid, info);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use ordu_registry::process::Outcome;
 
@@ -62,8 +63,9 @@ impl Kinds {
         self
     }
 
-    /// These and one more, without an init: its children count as running at once. It may yield nothing, a `Result` whose
-    /// error is an abnormal exit, or an [`Exit`]. One of the same name is replaced.
+    /// These and one more, without an init of its own: its children run from their first `await` on, and fail to start if
+    /// they fail before. It may yield nothing, a `Result` whose error is an abnormal exit, or an [`Exit`]. One of the same
+    /// name is replaced.
     ///
     /// ```
     /// # use ordu_supervisor::Kinds;
@@ -74,15 +76,23 @@ impl Kinds {
     where
         F: Fn(Context) -> R + Send + Sync + 'static,
         R: Future<Output = T> + Send + 'static,
-        T: Outcome,
+        T: Outcome + Send + 'static,
     {
-        self.with(
-            name,
-            Plain(move |ctx| {
-                let running = run(ctx);
-                async move { running.await.failure().map_or(Exit::Normal, Exit::Abnormal) }
-            }),
-        )
+        self.with(name, move |ctx: Context| {
+            let running = run(ctx.clone());
+            async move {
+                let mut running = std::pin::pin!(running);
+                let first = std::future::poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
+                let ended = match first {
+                    Poll::Ready(ended) => ended,
+                    Poll::Pending => {
+                        ctx.started(Started::default());
+                        running.await
+                    }
+                };
+                ended.failure().map_or(Exit::Normal, Exit::Abnormal)
+            }
+        })
     }
 
     /// Their names, in order.
@@ -98,19 +108,5 @@ impl Kinds {
 impl fmt::Debug for Kinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names()).finish()
-    }
-}
-
-/// A kind without an init.
-struct Plain<F>(F);
-
-impl<F, R> Kind for Plain<F>
-where
-    F: Fn(Context) -> R + Send + Sync + 'static,
-    R: Future<Output = Exit> + Send + 'static,
-{
-    fn run(&self, ctx: Context) -> Run {
-        ctx.started(Started::default());
-        Box::pin(self.0(ctx))
     }
 }

@@ -13,10 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::membership::{Membership, MembershipConfig, Timings};
 use crate::core::{Addr, FRAME_BYTES_MAX, Hlc, Lane, NodeId, NodeName, Now, View};
 use crate::discovery::{InvalidAddr, parse_addr};
-use crate::driver::{COMMANDS_MAX, Clock, Command, Driver, Shared};
+use crate::driver::{COMMANDS_MAX, Command, Driver};
 use crate::endpoint;
 use crate::events::{self, ClusterEvents};
 use crate::metrics::Metrics;
+use crate::shared::{Clock, Shared};
 use crate::tls::{TlsError, TlsMaterial};
 
 /// Who a node is and how it finds others.

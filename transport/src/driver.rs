@@ -4,9 +4,8 @@
 //! report to it. It never waits for any of them, nor for the upper layer.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -14,13 +13,12 @@ use tokio::time::Instant;
 
 use crate::core::membership::{Effect, Input, Membership};
 use crate::core::message::{Hello, Refusal};
-use crate::core::{self, Addr, Lane, NodeId, NodeName, Now, View};
-use crate::discovery::resolve;
-use crate::endpoint::{HANDSHAKE_MAX, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX};
+use crate::core::{Addr, NodeId, NodeName};
 use crate::events::{Behind, ClusterEvent, ControlSink, FrameSink};
-use crate::handshake::{self, CloseCode, Greeted, HandshakeError, close, is_duplicate, refusal_of, refuse};
-use crate::metrics::{Counters, LogLimit};
+use crate::greet::{self, Verdict};
+use crate::handshake::{CloseCode, Greeted, close, refusal_of, refuse};
 use crate::session::{self, Ended, Session, Surroundings};
+use crate::shared::Shared;
 
 /// Most commands that wait for the driver.
 pub(crate) const COMMANDS_MAX: usize = 4096;
@@ -79,112 +77,6 @@ pub(crate) enum Command {
     Leave {
         done: oneshot::Sender<()>,
     },
-}
-
-/// What comes of a hello.
-#[derive(Debug)]
-pub(crate) enum Verdict {
-    Welcome,
-    Refused(Refusal),
-    /// Said of our own dials only: there is, or is about to be, a session with this node. The peer, who has not been told
-    /// of the new one yet, sees nothing of it.
-    Duplicate,
-}
-
-/// Asks the driver about hellos.
-#[derive(Debug, Clone)]
-pub(crate) struct Judge {
-    pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) dialled: Option<Addr>,
-}
-
-impl Judge {
-    /// `None` if the driver is gone.
-    pub(crate) async fn ask(&self, hello: Hello) -> Option<Verdict> {
-        let (verdict, told) = oneshot::channel();
-        let command = Command::Judge { hello: Box::new(hello), dialled: self.dialled.clone(), verdict };
-        self.commands.send(command).await.ok()?;
-        told.await.ok()
-    }
-}
-
-/// One clock for all drivers of a node.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock(Instant);
-
-impl Clock {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(crate) fn now(&self) -> Now {
-        let micros = u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { at: core::Instant::from_micros(micros), wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
-    }
-
-    fn at(&self, instant: core::Instant) -> Instant {
-        self.0 + Duration::from_micros(instant.as_micros())
-    }
-}
-
-/// What handles may read while the driver works.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) clock: Clock,
-    pub(crate) addr: Addr,
-    pub(crate) local_addr: SocketAddr,
-    pub(crate) counters: Arc<Counters>,
-    hello: RwLock<Hello>,
-    view: RwLock<View>,
-    sessions: RwLock<BTreeMap<NodeId, Arc<Session>>>,
-}
-
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    // Nothing panics while one of these is held.
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    pub(crate) fn new(clock: Clock, core: &Membership, local_addr: SocketAddr) -> Arc<Self> {
-        let hello = core.hello();
-        Arc::new(Self {
-            clock,
-            addr: hello.addr.clone(),
-            local_addr,
-            counters: Arc::default(),
-            hello: RwLock::new(hello),
-            view: RwLock::new(core.view().clone()),
-            sessions: RwLock::default(),
-        })
-    }
-
-    pub(crate) fn hello(&self) -> Hello {
-        read(&self.hello).clone()
-    }
-
-    pub(crate) fn view(&self) -> View {
-        read(&self.view).clone()
-    }
-
-    pub(crate) fn session(&self, peer: &NodeId) -> Option<Arc<Session>> {
-        read(&self.sessions).get(peer).cloned()
-    }
-
-    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
-        read(&self.sessions).values().cloned().collect()
-    }
-
-    pub(crate) fn send(&self, to: &NodeId, lane: Lane, frame: Bytes) {
-        match read(&self.sessions).get(to) {
-            Some(session) => session.send(lane, frame),
-            None => self.counters.frames_dropped.add(1),
-        }
-    }
 }
 
 /// A peer's place: one session, and perhaps the one that replaces it once it has ended.
@@ -247,7 +139,7 @@ impl Driver {
     /// Drives until told to leave or to stop, or until the upper layer is dead.
     pub(crate) async fn run(mut self, stop: oneshot::Receiver<()>) {
         let accepting =
-            tokio::spawn(accept(self.endpoint.clone(), self.shared.clone(), self.surroundings.commands.clone()));
+            tokio::spawn(greet::accept(self.endpoint.clone(), self.shared.clone(), self.surroundings.commands.clone()));
         let left = tokio::select! {
             left = self.drive() => left,
             _ = stop => None,
@@ -266,7 +158,7 @@ impl Driver {
 
     fn hang_up(&mut self) {
         self.endpoint.close(quinn::VarInt::from_u32(CloseCode::Bye as u32), b"");
-        write(&self.shared.sessions).clear();
+        self.shared.clear_sessions();
     }
 
     /// Returns whom to tell once we have left.
@@ -377,12 +269,12 @@ impl Driver {
                 Effect::Dial { addr } => self.dial(addr),
                 Effect::Member(member) => {
                     tracing::info!(node = %member.id, addr = %member.addr, status = ?member.status, "member");
-                    *write(&self.shared.view) = self.core.view().clone();
+                    self.shared.set_view(self.core.view().clone());
                     self.tell(ClusterEvent::Member(member), None);
                 }
                 Effect::Reborn { id } => {
                     tracing::warn!(node = %id, "a later incarnation of this node was known: going on above it");
-                    *write(&self.shared.hello) = self.core.hello();
+                    self.shared.set_hello(self.core.hello());
                     self.tell(ClusterEvent::Reborn(id), None);
                     self.slots.values().for_each(|slot| slot.close(CloseCode::Reborn));
                 }
@@ -414,7 +306,7 @@ impl Driver {
             return;
         }
         self.dialling.insert(addr.clone(), None);
-        tokio::spawn(dial(addr, self.endpoint.clone(), self.shared.clone(), self.surroundings.commands.clone()));
+        tokio::spawn(greet::dial(addr, self.endpoint.clone(), self.shared.clone(), self.surroundings.commands.clone()));
     }
 
     fn dialling_is_over(&mut self, addr: Option<&Addr>) {
@@ -463,7 +355,7 @@ impl Driver {
     fn begin_session(&mut self, session: Arc<Session>) {
         let peer = session.hello.id.clone();
         self.shared.counters.sessions_made.add(1);
-        write(&self.shared.sessions).insert(peer.clone(), session.clone());
+        self.shared.add_session(session.clone());
         self.slots.insert(peer.clone(), Slot { session: session.clone(), next: None });
         let (told, reading) = oneshot::channel();
         tracing::debug!(%peer, dialled = session.dialled, "session made");
@@ -479,7 +371,7 @@ impl Driver {
             return;
         }
         let Some(slot) = self.slots.remove(&peer) else { return };
-        write(&self.shared.sessions).remove(&peer);
+        self.shared.remove_session(&peer);
         tracing::debug!(%peer, %error, "session ended");
         self.tell(ClusterEvent::Disconnected(peer.clone()), None);
         self.input(Input::Disconnected { peer });
@@ -528,128 +420,5 @@ impl Slot {
         if let Some(next) = &self.next {
             close(&next.connection, code);
         }
-    }
-}
-
-/// One dial, from look-up to hellos.
-async fn dial(addr: Addr, endpoint: quinn::Endpoint, shared: Arc<Shared>, commands: mpsc::Sender<Command>) {
-    let command = match tokio::time::timeout(HANDSHAKE_MAX, try_dial(&addr, &endpoint, &shared, &commands)).await {
-        Ok(command) => command,
-        Err(_) => Command::DialFailed { addr, refusal: None },
-    };
-    let _ = commands.send(command).await;
-}
-
-async fn try_dial(
-    addr: &Addr,
-    endpoint: &quinn::Endpoint,
-    shared: &Shared,
-    commands: &mpsc::Sender<Command>,
-) -> Command {
-    let failed = |refusal| Command::DialFailed { addr: addr.clone(), refusal };
-    let judge = Judge { commands: commands.clone(), dialled: Some(addr.clone()) };
-    for candidate in resolve(addr, shared.local_addr).await {
-        if candidate == shared.local_addr {
-            return Command::Alias { addr: addr.clone(), node: shared.hello().id };
-        }
-        let there = shared.sessions().into_iter().find(|session| session.connection.remote_address() == candidate);
-        if let Some(session) = there {
-            return Command::Alias { addr: addr.clone(), node: session.hello.id.clone() };
-        }
-        match handshake::dial(endpoint, candidate, shared.hello(), &judge).await {
-            Ok(greeted) => return Command::Greeted { greeted: Box::new(greeted), addr: Some(addr.clone()) },
-            Err(HandshakeError::Ourselves) => return Command::Alias { addr: addr.clone(), node: shared.hello().id },
-            Err(HandshakeError::Duplicate(node)) => return Command::Alias { addr: addr.clone(), node },
-            Err(HandshakeError::Connection(error)) => {
-                tracing::debug!(%addr, %candidate, %error, "dial failed");
-                if let Some(refusal) = refusal_of(&error) {
-                    return failed(Some(refusal));
-                }
-            }
-            Err(error) => tracing::debug!(%addr, %candidate, %error, "dial failed"),
-        }
-    }
-    failed(None)
-}
-
-/// Accepts until aborted. Handshakes are bounded in number and in time.
-async fn accept(endpoint: quinn::Endpoint, shared: Arc<Shared>, commands: mpsc::Sender<Command>) {
-    let log = Arc::new(LogLimit::default());
-    let under_way = Arc::new(Mutex::new(0usize));
-    while let Some(incoming) = endpoint.accept().await {
-        let count = *under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if count >= HANDSHAKES_MAX {
-            shared.counters.handshakes_failed.add(1);
-            incoming.refuse();
-            continue;
-        }
-        if count >= HANDSHAKES_UNPROVEN_MAX && !incoming.remote_address_validated() {
-            // Fails only for an address that is validated.
-            let _ = incoming.retry();
-            continue;
-        }
-        let place = Place::take(under_way.clone());
-        let (shared, commands, log) = (shared.clone(), commands.clone(), log.clone());
-        tokio::spawn(async move {
-            let _place = place;
-            let from = incoming.remote_address();
-            let judge = Judge { commands: commands.clone(), dialled: None };
-            let greeted =
-                tokio::time::timeout(HANDSHAKE_MAX, handshake::accept(incoming, shared.hello(), &judge)).await;
-            if let Some(command) = accepted(greeted.unwrap_or(Err(HandshakeError::Late)), from, &shared, &log) {
-                let _ = commands.send(command).await;
-            }
-        });
-    }
-}
-
-fn accepted(
-    greeted: Result<Greeted, HandshakeError>,
-    from: SocketAddr,
-    shared: &Shared,
-    log: &LogLimit,
-) -> Option<Command> {
-    let error = match greeted {
-        Ok(greeted) => return Some(Command::Greeted { greeted: Box::new(greeted), addr: None }),
-        Err(error) => error,
-    };
-    match &error {
-        HandshakeError::RefusedUs { refusal, addr } => {
-            return Some(Command::Refused { addr: addr.clone(), refusal: refusal.clone() });
-        }
-        HandshakeError::Refused(_) | HandshakeError::Ourselves | HandshakeError::Stopped => {
-            tracing::debug!(%from, %error, "session refused");
-        }
-        HandshakeError::Connection(lost) if is_duplicate(lost) => {
-            tracing::debug!(%from, "the dialler has a session already");
-        }
-        HandshakeError::Connection(_)
-        | HandshakeError::Connect(_)
-        | HandshakeError::Duplicate(_)
-        | HandshakeError::Late
-        | HandshakeError::Malformed(_)
-        | HandshakeError::Name { .. } => {
-            shared.counters.handshakes_failed.add(1);
-            if let Some(left_out) = log.pass() {
-                tracing::warn!(%from, %error, left_out, "a stranger was turned away");
-            }
-        }
-    }
-    None
-}
-
-/// A handshake's place among those under way.
-struct Place(Arc<Mutex<usize>>);
-
-impl Place {
-    fn take(count: Arc<Mutex<usize>>) -> Self {
-        *count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        Self(count)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
     }
 }

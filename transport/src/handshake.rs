@@ -21,7 +21,7 @@ use rustls_pki_types::CertificateDer;
 use crate::core::codec::{decode, encode};
 use crate::core::message::{Hello, Refusal};
 use crate::core::{Addr, Kind, NodeId, NodeName};
-use crate::driver::{Judge, Verdict};
+use crate::greet::{Judge, Verdict};
 use crate::tls::{SERVER_NAME, peer_name};
 
 /// Longest hello, in bytes.

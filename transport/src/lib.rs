@@ -15,18 +15,22 @@ mod cluster;
 #[cfg(feature = "runtime")]
 mod discovery;
 #[cfg(feature = "runtime")]
-#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the runtime half reads the clocks")]
 mod driver;
 #[cfg(feature = "runtime")]
 mod endpoint;
 #[cfg(feature = "runtime")]
 mod events;
 #[cfg(feature = "runtime")]
+mod greet;
+#[cfg(feature = "runtime")]
 mod handshake;
 #[cfg(feature = "runtime")]
 mod metrics;
 #[cfg(feature = "runtime")]
 mod session;
+#[cfg(feature = "runtime")]
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the clock of the runtime half")]
+mod shared;
 #[cfg(feature = "runtime")]
 pub mod tls;
 

@@ -55,7 +55,9 @@ impl Ca {
                 if json {
                     return print_line(&serde_json::json!({"name": name, "tls_dir": shown.to_string()}).to_string());
                 }
-                print_line(&format!("issued {shown}; on its host: ordu up --name {name} --tls-dir {shown}"))
+                print_line(&format!(
+                    "issued {shown}; copy it to its host; there: ordu up --name {name} --tls-dir {name}"
+                ))
             }
         }
     }

@@ -47,7 +47,7 @@ pub(crate) struct Start {
     /// Run it on this node only
     #[arg(long, value_name = "N", value_parser = parse_id)]
     node: Option<String>,
-    /// Working directory, on the node that runs it
+    /// Working directory, on whichever node runs it; a relative one is taken from here
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
     /// From SIGTERM to SIGKILL when it is stopped [default: 10s]

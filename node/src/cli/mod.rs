@@ -21,7 +21,7 @@ use crate::failure::{Failure, USAGE, one_line};
 
 /// Runs programs exactly once somewhere in a cluster of equal nodes.
 #[derive(Debug, Parser)]
-#[command(name = "ordu", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "ordu", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,7 +55,7 @@ enum Command {
     Lookup(cluster::Lookup),
     /// Tell what happened lately, or follow it
     Events(cluster::Events),
-    /// Move a node's children away and give it no more
+    /// Move a node's children away, but those pinned to it, and give it no more
     Drain(cluster::OneNode),
     /// Give a drained node children again
     Undrain(cluster::OneNode),

@@ -19,6 +19,8 @@ use super::protocol::{Ended, Order, Report, read_frame, write_frame};
 
 /// Between two attempts to start a keeper when one does not start.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
+/// How often a closing keeper is looked at.
+const CLOSE_INTERVAL: Duration = Duration::from_millis(2);
 /// The hidden subcommand.
 pub const SUBCOMMAND: &str = "__keeper";
 
@@ -42,7 +44,7 @@ pub struct Job {
     pub cwd: Option<PathBuf>,
     /// Where its output goes.
     pub log: PathBuf,
-    /// Its `ORDU_PID`, if it has one.
+    /// Its `ORDU_FENCE`, if it has one.
     pub mark: Option<String>,
 }
 
@@ -53,7 +55,6 @@ pub struct Keeper {
 }
 
 struct Shared {
-    config: KeeperConfig,
     next_key: AtomicU64,
     state: Arc<Mutex<State>>,
 }
@@ -63,6 +64,8 @@ struct State {
     orders: Option<mpsc::Sender<Order>>,
     slots: HashMap<u64, Slot>,
     keeper_pid: u32,
+    /// The last keeper is gone.
+    is_over: bool,
 }
 
 struct Slot {
@@ -80,23 +83,23 @@ impl Keeper {
     pub fn start(config: KeeperConfig) -> io::Result<Keeper> {
         let (keeper, input, output) = launch(&config)?;
         let (orders, queue) = mpsc::channel();
-        let state =
-            Arc::new(Mutex::new(State { orders: Some(orders), slots: HashMap::new(), keeper_pid: keeper.id() }));
-        let (watched, launched_again) = (state.clone(), config.clone());
+        let state = Arc::new(Mutex::new(State {
+            orders: Some(orders),
+            slots: HashMap::new(),
+            keeper_pid: keeper.id(),
+            is_over: false,
+        }));
+        let watched = state.clone();
         thread::Builder::new().name("keeper".into()).spawn(move || {
-            watch(&watched, &launched_again, keeper, input, output, queue);
+            watch(&watched, &config, keeper, input, output, queue);
+            lock(&watched).is_over = true;
         })?;
-        Ok(Keeper { shared: Arc::new(Shared { config, next_key: AtomicU64::new(1), state }) })
+        Ok(Keeper { shared: Arc::new(Shared { next_key: AtomicU64::new(1), state }) })
     }
 
     /// The keeper's own process id.
     pub fn os_pid(&self) -> u32 {
         lock(&self.shared.state).keeper_pid
-    }
-
-    /// The binary that is executed as the keeper.
-    pub fn program(&self) -> &std::path::Path {
-        &self.shared.config.program
     }
 
     /// Executes a program and returns when it runs. If the returned future is dropped, the program is killed.
@@ -133,15 +136,9 @@ impl Keeper {
 
     /// Ends the keeper and with it every program that still runs, and waits until all are gone. Blocks.
     pub fn close(&self) {
-        let keeper_pid = {
-            let mut state = lock(&self.shared.state);
-            state.orders = None;
-            state.keeper_pid
-        };
-        // The watching thread reaps the keeper; its process is gone when no signal reaches it any more.
-        let pid = Pid::from_raw(i32::try_from(keeper_pid).unwrap_or(i32::MAX));
-        while nix::sys::signal::kill(pid, None).is_ok() {
-            thread::sleep(Duration::from_millis(2));
+        lock(&self.shared.state).orders = None;
+        while !lock(&self.shared.state).is_over {
+            thread::sleep(CLOSE_INTERVAL);
         }
     }
 }

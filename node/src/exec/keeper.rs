@@ -285,6 +285,9 @@ fn why_not(error: &io::Error, cmd: &[String], cwd: Option<&Path>) -> String {
         return format!("working directory not found: {}", cwd.display());
     }
     match error.kind() {
+        io::ErrorKind::NotFound if program.contains('/') && Path::new(program).exists() => {
+            format!("cannot execute {program}: the interpreter or loader that it names is not found")
+        }
         io::ErrorKind::NotFound => format!("command not found: {program}"),
         io::ErrorKind::PermissionDenied => format!("command not executable: {program}: permission denied"),
         _ => format!("cannot execute {program}: {error}"),

@@ -1,7 +1,7 @@
 //! The files that keep what children print: appended to by the children themselves, rotated by size.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -19,12 +19,21 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// Rotates a log that is being appended to: copies it aside and cuts it to nothing. What is written between the two is
-/// lost; a log is for people, and no writer is ever held up for it.
+/// Rotates a log that is being appended to: copies its end aside and cuts it to nothing, also where the disk is too full
+/// for the copy. What is written between the two is lost; a log is for people, and no writer is ever held up for it.
 pub(crate) fn rotate_in_use(path: &Path) {
-    if is_too_long(path) && fs::copy(path, earlier(path)).is_ok() {
+    if is_too_long(path) {
+        let _ = copy_end(path);
         let _ = OpenOptions::new().write(true).truncate(true).open(path);
     }
+}
+
+/// Copies at most [`LOG_BYTES_MAX`], so that a writer that is as fast as the copying is not followed for ever.
+fn copy_end(path: &Path) -> io::Result<()> {
+    let mut log = File::open(path)?;
+    log.seek(SeekFrom::Start(log.metadata()?.len().saturating_sub(LOG_BYTES_MAX)))?;
+    let mut copy = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(earlier(path))?;
+    io::copy(&mut log.take(LOG_BYTES_MAX), &mut copy).map(drop)
 }
 
 fn is_too_long(path: &Path) -> bool {
@@ -55,6 +64,7 @@ mod tests {
         rotate_in_use(&path);
         writer.write_all(b"z").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"z");
-        assert_eq!(fs::metadata(earlier(&path)).unwrap().len(), LOG_BYTES_MAX + 1);
+        let kept = fs::read(earlier(&path)).unwrap();
+        assert_eq!((kept.len() as u64, kept.last()), (LOG_BYTES_MAX, Some(&b'y')), "its end, and no more");
     }
 }

@@ -105,12 +105,12 @@ impl Exec {
         env.extend([
             ("ORDU_CHILD_ID".into(), activation.id),
             ("ORDU_NODE".into(), activation.node),
-            ("ORDU_FENCE".into(), activation.fence),
+            ("ORDU_FENCE".into(), activation.fence.clone()),
             ("ORDU_FENCE_FILE".into(), fence_path),
-            ("ORDU_PID".into(), activation.pid.clone()),
+            ("ORDU_PID".into(), activation.pid),
             ("ORDU_HTTP".into(), self.http.clone()),
         ]);
-        Job { cmd: args.cmd.clone(), env, cwd: args.cwd.clone(), log, mark: Some(activation.pid) }
+        Job { cmd: args.cmd.clone(), env, cwd: args.cwd.clone(), log, mark: Some(activation.fence) }
     }
 }
 

@@ -54,9 +54,10 @@ pub(crate) fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
-/// The value of `ORDU_PID` in a process's environment as it was executed with.
-pub(crate) fn mark(pid: i32) -> Option<String> {
-    variable(&fs::read(format!("/proc/{pid}/environ")).ok()?, "ORDU_PID")
+/// The value of `ORDU_FENCE` in a process's environment as it was executed with: no two activations of any cluster on
+/// this host share it, and what an activation starts inherits it.
+fn mark(pid: i32) -> Option<String> {
+    variable(&fs::read(format!("/proc/{pid}/environ")).ok()?, "ORDU_FENCE")
 }
 
 fn variable(environ: &[u8], name: &str) -> Option<String> {
@@ -82,10 +83,13 @@ pub(crate) fn kill_marked(marks: &BTreeSet<String>) {
 /// That happens only where the node and its keeper were killed at once.
 pub(crate) fn kill_leftovers(fences: &std::path::Path) -> usize {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let world = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let own_world = world(own);
     let is_leftover = |pid: i32| {
         let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
         let file = variable(&environ, "ORDU_FENCE_FILE")?;
-        (std::path::Path::new(&file).parent()? == fences).then_some(())
+        // In a container the same path is another directory.
+        (std::path::Path::new(&file).parent()? == fences && world(pid) == own_world).then_some(())
     };
     let leftovers = all().into_iter().filter(|process| !process.ended && process.pid != own);
     let leftovers: Vec<_> = leftovers.filter(|process| is_leftover(process.pid).is_some()).collect();
@@ -111,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_variable_is_found_whole() {
-        let environ = b"MY_ORDU_PID=x\0ORDU_PID2=y\0ORDU_PID=n1#1.4\0";
+        let environ = b"MY_ORDU_PID=x\0ORDU_PID2=y\0ORDU_PID=n1#1.4\0\xff=z\0";
         assert_eq!(variable(environ, "ORDU_PID").as_deref(), Some("n1#1.4"));
         assert_eq!(variable(b"", "ORDU_PID"), None);
     }

@@ -24,7 +24,7 @@ pub enum Order {
         cwd: Option<PathBuf>,
         /// What its standard output and error are appended to.
         log: PathBuf,
-        /// The value of `ORDU_PID` by which processes that left the group are still known as its own.
+        /// The value of `ORDU_FENCE` by which processes that left the group are still known as its own.
         mark: Option<String>,
     },
     /// When all is over, remove this directory too. Not an argument of the keeper: its command line shall not name ordu.

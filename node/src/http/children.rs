@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use ordu_transport::core::id::validate_name;
 use serde::Deserialize;
 
-use super::{App, BODY_BYTES_MAX, query};
+use super::{App, BODY_BYTES_MAX, BODY_TIMEOUT, Segment, query};
 use crate::backend::{Refusal, Restart, Wish};
 use crate::exec::{ExecArgs, KIND};
 use crate::rows::{Child, StartRequest};
@@ -44,7 +44,8 @@ struct ChangeQuery {
 pub(super) async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let StartQuery { timeout, ensure } = query(request.uri())?;
     let deadline = deadline(timeout)?;
-    let body = read_body(request).await?;
+    let body = tokio::time::timeout(BODY_TIMEOUT, read_body(request)).await;
+    let body = body.map_err(|_| Refusal::Invalid(format!("the body did not come within {BODY_TIMEOUT:?}")))??;
     let wish = wish(&body)?;
     let was_there = ensure && app.backend.child(&wish.id).is_some_and(|child| child.status != "done");
     let child = app.backend.start(wish, ensure, deadline).await?;
@@ -53,7 +54,7 @@ pub(super) async fn start(State(app): State<Arc<App>>, request: Request) -> Resu
     Ok((status, [(header::LOCATION, location)], Json(child)).into_response())
 }
 
-pub(super) async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Result<StatusCode, Refusal> {
+pub(super) async fn stop(State(app): State<Arc<App>>, Segment(id): Segment, uri: Uri) -> Result<StatusCode, Refusal> {
     let deadline = change(&id, &uri)?;
     app.backend.stop(&id, deadline).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -61,7 +62,7 @@ pub(super) async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>, ur
 
 pub(super) async fn restart(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     uri: Uri,
 ) -> Result<Json<Child>, Refusal> {
     let deadline = change(&id, &uri)?;
@@ -70,7 +71,7 @@ pub(super) async fn restart(
 
 pub(super) async fn drain(
     State(app): State<Arc<App>>,
-    Path(node): Path<String>,
+    Segment(node): Segment,
     uri: Uri,
 ) -> Result<StatusCode, Refusal> {
     let deadline = change(&node, &uri)?;
@@ -80,7 +81,7 @@ pub(super) async fn drain(
 
 pub(super) async fn undrain(
     State(app): State<Arc<App>>,
-    Path(node): Path<String>,
+    Segment(node): Segment,
     uri: Uri,
 ) -> Result<StatusCode, Refusal> {
     let deadline = change(&node, &uri)?;

@@ -33,9 +33,11 @@ pub(super) async fn events(
     uri: Uri,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
     let EventsQuery { follow } = query(&uri)?;
+    let permit = app.event_streams.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
     let (recent, live) = app.backend.events();
     let live = if follow { live.boxed() } else { stream::empty().boxed() };
-    let events = stream::iter(recent).chain(live).map(|event| {
+    let events = stream::iter(recent).chain(live).map(move |event| {
+        let _held_by_the_stream = &permit;
         let data = serde_json::to_string(&event).unwrap_or_default();
         Ok(sse::Event::default().event(event.kind).data(data))
     });

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Query;
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::Uri;
+use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,6 +29,10 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 const CONNECTIONS_MAX: usize = 1024;
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may take to send a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Connections that follow events at once, so that others are left for whoever wants something.
+const EVENT_STREAMS_MAX: usize = 256;
 /// After a failed accept, for want of file descriptors most likely.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -35,11 +40,26 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 pub(crate) struct App {
     backend: Arc<dyn Backend>,
     token: Option<String>,
+    event_streams: Arc<Semaphore>,
+}
+
+/// The part of a path that is a name. One that is no text is refused like every other nonsense.
+struct Segment(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let segment = Path::<String>::from_request_parts(parts, state).await;
+        segment
+            .map(|Path(text)| Self(text))
+            .map_err(|error| Refusal::Invalid(format!("the path: {}", error.body_text())))
+    }
 }
 
 /// All paths, for a node and the token that it asks for.
 pub fn router(backend: Arc<dyn Backend>, token: Option<String>) -> Router {
-    let app = Arc::new(App { backend, token });
+    let app = Arc::new(App { backend, token, event_streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)) });
     Router::new()
         .route("/v1/status", get(views::status))
         .route("/v1/members", get(views::members))

@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use ordu_transport::core::id::validate_name;
 use serde::Deserialize;
 
 use super::children::check_name;
-use super::{App, query};
+use super::{App, Segment, query};
 use crate::backend::Refusal;
 use crate::rows::{Child, Member, Name, Status};
 
@@ -34,7 +34,7 @@ pub(super) async fn children(State(app): State<Arc<App>>) -> Json<Vec<Child>> {
     Json(app.backend.children())
 }
 
-pub(super) async fn child(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Child>, Refusal> {
+pub(super) async fn child(State(app): State<Arc<App>>, Segment(id): Segment) -> Result<Json<Child>, Refusal> {
     check_name(&id)?;
     app.backend.child(&id).map(Json).ok_or_else(|| Refusal::NotFound(format!("there is no child {id}")))
 }
@@ -44,7 +44,7 @@ pub(super) async fn names(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<
     Ok(Json(app.backend.names(&prefix)))
 }
 
-pub(super) async fn name(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Name>, Refusal> {
+pub(super) async fn name(State(app): State<Arc<App>>, Segment(name): Segment) -> Result<Json<Name>, Refusal> {
     validate_name(&name, true).map_err(|error| Refusal::Invalid(format!("{name:?} is not a name: {error}")))?;
     app.backend.name(&name).map(Json).ok_or_else(|| Refusal::NotFound(format!("nobody holds the name {name}")))
 }

@@ -33,6 +33,11 @@ impl Context {
         self.cloud.iter()
     }
 
+    /// Whose dots were seen; those with early dots may come twice.
+    pub fn origins(&self) -> impl Iterator<Item = &NodeId> {
+        self.clock.dots.keys().chain(self.cloud.keys())
+    }
+
     /// How many early dots there are.
     pub fn cloud_len(&self) -> usize {
         self.cloud.values().map(BTreeSet::len).sum()

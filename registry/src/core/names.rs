@@ -224,6 +224,11 @@ impl Registry {
         self.processes.get(pid).map(|process| (&process.rank, process.fence))
     }
 
+    /// When a local process was activated, while it lives. Its fence may be later: that rises when it wins a conflict.
+    pub fn activated_at(&self, pid: &Pid) -> Option<Hlc> {
+        self.processes.get(pid).map(|process| process.since)
+    }
+
     /// The process that a local one lost to, if it was told so.
     pub fn lost_to(&self, pid: &Pid) -> Option<&Pid> {
         self.processes.get(pid)?.lost_to.as_ref()
@@ -317,14 +322,12 @@ impl Registry {
         }
         let Some(before) = self.view.apply(member.clone()) else { return stale };
         stale.extend(self.names.table().keys_of(&member.id).cloned());
+        let lived = before.as_ref().is_some_and(|before| before.id == member.id && before.status.is_living());
         let mut retired = Retired::default();
         if let Some(before) = before.filter(|before| before.id != member.id) {
             stale.extend(self.names.table().keys_of(&before.id).cloned());
             self.down_since.remove(&before.id);
             self.unheard.remove(&before.id);
-            retired.insert_below(&member.id);
-        } else if self.is_later_than_some(&member.id) {
-            // Nobody who is left may have met the earlier incarnation whose claims we were told of.
             retired.insert_below(&member.id);
         }
         if member.status == Status::Left && member.id != self.id {
@@ -332,7 +335,7 @@ impl Registry {
         }
         if member.status.is_living() {
             self.down_since.remove(&member.id);
-            if member.id != self.id && !self.names.has_heard(&member.id) {
+            if !lived && member.id != self.id && !self.names.has_heard(&member.id) {
                 self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
             }
         } else {
@@ -344,9 +347,15 @@ impl Registry {
         stale
     }
 
-    /// Whether there was an earlier incarnation, by the boot number or by what it wrote.
-    fn is_later_than_some(&self, id: &NodeId) -> bool {
-        id.boot > 1 || self.names.table().context().clock().dots.keys().any(|origin| id.supersedes(origin))
+    /// Meets what another incarnation of our own name wrote: an earlier one is over, also where nobody who is left has
+    /// met it; a later one says that our disk is lost or old.
+    pub fn meet_kin(&mut self, kin: NodeId, effects: &mut Vec<Effect>) {
+        if kin > self.id {
+            return self.supersede(kin, effects);
+        }
+        let mut retired = Retired::default();
+        retired.insert_below(&self.id);
+        self.names.retire(&retired);
     }
 
     /// Takes these incarnations as over.
@@ -364,6 +373,9 @@ impl Registry {
 
     /// Looks again at every name that may show something else now.
     fn settle(&mut self, now: Now, mut stale: BTreeSet<Name>, effects: &mut Vec<Effect>) {
+        if let Some(kin) = self.names.table().kin() {
+            self.meet_kin(kin, effects);
+        }
         stale.append(&mut self.names.take_touched());
         let names = &self.names;
         let heard = self.unheard.extract_if(.., |id, until| names.has_heard(id) || *until <= now.at);
@@ -392,7 +404,8 @@ impl Registry {
     fn settle_name(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
         let claims: Vec<(NodeId, Claim)> =
             self.visible(name).map(|(node, claim)| (node.clone(), claim.clone())).collect();
-        for (_, claim) in &claims {
+        // Those of members that are down too: whoever takes over comes after them.
+        for (_, _, claim) in self.names.table().live(name) {
             self.skews_refused += u64::from(!self.clock.observe(now, claim.fence.at()));
         }
         let best = claims.iter().min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()));

@@ -110,7 +110,6 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// Returns the keys whose live values may have changed.
     pub fn adopt(&mut self, incoming: Incoming<K>) -> BTreeSet<K> {
         let gone = self.gone_with(&incoming);
-        let mut start = incoming.start;
         let mut touched = BTreeSet::new();
         for (origin, counter) in gone {
             if let Some(event) = self.drop_event(&origin, counter) {
@@ -118,12 +117,8 @@ impl<K: Key, V: Payload> Table<K, V> {
                 touched.insert(event.key.clone());
             }
         }
+        let mut start = self.wanted(incoming.start);
         start.forget(&self.origin);
-        let origins: Vec<NodeId> =
-            start.clock().dots.keys().chain(start.cloud().map(|(origin, _)| origin)).cloned().collect();
-        for origin in origins.iter().filter(|origin| self.is_dropped(origin)) {
-            start.forget(origin);
-        }
         self.horizon.merge(start.clock().clone());
         for (origin, dots) in start.cloud() {
             dots.last().into_iter().for_each(|&last| self.horizon.apply(Dot::new(origin.clone(), last)));

@@ -412,7 +412,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
             self.alarms += 1;
             tracing::error!(peer = %from, "equal clocks with unequal contents: reconciling by state");
         }
-        if alarm || !self.table.context().contains_all(&theirs) {
+        // What it holds of origins that are over here is nothing to ask for: two that have retired each other would pull
+        // back and forth without a pause.
+        if alarm || !self.table.context().contains_all(&self.table.wanted(theirs)) {
             self.pull(now, from, out);
         }
     }

@@ -138,6 +138,17 @@ impl<K: Key, V: Payload> Table<K, V> {
         &self.retired
     }
 
+    /// The latest other incarnation of our own name that wrote here and is not known to be over.
+    pub fn kin(&self) -> Option<NodeId> {
+        let name = &self.origin.name;
+        let ends = [(0, 0), (u64::MAX, u64::MAX)].map(|(boot, nonce)| NodeId::new(name.clone(), boot, nonce));
+        let [first, last] = ends;
+        let closed = self.context.clock().dots.range(first..=last).map(|(origin, _)| origin);
+        let early = self.context.cloud().map(|(origin, _)| origin).filter(|origin| origin.name == *name);
+        let others = closed.chain(early).filter(|origin| **origin != self.origin && !self.retired.contains(origin));
+        others.max().cloned()
+    }
+
     /// The sum of the hashes of the live dots.
     pub fn sum(&self) -> u64 {
         self.sum
@@ -312,6 +323,13 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.kind == Kind::OwnerWritten && *origin != self.origin && self.retired.contains(origin)
     }
 
+    /// What of a peer's context concerns this replica: all but the origins of which nothing is kept here.
+    pub(super) fn wanted(&self, mut theirs: Context) -> Context {
+        let origins: Vec<NodeId> = theirs.origins().filter(|origin| self.is_dropped(origin)).cloned().collect();
+        origins.iter().for_each(|origin| theirs.forget(origin));
+        theirs
+    }
+
     /// Takes incarnations as over. In an owner-written table everything of theirs goes: events, slots and early dots; in
     /// a shared one nothing changes. Returns the live events that went.
     pub fn retire(&mut self, retired: &Retired) -> Vec<Shared<K, V>> {
@@ -319,8 +337,7 @@ impl<K: Key, V: Payload> Table<K, V> {
     }
 
     fn drop_retired(&mut self) -> Vec<Shared<K, V>> {
-        let seen = self.context.clock().dots.keys().chain(self.context.cloud().map(|(origin, _)| origin));
-        let over: BTreeSet<NodeId> = seen.filter(|origin| self.is_dropped(origin)).cloned().collect();
+        let over: BTreeSet<NodeId> = self.context.origins().filter(|origin| self.is_dropped(origin)).cloned().collect();
         let mut gone = Vec::new();
         for origin in &over {
             let counters: Vec<u64> =

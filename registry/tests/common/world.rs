@@ -1,7 +1,9 @@
 //! Replicas of one table, everything that may happen to them, and an oracle that knows every event ever written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
+
+use ordu_transport::core::hash::StableHasher;
 
 use ordu_registry::core::clock::{Clock, Dot};
 use ordu_registry::core::delta::Interval;
@@ -286,7 +288,7 @@ impl World {
 
     /// What distinguishes this world from others.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = StableHasher::new(0);
         for table in &self.tables {
             (table.origin(), table.digest(), table.horizon()).hash(&mut hasher);
             hash_events(&all_events(table), &mut hasher);
@@ -307,7 +309,7 @@ fn all_events(table: &T) -> Vec<Event> {
     table.range_after(&ordu_registry::core::clock::Context::default(), None, usize::MAX).0
 }
 
-fn hash_events(events: &[Event], hasher: &mut DefaultHasher) {
+fn hash_events(events: &[Event], hasher: &mut StableHasher) {
     for event in events {
         (&event.dot, event.key, event.value, &event.covers).hash(hasher);
     }

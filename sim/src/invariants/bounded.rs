@@ -2,6 +2,7 @@
 
 use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::table::{LOG_REMOVALS_MAX, Table};
+use ordu_supervisor::core::tables::MarkKey;
 use ordu_transport::core::FRAME_BYTES_MAX;
 
 use super::{Broken, Invariant, Moment};
@@ -39,8 +40,14 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
         if let Some((name, broken)) = tables.into_iter().find_map(|(name, broken)| Some((name, broken?))) {
             return Some(about(node, name, broken));
         }
-        if moment == Moment::Quiet && children.marks().table().live_len() > children.desired().table().live_len() {
-            return Some(Broken::NotYet(format!("n{node} keeps marks of starts that are gone")));
+        let desired = children.desired().table();
+        let stands = |key: &&MarkKey| {
+            let mut starts = desired.live(&key.child).map(|(origin, counter, _)| (origin, counter));
+            starts.any(|start| start == (&key.origin, key.counter))
+        };
+        let void = children.marks().table().keys().find(|key| !stands(key)).filter(|_| moment == Moment::Quiet);
+        if let Some(key) = void {
+            return Some(Broken::NotYet(format!("n{node} keeps a mark of a start that is gone, {key:?}")));
         }
     }
     None

@@ -34,7 +34,10 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
                     None => up.iter().any(|(_, other)| other.id.name == origin.name),
                 };
                 if stale {
-                    return Some(Broken::NotYet(format!("n{node} keeps {:?} at {name:?}, which it gave up", claim.pid)));
+                    return Some(Broken::NotYet(format!(
+                        "n{node} keeps {:?} at {name:?}, which it gave up",
+                        claim.pid
+                    )));
                 }
             }
         }

@@ -1,14 +1,16 @@
 //! What callers wish, and what they are told: every call has a deadline, and a deadline that passes says so.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
-use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
+use ordu_registry::core::delta::Payload;
+use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now, Pid};
 
 use super::row::ChildRow;
-use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec};
+use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, REST_BYTES_MAX};
 use super::supervisor::{Control, Effect, Message, Supervisor};
-use super::tables::{Desired, Mark, MarkKey, State};
+use super::tables::{Actual, Desired, Mark, MarkKey, State};
 
 /// Most calls that wait at once on one node; a further one is refused.
 pub const CALLS_MAX: usize = 100_000;
@@ -95,10 +97,12 @@ pub(super) enum Waited {
     Ensured {
         id: ChildId,
     },
+    /// What ran then has ended, and what runs now is another start.
     Terminated {
         id: ChildId,
+        pids: BTreeSet<Pid>,
     },
-    /// An activation after this time runs.
+    /// An activation runs that followed the wish of this time.
     Restarted {
         id: ChildId,
         after: Hlc,
@@ -114,7 +118,7 @@ impl Waited {
         match self {
             Waited::Started { id, .. }
             | Waited::Ensured { id }
-            | Waited::Terminated { id }
+            | Waited::Terminated { id, .. }
             | Waited::Restarted { id, .. } => Some(id),
             Waited::Drained { .. } => None,
         }
@@ -176,6 +180,12 @@ impl Supervisor {
         if spec.args.len() > ARGS_BYTES_MAX {
             return Err(CallError::Invalid(format!("the arguments are longer than {ARGS_BYTES_MAX} bytes")));
         }
+        let at = self.registry.tick(now);
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let asked = Desired { spec: spec.into(), at, caller: self.id().clone(), wait_ms, request };
+        if asked.size_bytes() > ARGS_BYTES_MAX + REST_BYTES_MAX {
+            return Err(CallError::Invalid(format!("kind and labels are longer than {REST_BYTES_MAX} bytes")));
+        }
         if let Some((dot, desired)) = self.winner(&id) {
             if desired.request == request {
                 return Ok(Waited::Started { id, dot, ensure });
@@ -185,13 +195,10 @@ impl Supervisor {
                 _ => Ok(Waited::Ensured { id }),
             };
         }
-        if self.seat(&spec).is_none() {
-            return Err(CallError::NoEligibleNode(self.why_nowhere(&spec)));
+        if self.seat(&asked.spec).is_none() {
+            return Err(CallError::NoEligibleNode(self.why_nowhere(&asked.spec)));
         }
-        let at = self.registry.tick(now);
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let desired = Desired { spec: spec.into(), at, caller: self.id().clone(), wait_ms, request };
-        let dot = self.desired.put(id.clone(), desired);
+        let dot = self.desired.put(id.clone(), asked);
         Ok(Waited::Started { id, dot, ensure })
     }
 
@@ -200,7 +207,8 @@ impl Supervisor {
         if !self.undesire(&id) && !held {
             return Err(CallError::NotFound);
         }
-        Ok(Waited::Terminated { id })
+        let pids = self.claims(&id).filter_map(|(_, claim)| claim.pid.clone()).collect();
+        Ok(Waited::Terminated { id, pids })
     }
 
     /// Removes every start of a child that was seen, and the marks beside it.
@@ -226,7 +234,9 @@ impl Supervisor {
     fn begin_drain(&mut self, node: &NodeName, on: bool, effects: &mut Vec<Effect>) -> Result<Waited, CallError> {
         let Some(member) = self.registry.view().get(node) else { return Err(CallError::NotFound) };
         let id = member.id.clone();
-        if id == *self.id() {
+        if id == *self.id() && self.shutting_down && !on {
+            return Err(CallError::Unreachable);
+        } else if id == *self.id() {
             self.set_draining(on);
         } else if !member.status.is_living() || !self.connected.contains(&id) {
             return Err(CallError::Unreachable);
@@ -259,12 +269,20 @@ impl Supervisor {
                     None => Some(Reply::Child(Err(CallError::Failed("it ended before it was seen running".into())))),
                 }
             }
-            Waited::Terminated { id } => {
-                let gone = self.winner(id).is_none() && self.claims(id).all(|(_, claim)| !claim.is_held());
+            Waited::Terminated { id, pids } => {
+                let anew = |dot: &Dot| {
+                    self.desired
+                        .table()
+                        .live(id)
+                        .any(|(origin, counter, _)| (origin, counter) == (&dot.actor, dot.counter))
+                };
+                let other =
+                    |claim: &Actual| anew(&claim.dot) && claim.pid.as_ref().is_none_or(|pid| !pids.contains(pid));
+                let gone = self.claims(id).all(|(_, claim)| !claim.is_held() || other(claim));
                 gone.then_some(Reply::Done(Ok(())))
             }
             Waited::Restarted { id, after } => {
-                let again = |claim: &super::tables::Actual| claim.fence.is_some_and(|fence| fence.at() > *after);
+                let again = |claim: &Actual| claim.restart_seen >= Some(*after) && !claim.losing;
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && again(claim));
                 if self.winner(id).is_none() {
                     return Some(Reply::Child(Err(CallError::NotFound)));

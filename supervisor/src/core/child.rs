@@ -28,6 +28,19 @@ pub enum Exit {
     Abnormal(String),
 }
 
+/// Longest text of how a child ended that is kept and replicated, in bytes; the rest is cut off.
+pub const REASON_BYTES_MAX: usize = 4096;
+
+impl Exit {
+    /// How, as its row shows it.
+    pub(super) fn text(&self) -> Arc<str> {
+        match self {
+            Exit::Normal => "exited normally".into(),
+            Exit::Abnormal(how) => how[..how.floor_char_boundary(REASON_BYTES_MAX)].into(),
+        }
+    }
+}
+
 /// What follows once a stopping child has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Then {
@@ -35,6 +48,8 @@ pub(super) enum Then {
     Gone,
     /// It is started again, here.
     Restart,
+    /// It lost a name, not its own, and its restart policy decides.
+    Policy,
     /// Another node may start it.
     Move { to: NodeId, token: u64 },
 }
@@ -73,6 +88,8 @@ pub(super) struct Local {
     pub(super) phase: Phase,
     pub(super) pid: Option<Pid>,
     pub(super) token: Option<u64>,
+    /// Another node held this start before.
+    pub(super) taken_over: bool,
     pub(super) restarts: u64,
     /// Failures since it was last healthy.
     pub(super) failures: u32,
@@ -82,6 +99,8 @@ pub(super) struct Local {
     pub(super) os_pid: Option<u32>,
     pub(super) log: Option<Arc<str>>,
     pub(super) reason: Option<Arc<str>>,
+    /// The node that did not take it, until when it is not offered to that one again, and how often in a row that was.
+    pub(super) refused: Option<(NodeId, Instant, u32)>,
     /// When it is looked at again, if nothing happens before.
     pub(super) timer: Option<Instant>,
 }
@@ -95,7 +114,7 @@ impl Local {
             Phase::Stopping(Then::Move { to, token }) => {
                 State::Moving { to: to.clone(), token: *token, released: false }
             }
-            Phase::Stopping(Then::Gone | Then::Restart) => State::Stopping,
+            Phase::Stopping(Then::Gone | Then::Restart | Then::Policy) => State::Stopping,
             Phase::Released { to, token, .. } => State::Moving { to: to.clone(), token: *token, released: true },
             Phase::Backoff { .. } => State::Backoff,
             Phase::Failed { .. } => State::Failed,

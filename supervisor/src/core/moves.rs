@@ -6,8 +6,8 @@
 //!   to       Starting{token}                      the holder sees its token and takes its own claim back
 //! ```
 //!
-//! If `to` goes down, refuses or is late, the holder starts the child again itself; if the holder goes down, its claim is
-//! hidden and the seat starts the child as after any loss.
+//! If `to` goes down, refuses or is late, the holder starts the child again itself and does not offer it to that node for
+//! a while; if the holder goes down, its claim is hidden and the seat starts the child as after any loss.
 
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ use super::supervisor::{Effect, Supervisor};
 pub const MOVES_MAX: usize = 8;
 /// How long a released child waits for its new node to claim it.
 pub const MOVE_MAX: Duration = Duration::from_secs(2);
+/// How long a child that a node did not take is not offered to it again; it doubles each time.
+pub const MOVE_AGAIN_MIN: Duration = Duration::from_secs(5);
+/// The longest such time.
+pub const MOVE_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// A node must have been up for this long before children are moved to it; a draining holder does not wait.
 pub const STEADY_AFTER: Duration = Duration::from_secs(1);
 /// The pause between two looks at the queue of moves, at most; jittered.
@@ -67,11 +71,28 @@ impl Supervisor {
             return Destination::None;
         }
         let Some(seat) = self.seat(&local.spec).filter(|seat| *seat != self.id()) else { return Destination::None };
+        if self.is_refused_by(now, id, seat) {
+            return Destination::Later;
+        }
         let steady = self.up_since.get(seat).is_some_and(|&since| now.at.saturating_since(since) >= STEADY_AFTER);
         if self.is_up(seat) && self.has_heard(seat) && (steady || self.is_draining()) {
             return Destination::Now(seat.clone());
         }
         Destination::Later
+    }
+
+    /// Whether a node did not take the child a while ago.
+    pub(super) fn is_refused_by(&self, now: Now, id: &ChildId, node: &NodeId) -> bool {
+        let refused = self.local.get(id).and_then(|local| local.refused.as_ref());
+        refused.is_some_and(|(by, until, _)| by == node && now.at < *until)
+    }
+
+    /// Notes that a node has not taken a child that was released to it.
+    pub(super) fn note_refusal(&mut self, now: Now, id: &ChildId, to: NodeId) {
+        let Some(local) = self.local.get_mut(id) else { return };
+        let times = local.refused.take().filter(|(by, _, _)| *by == to).map_or(0, |(_, _, times)| times + 1);
+        let pause = MOVE_AGAIN_MIN.saturating_mul(1 << times.min(16)).min(MOVE_AGAIN_MAX);
+        local.refused = Some((to, now.at + pause, times));
     }
 
     /// Lets another node have a child that has no process here.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
+use ordu_registry::core::names::HEAR_MAX;
 use ordu_registry::core::{Name, NameConflict};
 use ordu_transport::core::{NodeId, Now, Pid};
 use rand::RngExt;
 
 use super::child::{Exit, FAILED_KEPT_MAX, HEALTHY_AFTER, Local, Phase, Then, backoff};
-use super::placement::{self, Candidate};
+use super::placement::{self, Candidate, Ineligible};
 use super::row::EventKind;
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::{Effect, StartedInfo, Supervisor};
@@ -160,10 +161,11 @@ impl Supervisor {
         if local.is_done() {
             return self.drop_local(id);
         }
-        if local.dot != dot {
+        // What is on its way out ends as what it was; a later start is looked at then.
+        if local.dot != dot && local.phase != Phase::Stopping(Then::Gone) {
             let same = *local.spec == *spec;
             (local.dot, local.spec) = (dot.clone(), spec.clone());
-            local.restart_seen = None;
+            self.mark_started(id, &dot, &spec);
             if !same {
                 return self.again(now, id, effects);
             }
@@ -172,7 +174,7 @@ impl Supervisor {
         let Some(local) = self.local.get_mut(id) else { return };
         if wished > local.restart_seen {
             local.restart_seen = wished;
-            let activated = local.pid.as_ref().and_then(|pid| self.registry.standing(pid)).map(|(_, fence)| fence.at());
+            let activated = local.pid.as_ref().and_then(|pid| self.registry.activated_at(pid));
             // An activation from after the wish has already followed it.
             if activated <= wished {
                 return self.again(now, id, effects);
@@ -195,12 +197,16 @@ impl Supervisor {
             Phase::Running { .. } if !ours && seat.is_some() => self.queue_move(now, id),
             Phase::Running { .. } => {}
             Phase::Backoff { .. } if self.shutting_down => self.drop_local(id),
-            Phase::Backoff { .. } if expired => match seat.filter(|seat| !ours && self.is_up(seat)) {
-                Some(to) => self.release(now, id, to),
-                None => self.start_again(now, id, effects),
-            },
+            Phase::Backoff { .. } if expired => {
+                match seat.filter(|seat| !ours && self.is_up(seat) && !self.is_refused_by(now, id, seat)) {
+                    Some(to) => self.release(now, id, to),
+                    None => self.start_again(now, id, effects),
+                }
+            }
             Phase::Backoff { .. } => {}
             Phase::Released { to, .. } if expired || !self.registry.view().is_living(to) => {
+                let to = to.clone();
+                self.note_refusal(now, id, to);
                 if self.shutting_down {
                     self.drop_local(id);
                 } else {
@@ -212,8 +218,9 @@ impl Supervisor {
                 let caller = self.winner(id).map(|(_, desired)| desired.caller.clone());
                 let waits =
                     caller.is_some_and(|caller| caller == *self.id() || self.registry.view().is_living(&caller));
+                let failure = Exit::Abnormal(local.reason.as_deref().unwrap_or("its init failed").to_owned());
                 if expired || !waits {
-                    self.pause(now, id, Arc::from("its init failed"));
+                    self.follow_policy(now, id, &failure);
                 }
             }
             Phase::Done { .. } => {}
@@ -231,9 +238,10 @@ impl Supervisor {
 
     /// Decides whether a child that we do not hold is ours to start.
     fn consider(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        let waits = self.deferred.remove(id);
         let Some((dot, desired)) = self.winner(id) else { return };
         let spec = desired.spec.clone();
-        let (mut token, mut blocked, mut restarts) = (None, false, 0);
+        let (mut token, mut blocked, mut restarts, mut taken_over) = (None, false, 0, false);
         for (_, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
             match &claim.state {
                 State::Moving { to, token: of, released: true } if to == self.id() && token.is_none() => {
@@ -242,24 +250,28 @@ impl Supervisor {
                 _ => blocked = true,
             }
         }
-        let held = Name::new(id.as_str()).is_ok_and(|name| self.registry.visible(&name).next().is_some());
-        if blocked || held || self.shutting_down {
+        if blocked || self.is_name_held(id) || self.shutting_down {
             return;
         }
         if token.is_none() {
-            if self.seat(&spec) != Some(self.id()) || self.is_spent(id, &dot, &spec) {
+            if self.seat(&spec) != Some(self.id()) {
                 return;
             }
-            if !self.is_settled() {
-                self.deferred.insert(id.clone());
+            let until = waits.unwrap_or(now.at + HEAR_MAX);
+            if until > now.at && (!self.is_settled() || self.is_held_by_stranger(id)) {
+                self.deferred.insert(id.clone(), until);
+                self.timers.insert((until, id.clone()));
                 return;
             }
-            restarts = self.actual.table().live(id).map(|(_, _, claim)| claim.restarts).max().unwrap_or(0);
+            // Only now: that the node which ran it is over may be known before that it goes on as another.
+            if self.is_spent(id, &dot, &spec) {
+                return;
+            }
+            let before = self.actual.table().live(id).filter(|(_, _, claim)| claim.dot == dot);
+            (restarts, taken_over) =
+                before.fold((0, false), |(most, _), (_, _, claim)| (claim.restarts.max(most), true));
         }
-        if spec.restart == Restart::Temporary {
-            let started = Some(self.id().clone());
-            self.mark(id, &dot, |mark| Mark { started, ..mark });
-        }
+        self.mark_started(id, &dot, &spec);
         let restart_seen = self.mark_of(id, &dot).restart;
         let local = Local {
             dot,
@@ -267,6 +279,7 @@ impl Supervisor {
             phase: Phase::Starting,
             pid: None,
             token,
+            taken_over,
             restarts,
             failures: 0,
             restart_seen,
@@ -274,10 +287,26 @@ impl Supervisor {
             os_pid: None,
             log: None,
             reason: None,
+            refused: None,
             timer: None,
         };
         self.local.insert(id.clone(), local);
         self.activate(now, id, effects);
+    }
+
+    /// Whether a node holds the child that we were told of by what it wrote, and not yet as a member.
+    fn is_held_by_stranger(&self, id: &ChildId) -> bool {
+        let view = self.registry.view();
+        let stranger = |node: &NodeId| view.get(&node.name).is_none_or(|member| node.supersedes(&member.id));
+        self.actual.table().live(id).any(|(node, _, claim)| claim.is_held() && node != self.id() && stranger(node))
+    }
+
+    /// Notes that a temporary child has its one run here.
+    pub(super) fn mark_started(&mut self, id: &ChildId, dot: &Dot, spec: &ChildSpec) {
+        if spec.restart == Restart::Temporary {
+            let started = Some(self.id().clone());
+            self.mark(id, dot, |mark| Mark { started, ..mark });
+        }
     }
 
     /// Whether a temporary child had its one run. Its seat takes the start back once the node that ran it is over.
@@ -312,11 +341,28 @@ impl Supervisor {
         effects.push(Effect::Start { pid, spec: local.spec.clone(), fence });
     }
 
+    /// Starts a held child anew, or leaves it to its seat where it may not run here: its spec forbids it, or another
+    /// process has its name, perhaps a copy on its way out.
     fn start_again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
-        if let Some(local) = self.local.get_mut(id) {
-            local.token = None;
+        let Some(local) = self.local.get_mut(id) else { return };
+        local.token = None;
+        let spec = local.spec.clone();
+        if self.may_run(&spec) && !self.is_name_held(id) {
+            self.activate(now, id, effects);
+        } else {
+            self.drop_local(id);
         }
-        self.activate(now, id, effects);
+    }
+
+    /// Whether this node can run a child, drained or not.
+    fn may_run(&self, spec: &ChildSpec) -> bool {
+        let own = Candidate { id: self.id(), facts: self.facts_of(self.id()) };
+        matches!(placement::eligible(spec, own), Ok(_) | Err(Ineligible::Draining))
+    }
+
+    /// Whether lookups show some process under a child's name.
+    fn is_name_held(&self, id: &ChildId) -> bool {
+        Name::new(id.as_str()).is_ok_and(|name| self.registry.visible(&name).next().is_some())
     }
 
     /// Asks a child to stop, once; what follows its end may still change.
@@ -349,9 +395,12 @@ impl Supervisor {
         if let Some(local) = self.local.get_mut(id) {
             local.reason = Some(format!("lost the name {} to {}", conflict.name, conflict.winner).into());
         }
-        // A name beside the child's own may be lost to something else: then the child is started again.
-        let copy = conflict.name.as_str() == id.as_str();
-        self.stop(id, if copy { Then::Gone } else { Then::Restart }, effects);
+        if conflict.name.as_str() == id.as_str() {
+            self.stop(id, Then::Gone, effects);
+        } else if self.local.get(id).is_some_and(|local| !matches!(local.phase, Phase::Stopping(_))) {
+            // A name beside the child's own may be lost to something else.
+            self.stop(id, Then::Policy, effects);
+        }
         self.dirty.insert(id.clone());
     }
 
@@ -375,16 +424,14 @@ impl Supervisor {
         self.dirty.insert(id.clone());
         let Some(local) = self.local.get_mut(&id) else { return };
         (local.pid, local.os_pid) = (None, None);
-        let text: Arc<str> = match &exit {
-            Exit::Normal => "exited normally".into(),
-            Exit::Abnormal(how) => how.as_str().into(),
-        };
+        let text = exit.text();
         match local.phase.clone() {
             Phase::Stopping(Then::Gone) => {
                 self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
                 self.drop_local(&id);
             }
             Phase::Stopping(Then::Restart) => self.start_again(now, &id, effects),
+            Phase::Stopping(Then::Policy) => self.after_conflict(now, &id),
             Phase::Stopping(Then::Move { to, token }) => {
                 local.phase = Phase::Released { to, token, until: now.at + super::moves::MOVE_MAX };
                 local.since_ms = now.wall_ms;
@@ -395,7 +442,7 @@ impl Supervisor {
                     local.failures = 0;
                 }
                 self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
-                self.follow_policy(now, &id, &exit, text);
+                self.follow_policy(now, &id, &exit);
             }
             Phase::Backoff { .. } | Phase::Released { .. } | Phase::Failed { .. } | Phase::Done { .. } => {}
         }
@@ -406,17 +453,29 @@ impl Supervisor {
         let waits = self.winner(id).map(|(_, desired)| (desired.caller.clone(), desired.wait_ms));
         let Some(local) = self.local.get_mut(id) else { return };
         // Only the very first activation answers a caller; a restart follows the policy.
-        let first = local.restarts == 0 && local.failures == 0 && local.token.is_none();
+        let first = local.restarts == 0 && local.failures == 0 && local.token.is_none() && !local.taken_over;
         match waits.filter(|_| first) {
             Some((caller, wait_ms)) if caller == *self.registry.id() || self.registry.view().is_living(&caller) => {
                 let until = now.at + Duration::from_millis(wait_ms).min(FAILED_KEPT_MAX);
                 (local.phase, local.since_ms, local.reason) = (Phase::Failed { until }, now.wall_ms, Some(how));
             }
-            _ => self.follow_policy(now, id, exit, how),
+            _ => self.follow_policy(now, id, exit),
         }
     }
 
-    fn follow_policy(&mut self, now: Now, id: &ChildId, exit: &Exit, how: Arc<str>) {
+    /// Starts a child that lost a name again after a pause, if it is ever; a conflict is no failure of its own.
+    fn after_conflict(&mut self, now: Now, id: &ChildId) {
+        let Some(local) = self.local.get_mut(id) else { return };
+        let lost = Exit::Abnormal(local.reason.as_deref().unwrap_or("lost a name").to_owned());
+        if !local.restarts_after(&lost) {
+            return self.follow_policy(now, id, &lost);
+        }
+        let until = now.at + backoff(1, self.rng.random::<f64>());
+        (local.phase, local.since_ms) = (Phase::Backoff { until }, now.wall_ms);
+    }
+
+    fn follow_policy(&mut self, now: Now, id: &ChildId, exit: &Exit) {
+        let how = exit.text();
         let Some(local) = self.local.get_mut(id) else { return };
         if local.restarts_after(exit) {
             return self.pause(now, id, how);
@@ -434,7 +493,7 @@ impl Supervisor {
         let jitter = self.rng.random::<f64>();
         let Some(local) = self.local.get_mut(id) else { return };
         local.failures = local.failures.saturating_add(1);
-        local.restarts += 1;
+        local.restarts = local.restarts.saturating_add(1);
         let until = now.at + backoff(local.failures, jitter);
         (local.phase, local.since_ms, local.reason) = (Phase::Backoff { until }, now.wall_ms, Some(how));
         self.dirty.insert(id.clone());
@@ -474,6 +533,7 @@ impl Supervisor {
             token: local.token,
             losing: local.pid.as_ref().is_some_and(|pid| self.registry.lost_to(pid).is_some()),
             restarts: local.restarts,
+            restart_seen: local.restart_seen,
             since_ms: local.since_ms,
             os_pid: local.os_pid,
             log: local.log.clone(),

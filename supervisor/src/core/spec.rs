@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// Longest `args` of a spec, in bytes.
 pub const ARGS_BYTES_MAX: usize = 1 << 20;
 
+/// About how long the rest of a spec may be, kind and labels together, in bytes.
+pub const REST_BYTES_MAX: usize = 64 << 10;
+
 /// The name of a child: 1 to 200 of `A-Z a-z 0-9 . _ : -`. A running child holds it as a registry name too.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "Arc<str>")]

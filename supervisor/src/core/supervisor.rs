@@ -212,8 +212,8 @@ pub struct Supervisor {
     pub(super) children_by_pid: BTreeMap<Pid, ChildId>,
     pub(super) timers: BTreeSet<(Instant, ChildId)>,
     pub(super) dirty: BTreeSet<ChildId>,
-    /// Children that are ours to start once we know what the others hold.
-    pub(super) deferred: BTreeSet<ChildId>,
+    /// Children that are ours to start once we know what the others hold, and until when each waits for that.
+    pub(super) deferred: BTreeMap<ChildId, Instant>,
     pub(super) connected: BTreeSet<NodeId>,
     pub(super) up_since: BTreeMap<NodeId, Instant>,
     /// Members that came up and were not heard yet, and until when we wait for that.
@@ -249,7 +249,7 @@ impl Supervisor {
             children_by_pid: BTreeMap::new(),
             timers: BTreeSet::new(),
             dirty: BTreeSet::new(),
-            deferred: BTreeSet::new(),
+            deferred: BTreeMap::new(),
             connected: BTreeSet::new(),
             up_since: BTreeMap::new(),
             unheard: BTreeMap::new(),
@@ -473,7 +473,8 @@ impl Supervisor {
         self.tell_member(now, &member, effects);
         if member.status.is_living() {
             self.up_since.entry(member.id.clone()).or_insert(now.at);
-            if member.id != *self.id() && !self.has_heard(&member.id) {
+            let lived = before.as_ref().is_some_and(|before| before.id == member.id && before.status.is_living());
+            if !lived && member.id != *self.id() && !self.has_heard(&member.id) {
                 self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
             }
         } else {
@@ -494,6 +495,9 @@ impl Supervisor {
 
     /// Retirements that one table heard of hold for all.
     fn share_retired(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for kin in [self.actual.table().kin(), self.facts.table().kin()].into_iter().flatten() {
+            self.with_registry_raw(now, effects, |registry, out| registry.meet_kin(kin, out));
+        }
         let mut all = Retired::default();
         let tables = [
             self.registry.names().table().retired(),
@@ -570,6 +574,12 @@ impl Supervisor {
         self.actual.reborn(id.clone());
         self.marks.reborn(id.clone());
         self.facts.reborn(id);
+        // The one run of a temporary child goes on under the new identity.
+        let held = self.local.iter().filter(|(_, local)| !local.is_done());
+        let held: Vec<_> = held.map(|(id, local)| (id.clone(), local.dot.clone(), local.spec.clone())).collect();
+        for (id, dot, spec) in held {
+            self.mark_started(&id, &dot, &spec);
+        }
         self.share_retired(now, effects);
         self.dirty_all();
     }
@@ -623,7 +633,12 @@ impl Supervisor {
             }
             self.dirty.insert(id);
         }
-        self.dirty.append(&mut self.actual.take_touched());
+        for id in self.actual.take_touched() {
+            for fence in self.actual.table().live(&id).filter_map(|(_, _, claim)| claim.fence) {
+                self.registry.observe(now, fence.at());
+            }
+            self.dirty.insert(id);
+        }
         for key in self.marks.take_touched() {
             for restart in self.marks.table().live(&key).filter_map(|(_, _, mark)| mark.restart).collect::<Vec<_>>() {
                 self.registry.observe(now, restart);
@@ -662,7 +677,7 @@ impl Supervisor {
         });
         self.unheard = unheard;
         if self.is_settled() {
-            self.dirty.append(&mut self.deferred);
+            self.dirty.extend(self.deferred.keys().cloned());
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Actual {
     pub losing: bool,
     /// Restarts after an abnormal or permanent exit.
     pub restarts: u64,
+    /// The latest wish to restart it that was followed.
+    pub restart_seen: Option<Hlc>,
     /// Since when it is in this state, by its node's wall clock.
     pub since_ms: u64,
     /// The operating system's process id, where it is an OS process.

@@ -1,6 +1,7 @@
 //! A cluster of nodes in this process, on loopback, with a CA of their own.
-#![allow(unreachable_pub, reason = "a test has no public face")]
 
+use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use ordu_supervisor::core::{ChildId, ChildRow, ChildSpec, ChildStatus};
@@ -8,6 +9,8 @@ use ordu_supervisor::{Kinds, Supervisor, SupervisorConfig};
 use ordu_transport::core::NodeName;
 use ordu_transport::{CertificateAuthority, Cluster, ClusterConfig};
 use tokio::runtime::Runtime;
+
+use crate::relay::{Network, Relay};
 
 /// How long anything in these tests may take; far more than it takes.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -17,6 +20,8 @@ pub struct Nodes {
     authority: CertificateAuthority,
     addrs: Vec<String>,
     boot: u64,
+    network: Option<Network>,
+    cut: Mutex<Vec<SocketAddr>>,
 }
 
 pub struct Node {
@@ -26,7 +31,27 @@ pub struct Node {
 
 impl Nodes {
     pub fn new() -> Self {
-        Self { authority: CertificateAuthority::generate().unwrap(), addrs: Vec::new(), boot: 0 }
+        let authority = CertificateAuthority::generate().unwrap();
+        Self { authority, addrs: Vec::new(), boot: 0, network: None, cut: Mutex::default() }
+    }
+
+    /// Nodes whose network can be cut.
+    pub fn behind_relays() -> Self {
+        Self { network: Some(Network::default()), ..Self::new() }
+    }
+
+    /// Cuts a node off from all others.
+    pub fn cut_off(&self, node: &Node) {
+        let addr = node.cluster().local_addr();
+        self.cut.lock().unwrap().push(addr);
+        self.network.as_ref().unwrap().set_side(addr, 1);
+    }
+
+    /// Joins what was cut.
+    pub fn heal(&self) {
+        for addr in self.cut.lock().unwrap().drain(..) {
+            self.network.as_ref().unwrap().set_side(addr, 0);
+        }
     }
 
     /// Starts a node that joins the earlier ones.
@@ -34,11 +59,12 @@ impl Nodes {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         self.boot += 1;
         let name = NodeName::new(name).unwrap();
+        let relay = if self.network.is_some() { Some(Relay::bind().await) } else { None };
         let config = ClusterConfig {
             cluster: "test".to_owned(),
             boot: self.boot,
             listen: "127.0.0.1:0".parse().unwrap(),
-            advertise: None,
+            advertise: relay.as_ref().map(|relay| relay.addr().to_string()),
             join: self.addrs.clone(),
             tls: self.authority.issue(&name).unwrap(),
             name,
@@ -50,6 +76,9 @@ impl Nodes {
             Supervisor::start(cluster, events, config_of_supervisor)
         };
         let supervisor = runtime.spawn(start).await.unwrap();
+        if let (Some(relay), Some(network)) = (relay, &self.network) {
+            tokio::spawn(relay.run(supervisor.cluster().local_addr(), network.clone()));
+        }
         self.addrs.push(supervisor.cluster().addr().to_string());
         Node { supervisor, runtime: Some(runtime) }
     }

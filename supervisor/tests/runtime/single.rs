@@ -46,13 +46,17 @@ async fn what_cannot_run_is_refused_and_not_kept() {
             ctx.stopping().await;
             Exit::Normal
         };
-        Kinds::new().with("failing", failing).with("panicking", panicking).with("never", never)
+        let early = |_: Context| async { Err("not even once") };
+        let kinds = Kinds::new().with("failing", failing).with("panicking", panicking).with("never", never);
+        kinds.with_fn("early", early)
     };
     let [node] = Nodes::new().start_all(["n1"], |_| kinds()).await;
     let failed = node.start_child(spec("a", "failing"), PATIENCE).await;
     assert_eq!(failed, Err(StartError::Failed("no such file".to_owned())));
     let failed = node.start_child(spec("b", "panicking"), PATIENCE).await;
     assert_eq!(failed, Err(StartError::Failed("panicked: out of cheese".to_owned())));
+    let failed = node.start_child(spec("c", "early"), PATIENCE).await;
+    assert_eq!(failed, Err(StartError::Failed("not even once".to_owned())));
     let nowhere = node.start_child(spec("c", "unknown"), PATIENCE).await;
     assert!(matches!(&nowhere, Err(StartError::NoEligibleNode(_))), "{nowhere:?}");
     let elsewhere = Placement::Pinned(NodeName::new("n2").unwrap());
@@ -90,6 +94,7 @@ async fn a_child_that_panics_is_restarted() {
     let kinds = Kinds::new().with_fn("fragile", move |ctx| {
         let life = counted.fetch_add(1, Ordering::Relaxed);
         async move {
+            tokio::task::yield_now().await;
             if life < 2 {
                 panic!("life {life}");
             }
@@ -117,7 +122,10 @@ async fn a_child_that_panics_is_restarted() {
 #[tokio::test]
 async fn restart_policies() {
     let kinds = || {
-        let fail = |_: Context| async { Err("broken") };
+        let fail = |_: Context| async {
+            tokio::task::yield_now().await;
+            Err("broken")
+        };
         Kinds::new().with_fn("end", |_| async {}).with_fn("fail", fail)
     };
     let [node] = Nodes::new().start_all(["n1"], |_| kinds()).await;

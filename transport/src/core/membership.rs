@@ -18,9 +18,11 @@
 //!
 //! Every node keeps its own [`View`]; nothing here is agreed upon.
 
+mod boundary;
 mod dials;
 mod judge;
 mod packet;
+mod settle;
 mod swim;
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,6 @@ mod timings;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use foca::{Foca, Message, State, Timer};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -45,6 +46,7 @@ use super::message::{Hello, Refusal};
 use super::time::{Hlc, Instant, Now};
 use super::view::{Addr, Member, Status, View};
 
+pub use self::boundary::{Effect, Input, MembershipConfig};
 pub use self::packet::{ADDR_BYTES_MAX, DATAGRAM_BYTES_MAX};
 pub use self::timers::{GRACE_MAX, HEALED_AFTER, HEALTH_MAX, LATE_MIN, POSTPONED_MAX};
 pub use self::timings::Timings;
@@ -53,104 +55,6 @@ pub use self::timings::Timings;
 pub const MEMBERS_MAX: usize = 4096;
 /// Shortest time between two renewals of our identity: whoever holds us as down says so in answer to every datagram.
 pub const RENEWAL_MIN: Duration = Duration::from_millis(200);
-
-/// Who we are and how to find others.
-#[derive(Debug, Clone)]
-pub struct MembershipConfig {
-    /// Who we are.
-    pub id: NodeId,
-    /// Where others dial us.
-    pub addr: Addr,
-    /// When we started.
-    pub started: Hlc,
-    /// The cluster's name.
-    pub cluster: String,
-    /// Addresses to dial until a session with them exists, for ever. Our own may be among them.
-    pub seeds: Vec<Addr>,
-    /// Seeds all randomness.
-    pub seed: u64,
-    /// How long to wait for what.
-    pub timings: Timings,
-}
-
-/// What happens to the core.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// A session exists: both sides accepted the other's hello. An older session with an earlier incarnation of the same
-    /// name is to be closed by the driver.
-    Connected {
-        /// The peer's.
-        hello: Hello,
-    },
-    /// A session is gone.
-    Disconnected {
-        /// With whom it was.
-        peer: NodeId,
-    },
-    /// A membership datagram came over a session.
-    Datagram {
-        /// The session's peer.
-        from: NodeId,
-        /// As sent.
-        bytes: Bytes,
-    },
-    /// A dial came to nothing; or a peer refused us or closed a session with a refusal, whoever dialled (after
-    /// [`Input::Disconnected`] if there was a session).
-    DialFailed {
-        /// The dialled address, or the refusing peer's.
-        addr: Addr,
-        /// What the peer said, if it said something.
-        refusal: Option<Refusal>,
-    },
-    /// A hint from the kernel: nobody listens at the peer's address. It is suspected at once.
-    Unreachable {
-        /// With whom we have or had a session.
-        peer: NodeId,
-    },
-    /// We leave for good. Effects tell the members; afterwards the core does nothing any more.
-    Leave,
-    /// An operator says that a member that is down will not return. Ignored of others.
-    Remove {
-        /// Which.
-        name: NodeName,
-    },
-}
-
-/// What the driver is to do, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Send a datagram over the session with this peer.
-    Datagram {
-        /// To whom.
-        to: NodeId,
-        /// What, at most [`DATAGRAM_BYTES_MAX`] bytes.
-        bytes: Bytes,
-    },
-    /// Dial, unless a session with that address exists or is being dialled. Failing is cheap; it is said again.
-    Dial {
-        /// Where.
-        addr: Addr,
-    },
-    /// The view changed. Ourselves first, once, as up.
-    Member(Member),
-    /// Our name has, or had, a later incarnation: we go on as this one, above it. The driver closes all sessions.
-    Reborn {
-        /// Our new identity.
-        id: NodeId,
-    },
-    /// Another living node holds our name and started before us: the process should end.
-    NameTaken {
-        /// Where it is.
-        holder: Addr,
-    },
-    /// Close the session with this peer and tell it why.
-    Close {
-        /// Whose.
-        peer: NodeId,
-        /// Why; the peer's core gets it as [`Input::DialFailed`].
-        refusal: Refusal,
-    },
-}
 
 #[derive(Debug)]
 struct Session {
@@ -398,7 +302,11 @@ impl Membership {
             return;
         }
         let suspect = Update::new(row.id().clone(), row.incarnation(), State::Suspect);
-        self.swim(now, effects, |swim, wishes| swim.apply_many([suspect].into_iter(), true, wishes));
+        self.swim(now, effects, |swim, wishes| swim.apply_many([suspect.clone()].into_iter(), true, wishes));
+        // The kernel may be wrong. Foca would tell the suspect with its next packet to it; we have less time.
+        if self.sessions.contains_key(peer) {
+            self.gossip(row.id(), vec![suspect], effects);
+        }
         let timer = Timer::ChangeSuspectToDown {
             member_id: row.id().clone(),
             incarnation: row.incarnation(),
@@ -484,93 +392,6 @@ impl Membership {
         }
     }
 
-    /// foca does so too, but not while it holds everybody as down: two nodes that gave up one another over a session
-    /// that survived would never speak again.
-    fn announce_to_down(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        self.announce_at = None;
-        let down: Vec<_> = self.down_with_session().map(|hello| self.identity_of(&hello.id, &hello.addr)).collect();
-        for peer in down {
-            self.swim(now, effects, |swim, wishes| swim.announce(peer, wishes));
-        }
-    }
-
-    fn down_with_session(&self) -> impl Iterator<Item = &Hello> {
-        let down = |id: &NodeId| self.view.of(id).is_some_and(|row| row.status == Status::Down);
-        self.sessions.values().map(|session| &session.hello).filter(move |hello| down(&hello.id))
-    }
-
-    /// After every call: brings the view, the sessions and the dials in line with what foca knows now.
-    fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let own = self.id().name.clone();
-        let rows: BTreeMap<_, _> = self
-            .swim
-            .iter_membership_state()
-            .filter(|row| row.id().id.name != own)
-            .map(|row| (row.id().id.name.clone(), row_of(row)))
-            .collect();
-        for row in rows.into_values() {
-            self.show(row, effects);
-        }
-        self.close_over(now, effects);
-        if self.down_with_session().next().is_none() {
-            self.announce_at = None;
-        } else {
-            let next = now + self.timings.announce_to_down;
-            self.announce_at.get_or_insert(next);
-        }
-        self.dials.want(now, &self.wanted());
-    }
-
-    fn show(&mut self, row: Member, effects: &mut Vec<Effect>) {
-        if self.view.apply(row.clone()).is_some() {
-            effects.push(Effect::Member(row));
-        }
-    }
-
-    /// Closes the sessions that are of no use: with incarnations known to be over, and with members that are down and
-    /// silent, so that what they meet over next is fresh.
-    fn close_over(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let silent_after = self.timings.probe_period * 2;
-        for (peer, session) in &mut self.sessions {
-            let Some(row) = self.view.get(&peer.name) else { continue };
-            let over = row.id > *peer && (!row.status.is_living() || row.addr == session.hello.addr);
-            let removed = row.id == *peer && row.status == Status::Left;
-            let down = row.id == *peer && row.status == Status::Down;
-            let refusal = if over || removed {
-                Refusal::Superseded(row.id.clone())
-            } else if down && now.saturating_since(session.heard_at) > silent_after {
-                Refusal::Silent
-            } else {
-                continue;
-            };
-            if !std::mem::replace(&mut session.closing, true) {
-                effects.push(Effect::Close { peer: peer.clone(), refusal });
-            }
-        }
-    }
-
-    /// The addresses that should have a session and have none, and how long the first dial of each waits.
-    fn wanted(&self) -> BTreeMap<Addr, Duration> {
-        let own = self.swim.identity();
-        let mut wanted = BTreeMap::new();
-        for row in self.view.members() {
-            if row.id.name != own.id.name && row.status != Status::Left && !self.sessions.contains_key(&row.id) {
-                let delay = if own.id < row.id { Duration::ZERO } else { self.timings.dial_yield };
-                wanted.insert(row.addr.clone(), delay);
-            }
-        }
-        for seed in &self.seeds {
-            // Its name is not known, but if it has us as a seed too, it compares the same two addresses.
-            let delay = if own.addr < *seed { Duration::ZERO } else { self.timings.seed_yield };
-            wanted.entry(seed.clone()).or_insert(delay);
-        }
-        wanted.remove(&own.addr);
-        for session in self.sessions.values() {
-            wanted.remove(&session.hello.addr);
-        }
-        wanted
-    }
-
     fn own_row(&self, status: Status) -> Member {
         let own = self.swim.identity();
         Member { id: own.id.clone(), addr: own.addr.clone(), status }
@@ -589,14 +410,4 @@ impl Membership {
     fn is_full_for(&self, name: &NodeName) -> bool {
         self.view.get(name).is_none() && self.swim.iter_membership_state().len() >= MEMBERS_MAX
     }
-}
-
-fn row_of(row: &Update) -> Member {
-    let status = match (row.id().renewal, row.state()) {
-        (LEFT, _) => Status::Left,
-        (_, State::Alive) => Status::Up,
-        (_, State::Suspect) => Status::Suspect,
-        (_, State::Down) => Status::Down,
-    };
-    Member { id: row.id().id.clone(), addr: row.id().addr.clone(), status }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rand::RngExt;
+
 use super::super::*;
 
 /// One way through the network.
@@ -59,6 +61,9 @@ pub(super) struct World {
     sessions: BTreeMap<(usize, usize), Session>,
     cut: BTreeSet<(usize, usize)>,
     seed: u64,
+    /// Of a hundred datagrams so many are lost.
+    pub(super) loss_percent: u32,
+    rng: ChaCha8Rng,
     pub(super) dials: usize,
     pub(super) sessions_made: usize,
     pub(super) doubles: usize,
@@ -79,6 +84,8 @@ impl World {
             sessions: BTreeMap::new(),
             cut: BTreeSet::new(),
             seed,
+            loss_percent: 0,
+            rng: ChaCha8Rng::seed_from_u64(seed),
             dials: 0,
             sessions_made: 0,
             doubles: 0,
@@ -124,6 +131,12 @@ impl World {
 
     pub(super) fn kill(&mut self, node: usize) {
         self.nodes[node].alive = false;
+    }
+
+    /// The kernel of a node says, wrongly perhaps, that nobody listens at another one's port.
+    pub(super) fn unreachable(&mut self, node: usize, other: usize) {
+        let peer = self.id(other);
+        self.input(node, Input::Unreachable { peer });
     }
 
     pub(super) fn pause(&mut self, node: usize, by: Duration) {
@@ -360,7 +373,9 @@ impl World {
                         } else {
                             self.sessions[&key].ids.1.clone()
                         };
-                        self.input_later(other, Input::Datagram { from, bytes });
+                        if self.rng.random_range(0..100) >= self.loss_percent {
+                            self.input_later(other, Input::Datagram { from, bytes });
+                        }
                     }
                 }
                 Effect::Dial { addr } => {

@@ -1,0 +1,107 @@
+//! What goes into the membership core and what comes out of it.
+
+use bytes::Bytes;
+
+use super::Timings;
+use crate::core::id::{NodeId, NodeName};
+use crate::core::message::{Hello, Refusal};
+use crate::core::time::Hlc;
+use crate::core::view::{Addr, Member};
+
+/// Who we are and how to find others.
+#[derive(Debug, Clone)]
+pub struct MembershipConfig {
+    /// Who we are.
+    pub id: NodeId,
+    /// Where others dial us.
+    pub addr: Addr,
+    /// When we started.
+    pub started: Hlc,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Addresses to dial until a session with them exists, for ever. Our own may be among them.
+    pub seeds: Vec<Addr>,
+    /// Seeds all randomness.
+    pub seed: u64,
+    /// How long to wait for what.
+    pub timings: Timings,
+}
+
+/// What happens to the core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A session exists: both sides accepted the other's hello. An older session with an earlier incarnation of the same
+    /// name is to be closed by the driver.
+    Connected {
+        /// The peer's.
+        hello: Hello,
+    },
+    /// A session is gone.
+    Disconnected {
+        /// With whom it was.
+        peer: NodeId,
+    },
+    /// A membership datagram came over a session.
+    Datagram {
+        /// The session's peer.
+        from: NodeId,
+        /// As sent.
+        bytes: Bytes,
+    },
+    /// A dial came to nothing; or a peer refused us or closed a session with a refusal, whoever dialled (after
+    /// [`Input::Disconnected`] if there was a session).
+    DialFailed {
+        /// The dialled address, or the refusing peer's.
+        addr: Addr,
+        /// What the peer said, if it said something.
+        refusal: Option<Refusal>,
+    },
+    /// A hint from the kernel: nobody listens at the peer's address. It is suspected at once.
+    Unreachable {
+        /// With whom we have or had a session.
+        peer: NodeId,
+    },
+    /// We leave for good. Effects tell the members; afterwards the core does nothing any more.
+    Leave,
+    /// An operator says that a member that is down will not return. Ignored of others.
+    Remove {
+        /// Which.
+        name: NodeName,
+    },
+}
+
+/// What the driver is to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a datagram over the session with this peer.
+    Datagram {
+        /// To whom.
+        to: NodeId,
+        /// What, at most [`DATAGRAM_BYTES_MAX`](super::DATAGRAM_BYTES_MAX) bytes.
+        bytes: Bytes,
+    },
+    /// Dial, unless a session with that address exists or is being dialled. Failing is cheap; it is said again.
+    Dial {
+        /// Where.
+        addr: Addr,
+    },
+    /// The view changed. Ourselves first, once, as up.
+    Member(Member),
+    /// Our name has, or had, a later incarnation: we go on as this one, above it. The driver closes all sessions.
+    Reborn {
+        /// Our new identity.
+        id: NodeId,
+    },
+    /// Another living node holds our name and started before us: the process should end.
+    NameTaken {
+        /// Where it is.
+        holder: Addr,
+    },
+    /// Close the session with this peer and tell it why.
+    Close {
+        /// Whose.
+        peer: NodeId,
+        /// Why; the peer's core gets it as [`Input::DialFailed`].
+        refusal: Refusal,
+    },
+}

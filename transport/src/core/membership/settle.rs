@@ -1,0 +1,113 @@
+//! What follows from every call: the view, the sessions and the dials are brought in line with what foca knows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use foca::State;
+
+use super::packet::Update;
+use super::swim::LEFT;
+use super::{Effect, Membership};
+use crate::core::id::NodeId;
+use crate::core::message::{Hello, Refusal};
+use crate::core::time::Instant;
+use crate::core::view::{Addr, Member, Status};
+
+impl Membership {
+    /// foca does so too, but not while it holds everybody as down: two nodes that gave up one another over a session
+    /// that survived would never speak again.
+    pub(super) fn announce_to_down(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.announce_at = None;
+        let down: Vec<_> = self.down_with_session().map(|hello| self.identity_of(&hello.id, &hello.addr)).collect();
+        for peer in down {
+            self.swim(now, effects, |swim, wishes| swim.announce(peer, wishes));
+        }
+    }
+
+    fn down_with_session(&self) -> impl Iterator<Item = &Hello> {
+        let down = |id: &NodeId| self.view.of(id).is_some_and(|row| row.status == Status::Down);
+        self.sessions.values().map(|session| &session.hello).filter(move |hello| down(&hello.id))
+    }
+
+    /// After every call: brings the view, the sessions and the dials in line with what foca knows now.
+    pub(super) fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let own = self.id().name.clone();
+        let rows: BTreeMap<_, _> = self
+            .swim
+            .iter_membership_state()
+            .filter(|row| row.id().id.name != own)
+            .map(|row| (row.id().id.name.clone(), row_of(row)))
+            .collect();
+        for row in rows.into_values() {
+            self.show(row, effects);
+        }
+        self.close_over(now, effects);
+        if self.down_with_session().next().is_none() {
+            self.announce_at = None;
+        } else {
+            let next = now + self.timings.announce_to_down;
+            self.announce_at.get_or_insert(next);
+        }
+        self.dials.want(now, &self.wanted());
+    }
+
+    pub(super) fn show(&mut self, row: Member, effects: &mut Vec<Effect>) {
+        if self.view.apply(row.clone()).is_some() {
+            effects.push(Effect::Member(row));
+        }
+    }
+
+    /// Closes the sessions that are of no use: with incarnations known to be over, and with members that are down and
+    /// silent, so that what they meet over next is fresh.
+    fn close_over(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let silent_after = self.timings.probe_period * 2;
+        for (peer, session) in &mut self.sessions {
+            let Some(row) = self.view.get(&peer.name) else { continue };
+            let over = row.id > *peer && (!row.status.is_living() || row.addr == session.hello.addr);
+            let removed = row.id == *peer && row.status == Status::Left;
+            let down = row.id == *peer && row.status == Status::Down;
+            let refusal = if over || removed {
+                Refusal::Superseded(row.id.clone())
+            } else if down && now.saturating_since(session.heard_at) > silent_after {
+                Refusal::Silent
+            } else {
+                continue;
+            };
+            if !std::mem::replace(&mut session.closing, true) {
+                effects.push(Effect::Close { peer: peer.clone(), refusal });
+            }
+        }
+    }
+
+    /// The addresses that should have a session and have none, and how long the first dial of each waits.
+    fn wanted(&self) -> BTreeMap<Addr, Duration> {
+        let own = self.swim.identity();
+        let mut wanted = BTreeMap::new();
+        for row in self.view.members() {
+            if row.id.name != own.id.name && row.status != Status::Left && !self.sessions.contains_key(&row.id) {
+                let delay = if own.id < row.id { Duration::ZERO } else { self.timings.dial_yield };
+                wanted.insert(row.addr.clone(), delay);
+            }
+        }
+        for seed in &self.seeds {
+            // Its name is not known, but if it has us as a seed too, it compares the same two addresses.
+            let delay = if own.addr < *seed { Duration::ZERO } else { self.timings.seed_yield };
+            wanted.entry(seed.clone()).or_insert(delay);
+        }
+        wanted.remove(&own.addr);
+        for session in self.sessions.values() {
+            wanted.remove(&session.hello.addr);
+        }
+        wanted
+    }
+}
+
+fn row_of(row: &Update) -> Member {
+    let status = match (row.id().renewal, row.state()) {
+        (LEFT, _) => Status::Left,
+        (_, State::Alive) => Status::Up,
+        (_, State::Suspect) => Status::Suspect,
+        (_, State::Down) => Status::Down,
+    };
+    Member { id: row.id().id.clone(), addr: row.id().addr.clone(), status }
+}
