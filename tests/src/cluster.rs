@@ -108,31 +108,7 @@ impl Cluster {
     #[track_caller]
     pub fn up(&mut self, index: usize) {
         let Cluster { nodes, events, scenario, .. } = self;
-        let node = &mut nodes[index];
-        assert!(node.process.is_none(), "{} runs already", node.name);
-        let mut command = prepare(scenario, node.door.network.as_deref());
-        command.args(&node.arguments).env("RUST_LOG", "info");
-        let log = OpenOptions::new().append(true).create(true).open(&node.log).expect("the log can be opened");
-        command.stdout(Stdio::piped()).stderr(log);
-        let mut process = command.spawn().expect("ordu can be executed");
-        let stdout = process.stdout.take().expect("it is piped");
-        node.process = Some(process);
-        let (sender, ready) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        let line = ready.recv_timeout(READY_MAX).unwrap_or_else(|error| panic!("{} is not ready: {error}", node.name));
-        let field = |name: &str| {
-            let found = line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
-            found.unwrap_or_else(|| panic!("no {name} in: {line}")).to_owned()
-        };
-        assert!(line.starts_with("ready "), "{line}");
-        assert_eq!((field("name"), field("quic")), (node.name.clone(), node.quic.to_string()), "{line}");
-        assert_eq!(field("http"), node.door.address.to_string(), "{line}");
-        node.boot = field("boot").parse().unwrap_or_else(|error| panic!("{error}: {line}"));
-        events.listen(&node.name, node.door.clone());
+        nodes[index].start(scenario, events);
     }
 
     /// Waits until every node that runs sees `count` members up. Answers how long it took.
@@ -229,6 +205,35 @@ impl Drop for Cluster {
 }
 
 impl Node {
+    /// Starts its process, which it must not have, waits until it is ready, and listens to its events.
+    #[track_caller]
+    pub fn start(&mut self, scenario: &Scenario, events: &EventLog) {
+        assert!(self.process.is_none(), "{} runs already", self.name);
+        let mut command = prepare(scenario, self.door.network.as_deref());
+        command.args(&self.arguments).env("RUST_LOG", "info");
+        let log = OpenOptions::new().append(true).create(true).open(&self.log).expect("the log can be opened");
+        command.stdout(Stdio::piped()).stderr(log);
+        let mut process = command.spawn().expect("ordu can be executed");
+        let stdout = process.stdout.take().expect("it is piped");
+        self.process = Some(process);
+        let (sender, ready) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let line = ready.recv_timeout(READY_MAX).unwrap_or_else(|error| panic!("{} is not ready: {error}", self.name));
+        let field = |name: &str| {
+            let found = line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+            found.unwrap_or_else(|| panic!("no {name} in: {line}")).to_owned()
+        };
+        assert!(line.starts_with("ready "), "{line}");
+        assert_eq!((field("name"), field("quic")), (self.name.clone(), self.quic.to_string()), "{line}");
+        assert_eq!(field("http"), self.door.address.to_string(), "{line}");
+        self.boot = field("boot").parse().unwrap_or_else(|error| panic!("{error}: {line}"));
+        events.listen(&self.name, self.door.clone());
+    }
+
     /// The os pid of its process.
     #[track_caller]
     pub fn os_pid(&self) -> i32 {
