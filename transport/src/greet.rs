@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::message::{Hello, Refusal};
 use crate::core::Addr;
+use crate::core::message::{Hello, Refusal};
 use crate::discovery::resolve;
 use crate::driver::Command;
 use crate::endpoint::{HANDSHAKE_MAX, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX};
