@@ -1,5 +1,5 @@
 //! A laboratory that catches nothing proves nothing: three known defects are put back into the cores, one at a time, and
-//! the simulator must catch each within a thousand seeds at the size of the sweep.
+//! the simulator must catch each within a thousand seeds at five nodes and two hundred operations.
 //!
 //! Run with `cargo test --release -p ordu-sim --features defects --test defects -- --nocapture` to see after how many.
 
