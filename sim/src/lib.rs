@@ -2,7 +2,7 @@
 //!
 //! One seed decides everything: the cluster, its clocks, what users do, what breaks and when. A run has a safety phase
 //! under faults, a heal, and a liveness phase with a bound in simulated time. [`invariants`] are the promises of
-//! DESIGN.md; [`sweep`] runs many seeds.
+//! ARCHITECTURE.md; [`sweep`] runs many seeds.
 
 mod children;
 mod detector;

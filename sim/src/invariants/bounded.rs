@@ -15,7 +15,7 @@ pub const EFFECTS_MAX: usize = 2_000;
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
-    source: "DESIGN.md G7",
+    source: "ARCHITECTURE.md G7",
     caveat: "the bound on effects is this simulator's, for its sizes; a run is far too small to reach the other bounds",
     check,
 };

@@ -12,7 +12,7 @@ pub const NAME: &str = "converge";
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
-    source: "DESIGN.md G1",
+    source: "ARCHITECTURE.md G1",
     caveat: "equal digests are compared with equal states only at the sampled moments",
     check,
 };

@@ -1,4 +1,4 @@
-//! The promises, one a file: a name, the promise of DESIGN.md that it comes from, what it does not show, and one check.
+//! The promises, one a file: a name, the promise of ARCHITECTURE.md that it comes from, what it does not show, and one check.
 //!
 //! Checks read the real cores' state and the oracle's facts, and change nothing.
 

@@ -10,7 +10,7 @@ pub const NAME: &str = "nothing-back";
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
-    source: "DESIGN.md G4",
+    source: "ARCHITECTURE.md G4",
     caveat: "the owner of a claim is always among those who saw its release, so only claims of nodes that are up count",
     check,
 };

@@ -19,7 +19,7 @@ pub const DETECTION_US_MAX: u64 = 4_000_000;
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
-    source: "DESIGN.md G3",
+    source: "ARCHITECTURE.md G3",
     caveat: "before the heal only groups that nothing disturbed meanwhile count; what backs off, or runs once at most, \
              is excused; a child counts as running from its start on",
     check,

@@ -15,7 +15,7 @@ pub const NAME: &str = "one-owner";
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
-    source: "DESIGN.md G2",
+    source: "ARCHITECTURE.md G2",
     caveat: "a process may lose to one that has ended since, if the word of that end was still under way",
     check,
 };

@@ -8,7 +8,7 @@ pub const NAME: &str = "told-the-truth";
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
-    source: "DESIGN.md G5, G6",
+    source: "ARCHITECTURE.md G5, G6",
     caveat: "looked at in the instant in which the call returns",
     check,
 };

@@ -11,7 +11,7 @@ const EVERY_US: u64 = 1_000_000;
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
-    source: "DESIGN.md G1",
+    source: "ARCHITECTURE.md G1",
     caveat: "trusts a replica's context; that contexts meet is for the invariant `converge`",
     check,
 };
