@@ -19,6 +19,7 @@ pub mod node;
 pub mod rows;
 pub mod text;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 /// The whole program, from its arguments to its exit code.
@@ -27,7 +28,7 @@ pub fn main() -> ExitCode {
         return match exec::run_keeper(std::io::stdin().lock(), std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("ordu keeper: {error}");
+                let _ = writeln!(std::io::stderr(), "ordu keeper: {error}");
                 ExitCode::FAILURE
             }
         };

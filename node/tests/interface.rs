@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const ORDU: &str = env!("CARGO_BIN_EXE_ordu");
 #[derive(Default)]
 struct MadeUp {
     asked: Mutex<Vec<(Wish, bool, Duration)>>,
+    /// Whether its events go on for ever, without a further one.
+    is_endless: AtomicBool,
 }
 
 fn web() -> Child {
@@ -107,7 +110,8 @@ impl Backend for MadeUp {
     }
 
     fn events(&self) -> (Vec<Event>, BoxStream<'static, Event>) {
-        let live = stream::iter([event("child_exited")]);
+        let endless = self.is_endless.load(Ordering::Relaxed).then(stream::pending);
+        let live = stream::iter([event("child_exited")]).chain(stream::iter(endless).flatten());
         (vec![event("child_starting"), event("child_running")], live.boxed())
     }
 
@@ -416,6 +420,7 @@ fn bad_requests_are_problems() {
 #[test]
 fn readers_of_events_leave_room_for_others() {
     let served = serve(None);
+    served.backend.is_endless.store(true, Ordering::Relaxed);
     let follow = || {
         let mut stream = TcpStream::connect(served.address).unwrap();
         write!(stream, "GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();

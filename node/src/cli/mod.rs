@@ -8,6 +8,7 @@ mod table;
 mod up;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -103,7 +104,7 @@ pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run(cli.command, given) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("ordu: {failure}");
+            complain(&failure.to_string());
             failure.exit_code()
         }
     }
@@ -136,6 +137,11 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
     }
 }
 
+/// Says on standard error what is wrong. Where that is full or gone, the exit code alone says it.
+fn complain(what: &str) {
+    let _ = writeln!(std::io::stderr(), "ordu: {what}");
+}
+
 /// Says what is wrong with the arguments in one line; help and version are no errors.
 fn explain(error: &clap::Error) -> ExitCode {
     match error.kind() {
@@ -152,7 +158,7 @@ fn explain(error: &clap::Error) -> ExitCode {
             // The first paragraph says what is wrong; the rest is usage.
             let paragraph = text.split("\n\n").next().unwrap_or_default();
             let what = one_line(paragraph);
-            eprintln!("ordu: {}; see --help", what.strip_prefix("error: ").unwrap_or(&what));
+            complain(&format!("{}; see --help", what.strip_prefix("error: ").unwrap_or(&what)));
             ExitCode::from(USAGE)
         }
     }

@@ -1,11 +1,10 @@
 //! What callers wish, and what they are told: every call has a deadline, and a deadline that passes says so.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
 use ordu_registry::core::delta::Payload;
-use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now, Pid};
+use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
 
 use super::row::ChildRow;
 use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, REST_BYTES_MAX};
@@ -97,10 +96,8 @@ pub(super) enum Waited {
     Ensured {
         id: ChildId,
     },
-    /// What ran then has ended, and what runs now is another start.
     Terminated {
         id: ChildId,
-        pids: BTreeSet<Pid>,
     },
     /// An activation runs that followed the wish of this time.
     Restarted {
@@ -118,7 +115,7 @@ impl Waited {
         match self {
             Waited::Started { id, .. }
             | Waited::Ensured { id }
-            | Waited::Terminated { id, .. }
+            | Waited::Terminated { id }
             | Waited::Restarted { id, .. } => Some(id),
             Waited::Drained { .. } => None,
         }
@@ -207,8 +204,7 @@ impl Supervisor {
         if !self.undesire(&id) && !held {
             return Err(CallError::NotFound);
         }
-        let pids = self.claims(&id).filter_map(|(_, claim)| claim.pid.clone()).collect();
-        Ok(Waited::Terminated { id, pids })
+        Ok(Waited::Terminated { id })
     }
 
     /// Removes every start of a child that was seen, and the marks beside it.
@@ -269,16 +265,8 @@ impl Supervisor {
                     None => Some(Reply::Child(Err(CallError::Failed("it ended before it was seen running".into())))),
                 }
             }
-            Waited::Terminated { id, pids } => {
-                let anew = |dot: &Dot| {
-                    self.desired
-                        .table()
-                        .live(id)
-                        .any(|(origin, counter, _)| (origin, counter) == (&dot.actor, dot.counter))
-                };
-                let other =
-                    |claim: &Actual| anew(&claim.dot) && claim.pid.as_ref().is_none_or(|pid| !pids.contains(pid));
-                let gone = self.claims(id).all(|(_, claim)| !claim.is_held() || other(claim));
+            Waited::Terminated { id } => {
+                let gone = self.winner(id).is_none() && self.claims(id).all(|(_, claim)| !claim.is_held());
                 gone.then_some(Reply::Done(Ok(())))
             }
             Waited::Restarted { id, after } => {
