@@ -360,3 +360,18 @@ fn a_node_that_shuts_down_does_not_undrain() {
     assert!(world.nodes[&name("a")].stopping);
     assert_eq!(world.copies("x"), ["b"]);
 }
+
+/// The node that was asked is the child's seat, and is killed as soon as it has said "done".
+#[test]
+fn an_answer_is_not_undone_by_the_death_of_the_node_that_gave_it() {
+    let mut world = World::new(&["a", "b"]);
+    let x = world.id_on("a");
+    let started = world.start("a", spec(&x));
+    assert_eq!((world.copies(&x).len(), world.replies.get(&started)), (1, None));
+    world.run(ms(10));
+    assert!(world.started(started));
+    let stopped = world.call("a", Call::Terminate(id(&x)));
+    assert_eq!((world.copies(&x).len(), world.replies.get(&stopped)), (0, None));
+    world.run(ms(10));
+    assert_eq!(world.replies.get(&stopped), Some(&Reply::Done(Ok(()))));
+}

@@ -168,6 +168,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.peers.get(peer).is_some_and(|peer| peer.heard)
     }
 
+    /// Whether somebody else has our own events up to `counter`, so that they outlive this node; also where nobody else is
+    /// connected.
+    pub fn is_kept_elsewhere(&self, counter: u64) -> bool {
+        let mut connected = self.peers.values().filter(|peer| peer.connected).peekable();
+        connected.peek().is_none() || connected.any(|peer| peer.acked.get(self.table.origin()) >= counter)
+    }
+
     /// The peer went down: what it has now must be heard anew once it is back.
     pub fn unhear(&mut self, peer: &NodeId) {
         if let Some(peer) = self.peers.get_mut(peer) {

@@ -98,6 +98,8 @@ pub(super) enum Waited {
     },
     Terminated {
         id: ChildId,
+        /// Our last event of what should run, the removal or one after it.
+        upto: Dot,
     },
     /// An activation runs that followed the wish of this time.
     Restarted {
@@ -115,7 +117,7 @@ impl Waited {
         match self {
             Waited::Started { id, .. }
             | Waited::Ensured { id }
-            | Waited::Terminated { id }
+            | Waited::Terminated { id, .. }
             | Waited::Restarted { id, .. } => Some(id),
             Waited::Drained { .. } => None,
         }
@@ -204,7 +206,8 @@ impl Supervisor {
         if !self.undesire(&id) && !held {
             return Err(CallError::NotFound);
         }
-        Ok(Waited::Terminated { id })
+        let upto = self.desired.table().context().clock().dot(self.id().clone());
+        Ok(Waited::Terminated { id, upto })
     }
 
     /// Removes every start of a child that was seen, and the marks beside it.
@@ -259,15 +262,16 @@ impl Supervisor {
             Waited::Started { id, dot, ensure } => self.answer_start(now, id, dot, *ensure),
             Waited::Ensured { id } => {
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
-                match self.winner(id) {
+                match self.winner(id).map(|(dot, _)| dot) {
+                    Some(dot) if runs && !self.outlives_us(id, &dot) => None,
                     Some(_) if runs => self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
                     Some(_) => None,
                     None => Some(Reply::Child(Err(CallError::Failed("it ended before it was seen running".into())))),
                 }
             }
-            Waited::Terminated { id } => {
+            Waited::Terminated { id, upto } => {
                 let gone = self.winner(id).is_none() && self.claims(id).all(|(_, claim)| !claim.is_held());
-                gone.then_some(Reply::Done(Ok(())))
+                (gone && self.outlives_us(id, upto)).then_some(Reply::Done(Ok(())))
             }
             Waited::Restarted { id, after } => {
                 let again = |claim: &Actual| claim.restart_seen >= Some(*after) && !claim.losing;
@@ -285,9 +289,10 @@ impl Supervisor {
     }
 
     fn answer_start(&mut self, _: Now, id: &ChildId, dot: &Dot, ensure: bool) -> Option<Reply> {
-        let ours = self.claims(id).find(|(_, claim)| claim.dot == *dot).map(|(_, claim)| claim.clone());
-        if let Some(claim) = ours {
+        let ours = self.claims(id).find(|(_, claim)| claim.dot == *dot);
+        if let Some((node, claim)) = ours.map(|(node, claim)| (node.clone(), claim.clone())) {
             match claim.state {
+                State::Running | State::Done if node == *self.id() && !self.outlives_us(id, dot) => return None,
                 State::Running | State::Done => return self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
                 State::Failed => {
                     self.desired.withdraw(id, dot);
@@ -308,6 +313,17 @@ impl Supervisor {
                 Some(Reply::Child(if ensure { Ok(row) } else { Err(CallError::AlreadyStarted(row)) }))
             }
         }
+    }
+
+    /// Whether what this node wrote of a child is known to somebody else, where there is somebody: an answer that says
+    /// "done" must not be undone by this node's death alone. If not, the child is looked at again with the next
+    /// acknowledgement.
+    fn outlives_us(&mut self, id: &ChildId, dot: &Dot) -> bool {
+        let outlives = dot.actor != *self.id() || self.desired.is_kept_elsewhere(dot.counter);
+        if !outlives {
+            self.unacked.insert(id.clone());
+        }
+        outlives
     }
 
     /// Tells the callers that wait for a node to drain, if it says that it does.

@@ -222,6 +222,8 @@ pub struct Supervisor {
     pub(super) next_move_at: Option<Instant>,
     pub(super) shown: BTreeMap<ChildId, (ChildStatus, Option<Pid>)>,
     pub(super) shown_draining: BTreeSet<NodeName>,
+    /// Children whose callers wait until somebody else knows what we wrote.
+    pub(super) unacked: BTreeSet<ChildId>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
@@ -257,6 +259,7 @@ impl Supervisor {
             next_move_at: None,
             shown: BTreeMap::new(),
             shown_draining: BTreeSet::new(),
+            unacked: BTreeSet::new(),
             waiting: BTreeMap::new(),
             waiting_for: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -539,6 +542,7 @@ impl Supervisor {
         let input = names::Input::Disconnected(peer.clone());
         self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
         self.desired.disconnected(peer);
+        self.dirty.append(&mut self.unacked);
         self.actual.disconnected(peer);
         self.marks.disconnected(peer);
         self.facts.disconnected(peer);
@@ -557,7 +561,10 @@ impl Supervisor {
                 let input = names::Input::Message { from: from.clone(), message };
                 self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
             }
-            Message::Desired(message) => pass!(desired, message, Message::Desired),
+            Message::Desired(message) => {
+                pass!(desired, message, Message::Desired);
+                self.dirty.append(&mut self.unacked);
+            }
             Message::Actual(message) => pass!(actual, message, Message::Actual),
             Message::Marks(message) => pass!(marks, message, Message::Marks),
             Message::Facts(message) => pass!(facts, message, Message::Facts),
