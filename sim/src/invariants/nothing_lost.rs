@@ -99,6 +99,12 @@ pub(crate) fn due(world: &World, group: &[usize]) -> Vec<ChildId> {
     first.desired().table().keys().filter(is_due).cloned().collect()
 }
 
+/// Whether everybody in a group sees everybody else in it as living.
+fn agree(world: &World, group: &[usize]) -> bool {
+    let members: Vec<_> = group.iter().filter_map(|&node| world.life(node)).collect();
+    members.iter().all(|one| members.iter().all(|other| one.upper.names().view().is_living(&other.id)))
+}
+
 impl World {
     /// Notes which children lack a copy in which group, and which have several.
     pub(crate) fn watch_children(&mut self) {
@@ -118,7 +124,7 @@ impl World {
                 if copies == 0 {
                     let since = self.oracle.missing_since.get(&key).copied().unwrap_or(self.now);
                     missing.insert(key, since);
-                } else if copies > 1 {
+                } else if copies > 1 && agree(self, &group) {
                     let since = self.oracle.double_since.get(&key).copied().unwrap_or(self.now);
                     double.insert(key, since);
                 }
