@@ -101,7 +101,7 @@ impl fmt::Display for Fence {
 }
 
 /// A process's claim to a name, as its own node writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Claim {
     /// The process.
     pub pid: Pid,
@@ -132,7 +132,7 @@ impl Payload for Claim {
 }
 
 /// What a lookup shows: the best-ranked visible claim to a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// The name.
     pub name: Name,

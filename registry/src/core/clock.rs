@@ -16,7 +16,7 @@ pub type Dot = crdts::Dot<NodeId>;
 pub type Clock = crdts::VClock<NodeId>;
 
 /// A causal context: a clock and a cloud of early dots above it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Context {
     clock: Clock,
     cloud: BTreeMap<NodeId, BTreeSet<u64>>,

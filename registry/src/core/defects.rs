@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::delta::{Event, Key, Payload};
 
 /// A defect that can be put back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Defect {
     /// The loser of a name conflict is not stopped.
     LoserLives,

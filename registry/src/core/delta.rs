@@ -21,7 +21,7 @@ pub trait Key: Payload + Ord {}
 impl<K: Payload + Ord> Key for K {}
 
 /// A change of one key. It supersedes every event of its key that it covers, whichever arrives first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(bound(deserialize = ""))]
 pub struct Event<K: Key, V: Payload> {
     /// Its unique id.
@@ -55,7 +55,7 @@ impl<K: Key, V: Payload> Event<K, V> {
 }
 
 /// The claim that every event of `origin` in `(from, to]` was sent, or is superseded by one that was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Interval {
     /// Whose events.
     pub origin: NodeId,
@@ -66,7 +66,7 @@ pub struct Interval {
 }
 
 /// The last part of a delta: only this moves the receiver's clock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Closing {
     /// How many events the delta's parts had in all; a receiver that took fewer does not close.
     pub events: u64,
@@ -77,7 +77,7 @@ pub struct Closing {
 }
 
 /// What one replica of a table says to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(bound(deserialize = ""))]
 pub enum Message<K: Key, V: Payload> {
     /// "This is a hash of my whole state": sent to every peer each repair interval, and on connect.

@@ -31,7 +31,7 @@ pub const NAMES_PER_PROCESS_MAX: usize = 100_000;
 pub type Message = delta::Message<Name, Claim>;
 
 /// What happens to a registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Input {
     /// The view changed.
     Member(Member),
@@ -51,7 +51,7 @@ pub enum Input {
 }
 
 /// What a registry wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Send a message.
     Send {
@@ -97,7 +97,7 @@ pub enum Effect {
 }
 
 /// Why a process lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NameConflict {
     /// The name that both held.
     pub name: Name,
@@ -108,7 +108,7 @@ pub struct NameConflict {
 }
 
 /// Why a name was not registered. Nothing changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum RegisterError {
     /// A process holds the name, as far as this node sees.
     #[error("already registered by {pid}")]

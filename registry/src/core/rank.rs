@@ -30,7 +30,7 @@ impl fmt::Debug for Rank {
 }
 
 /// How ranks are made. One per cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum RankPolicy {
     /// The process that was activated first, by hybrid logical clock, stays: after a short cut everything stays where
     /// it was.

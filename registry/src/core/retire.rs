@@ -6,7 +6,7 @@ use ordu_transport::core::{NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
 /// Per name, the latest incarnation that is over; every earlier one is over too. Merges by maximum.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Retired {
     latest: BTreeMap<NodeName, (u64, u64)>,
 }

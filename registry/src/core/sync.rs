@@ -44,7 +44,7 @@ pub const PUSH_WINDOW_EVENTS: u64 = 16_384;
 pub const OPEN_DELTAS_MAX: usize = 16;
 
 /// A message on its way to one or more peers; it is encoded once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Outgoing<K: Key, V: Payload> {
     /// The receivers, in order.
     pub to: Vec<NodeId>,

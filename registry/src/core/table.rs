@@ -25,7 +25,7 @@ const PURPOSE_DOT: u64 = 1;
 const PURPOSE_DIGEST: u64 = 2;
 
 /// Who may change an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Only its origin: an event touches nothing but its own origin's entries, and retirement drops them.
     OwnerWritten,

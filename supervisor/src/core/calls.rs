@@ -15,7 +15,7 @@ use super::tables::{Actual, Desired, Mark, MarkKey, State};
 pub const CALLS_MAX: usize = 100_000;
 
 /// A caller's wish.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Call {
     /// A child should run.
     Start {
@@ -38,7 +38,7 @@ pub enum Call {
 }
 
 /// What a caller is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reply {
     /// To a start or restart.
     Child(Result<Box<ChildRow>, CallError>),
@@ -47,7 +47,7 @@ pub enum Reply {
 }
 
 /// Why a call was not done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum CallError {
     /// A child of this id is desired already. Nothing changed.
     #[error("a child of this id is desired already")]
@@ -83,7 +83,7 @@ pub(super) struct Waiting {
 }
 
 /// What a waiting call waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Waited {
     /// The start of this dot runs.
     Started {

@@ -20,7 +20,7 @@ pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 pub const FAILED_KEPT_MAX: Duration = Duration::from_secs(5);
 
 /// How a child ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Exit {
     /// As it should.
     Normal,
@@ -42,7 +42,7 @@ impl Exit {
 }
 
 /// What follows once a stopping child has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Then {
     /// Nothing: it is not ours any more.
     Gone,
@@ -55,7 +55,7 @@ pub(super) enum Then {
 }
 
 /// Where a held child is in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Starting,
     Running {

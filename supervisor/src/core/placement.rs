@@ -27,7 +27,7 @@ pub struct Candidate<'a> {
 }
 
 /// Why a node may not run a child.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Ineligible {
     /// It has not said yet what it can run.
     Unknown,

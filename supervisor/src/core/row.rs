@@ -34,7 +34,7 @@ pub enum ChildStatus {
 }
 
 /// One child as one node sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ChildRow {
     /// Its name.
     pub id: ChildId,
@@ -63,7 +63,7 @@ pub struct ChildRow {
 }
 
 /// What is believed of a member, its own facts included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberStatus {
     /// It answers.
@@ -79,7 +79,7 @@ pub enum MemberStatus {
 }
 
 /// One member as one node sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MemberRow {
     /// Its name.
     pub name: NodeName,
@@ -98,7 +98,7 @@ pub struct MemberRow {
 }
 
 /// The cluster as one node sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StatusRow {
     /// Members that are up, suspect or draining, this node included.
     pub members_up: usize,
@@ -119,7 +119,7 @@ pub struct StatusRow {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Event {
     /// When, in milliseconds since the Unix epoch, by the wall clock of the node that tells.
     pub at_ms: u64,
@@ -130,7 +130,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each variant is the event of its name in the outside contract")]
 pub enum EventKind {
     MemberUp { member: NodeName },

@@ -73,7 +73,7 @@ pub enum Restart {
 }
 
 /// Where a child may run.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Placement {
     /// Anywhere: spread evenly by weighted rendezvous hashing of the id over the eligible nodes.
     #[default]
@@ -83,7 +83,7 @@ pub enum Placement {
 }
 
 /// What should run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChildSpec {
     /// The child's name, unique in the cluster.
     pub id: ChildId,

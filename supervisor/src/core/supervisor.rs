@@ -35,7 +35,7 @@ use super::tables::{Actual, Desired, Facts, FactsKey, Mark, MarkKey};
 const SETTLE_STEPS_MAX: u32 = 64;
 
 /// What supervisors say to one another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Message {
     /// About names.
     #[serde(rename = "n")]
@@ -58,7 +58,7 @@ pub enum Message {
 }
 
 /// A request from node to node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Control {
     /// Take no children and give yours away, or take some again.
     #[serde(rename = "d")]
@@ -69,7 +69,7 @@ pub enum Control {
 }
 
 /// What happens to a supervisor. Calls come by [`Supervisor::call`], local processes by [`Supervisor::with_registry`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Input {
     /// The view changed.
     Member(Member),
@@ -107,7 +107,7 @@ pub enum Input {
 }
 
 /// What a child says of itself once it runs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct StartedInfo {
     /// The operating system's process id, where it is an OS process.
     pub os_pid: Option<u32>,
@@ -116,7 +116,7 @@ pub struct StartedInfo {
 }
 
 /// What a supervisor wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Send a message.
     Send {

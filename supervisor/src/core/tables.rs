@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::spec::{ChildId, ChildSpec, Placement};
 
 /// A start: it says that its child should run. Shared: written by whoever was asked, removed by whoever terminates.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Desired {
     /// What should run.
     pub spec: Arc<ChildSpec>,
@@ -26,7 +26,7 @@ pub struct Desired {
 }
 
 /// What a node says of a child that it holds. Owner-written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Actual {
     /// The child's kind.
     pub kind: Arc<str>,
@@ -59,7 +59,7 @@ pub struct Actual {
 }
 
 /// Where a held child is in its life, as others see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// Its init runs.
     #[serde(rename = "s")]
@@ -104,7 +104,7 @@ impl Actual {
 }
 
 /// Names one start of one child.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MarkKey {
     /// The child.
     pub child: ChildId,
@@ -135,7 +135,7 @@ impl MarkKey {
 
 /// What is noted automatically beside a start. Shared, and void once the start is gone, so that nothing automatic can
 /// bring a terminated child back.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Mark {
     /// The node that started a temporary child: nobody starts it again.
     pub started: Option<NodeId>,
@@ -144,7 +144,7 @@ pub struct Mark {
 }
 
 /// What a node says of itself. Owner-written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Facts {
     /// It takes no children and gives its own away.
     pub draining: bool,
@@ -157,7 +157,7 @@ pub struct Facts {
 }
 
 /// The key of a node's facts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FactsKey(pub NodeName);
 
 const FIXED_BYTES: usize = 48;

@@ -18,7 +18,7 @@ pub const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 5;
 
 /// What a frame's body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
     /// The first words of a session.
@@ -30,7 +30,7 @@ pub enum Kind {
 }
 
 /// Why bytes are not a frame. The peer is at fault; nothing of ours changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DecodeError {
     /// Shorter than an envelope.
     #[error("the frame of {0} bytes is shorter than its envelope")]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const NAME_BYTES_MAX: usize = 200;
 
 /// Why a text cannot be a name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidName {
     /// The text is empty.
     #[error("it is empty")]

@@ -7,7 +7,7 @@ use super::time::Hlc;
 use super::view::Addr;
 
 /// The first words of either side of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hello {
     /// The name of the cluster; both must be of the same.
     pub cluster: String,
@@ -20,7 +20,7 @@ pub struct Hello {
 }
 
 /// Why a session is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// The peer is of another cluster.
     #[error("it is a node of cluster {0}")]

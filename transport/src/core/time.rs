@@ -34,7 +34,7 @@ impl std::ops::Add<Duration> for Instant {
 }
 
 /// What time it is for a core: the monotonic clock for timers, the wall clock for stamps that others see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Now {
     /// The monotonic clock.
     pub at: Instant,

@@ -12,7 +12,7 @@ pub type Addr = Arc<str>;
 
 /// What a node believes of a member. Whether a member drains is a replicated fact about it, not a belief; see the
 /// supervisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It answers.
@@ -36,7 +36,7 @@ impl Status {
 }
 
 /// One member as one node sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Which incarnation.
     pub id: NodeId,
@@ -47,7 +47,7 @@ pub struct Member {
 }
 
 /// The members that one node knows, itself included.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct View {
     members: BTreeMap<NodeName, Member>,
 }

@@ -28,7 +28,7 @@ pub struct MembershipConfig {
 }
 
 /// What happens to the core.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Input {
     /// A session exists: both sides accepted the other's hello. An older session with an earlier incarnation of the same
     /// name is to be closed by the driver.
@@ -71,7 +71,7 @@ pub enum Input {
 }
 
 /// What the driver is to do, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Send a datagram over the session with this peer.
     Datagram {

@@ -29,7 +29,7 @@ const VERSION: u8 = 1;
 pub(super) type Update = foca::Member<Identity>;
 
 /// Bytes that are not a packet of ours. The peer's fault; nothing changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("malformed membership packet")]
 pub(super) struct Malformed;
 

@@ -19,7 +19,7 @@ pub(super) type Swim = Foca<Identity, PacketCodec, ChaCha8Rng, NoCustomBroadcast
 pub(super) const LEFT: u32 = u32::MAX;
 
 /// Who a member is to foca: one row a name; of two identities of a name the later NodeId wins, then the later renewal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     pub(super) id: NodeId,
     pub(super) addr: Addr,

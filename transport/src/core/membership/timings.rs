@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Membership's periods. The defaults are for a LAN: with three nodes a killed one is down after 0.7 to 1.3 s, and
 /// after about half a second where the kernel tells that its port is closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Timings {
     /// How often one member is probed; also how long a probe, direct and indirect, may take.
     pub probe_period: Duration,
