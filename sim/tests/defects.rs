@@ -46,6 +46,7 @@ fn contexts_wider_than_their_events_are_caught() {
 /// --release -p ordu-sim --features defects --test defects -- --ignored --nocapture table`.
 #[test]
 #[ignore = "takes minutes; it reports and asserts nothing"]
+#[allow(clippy::disallowed_methods, reason = "a report for whoever asks for it, no part of a core")]
 fn table() {
     let seeds: u64 = std::env::var("ORDU_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
     let only = std::env::var("ORDU_DEFECTS").unwrap_or_default();
