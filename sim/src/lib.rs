@@ -9,6 +9,7 @@ mod detector;
 pub mod draw;
 mod driver;
 pub mod fault;
+pub mod hash;
 pub mod invariants;
 mod link;
 mod node;

@@ -170,7 +170,7 @@ impl World {
 
     /// A new process.
     fn activate(&mut self, node: usize) -> Option<Pid> {
-        let pid = self.with_names(node, &"activate", |names, now, _| names.activate(now))?;
+        let pid = self.with_names(node, "activate", |names, now, _| names.activate(now))?;
         let life = self.life(node)?;
         let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
         let number = life.number;
