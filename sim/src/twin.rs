@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ordu_registry::core::clock::{Clock, Context};
+use ordu_registry::core::clock::Context;
 use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::table::{Kind, Table};
 use ordu_registry::core::{Claim, Name};
@@ -48,11 +48,11 @@ impl<K: Key, V: Payload> Model<K, V> {
         Self { kind, keys: BTreeMap::new() }
     }
 
-    /// Takes what the replica's own node wrote since its clock was `before`.
-    pub(crate) fn record(&mut self, before: &Clock, table: &Table<K, V>) -> Vec<Wrote<K, V>> {
+    /// Takes what the replica's own node wrote after `counter`.
+    pub(crate) fn record(&mut self, counter: u64, table: &Table<K, V>) -> Vec<Wrote<K, V>> {
         let origin = table.origin();
         let mut wrote = Vec::new();
-        for event in table.written_since(before.get(origin)) {
+        for event in table.written_since(counter) {
             let alive: BTreeSet<(&NodeId, u64)> =
                 table.live(&event.key).map(|(origin, counter, _)| (origin, counter)).collect();
             let history = self.keys.entry(event.key.clone()).or_default();

@@ -3,12 +3,13 @@
 
 use ordu_registry::core as registry;
 use ordu_registry::core::Registry;
-use ordu_registry::core::clock::Clock;
+use ordu_registry::core::delta::{Key, Payload};
+use ordu_registry::core::table::Table;
 use ordu_supervisor::core::tables::Desired;
 use ordu_supervisor::core::{self as supervisor, ChildId, Input, Supervisor};
 use ordu_transport::core::{Instant, Now};
 
-use crate::twin::{Twin, Wrote};
+use crate::twin::{Model, Twin, Wrote};
 
 /// The layer above membership.
 pub(crate) enum Upper {
@@ -35,12 +36,32 @@ impl Wanted {
     }
 }
 
-/// How far the node had written in each table.
-pub(crate) struct Written {
-    names: Clock,
-    /// Desired, actual, marks, facts.
-    children: Option<[Clock; 4]>,
+/// How far a node had written in one table.
+#[derive(Clone, Copy, Default)]
+struct Until {
+    revision: u64,
+    /// Whose counter it is: the node may go on as another incarnation.
+    nonce: u64,
+    counter: u64,
 }
+
+impl Until {
+    fn of<K: Key, V: Payload>(table: &Table<K, V>) -> Self {
+        let origin = table.origin();
+        let counter = table.context().clock().get(origin);
+        Self { revision: table.revision(), nonce: origin.nonce, counter }
+    }
+
+    /// The counter from which on to look; `None` if the table is as it was.
+    fn since<K: Key, V: Payload>(self, table: &Table<K, V>) -> Option<u64> {
+        let counter = if self.nonce == table.origin().nonce { self.counter } else { 0 };
+        (self.revision != table.revision()).then_some(counter)
+    }
+}
+
+/// How far the node had written in each table: names, desired, actual, marks, facts.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Written([Until; 5]);
 
 impl Upper {
     /// The registry.
@@ -151,34 +172,35 @@ impl Upper {
 
     /// How far this node has written.
     pub(crate) fn written(&self) -> Written {
-        Written {
-            names: self.names().names().table().context().clock().clone(),
-            children: self.children().map(|children| {
-                [
-                    children.desired().table().context().clock().clone(),
-                    children.actual().table().context().clock().clone(),
-                    children.marks().table().context().clock().clone(),
-                    children.facts().table().context().clock().clone(),
-                ]
-            }),
-        }
+        let names = Until::of(self.names().names().table());
+        let Some(children) = self.children() else {
+            return Written([names, Until::default(), Until::default(), Until::default(), Until::default()]);
+        };
+        Written([
+            names,
+            Until::of(children.desired().table()),
+            Until::of(children.actual().table()),
+            Until::of(children.marks().table()),
+            Until::of(children.facts().table()),
+        ])
     }
 
     /// The beginning of everything.
     pub(crate) fn nothing_written() -> Written {
-        Written { names: Clock::default(), children: Some(Default::default()) }
+        Written::default()
     }
 
     /// Tells the twins what this node wrote since. Returns what it wrote about what should run.
     pub(crate) fn record(&self, since: &Written, twin: &mut Twin) -> Vec<Wrote<ChildId, Desired>> {
-        twin.names.record(&since.names, self.names().names().table());
-        let mut wrote = Vec::new();
-        if let (Some(children), Some([desired, actual, marks, facts])) = (self.children(), &since.children) {
-            wrote = twin.desired.record(desired, children.desired().table());
-            twin.actual.record(actual, children.actual().table());
-            twin.marks.record(marks, children.marks().table());
-            twin.facts.record(facts, children.facts().table());
+        fn record<K: Key, V: Payload>(until: Until, table: &Table<K, V>, model: &mut Model<K, V>) -> Vec<Wrote<K, V>> {
+            until.since(table).map_or(Vec::new(), |since| model.record(since, table))
         }
-        wrote
+        let Written([names, desired, actual, marks, facts]) = *since;
+        record(names, self.names().names().table(), &mut twin.names);
+        let Some(children) = self.children() else { return Vec::new() };
+        record(actual, children.actual().table(), &mut twin.actual);
+        record(marks, children.marks().table(), &mut twin.marks);
+        record(facts, children.facts().table(), &mut twin.facts);
+        record(desired, children.desired().table(), &mut twin.desired)
     }
 }

@@ -373,7 +373,7 @@ impl Registry {
 
     /// Looks again at every name that may show something else now.
     fn settle(&mut self, now: Now, mut stale: BTreeSet<Name>, effects: &mut Vec<Effect>) {
-        if let Some(kin) = self.names.table().kin() {
+        if let Some(kin) = self.names.table().kin().cloned() {
             self.meet_kin(kin, effects);
         }
         stale.append(&mut self.names.take_touched());
