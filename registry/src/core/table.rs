@@ -99,6 +99,18 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.keys.keys().filter(|key| self.live(key).next().is_some())
     }
 
+    /// The keys that have a live value, in order, and their live values.
+    pub fn entries(&self) -> impl Iterator<Item = (&K, impl Iterator<Item = (&NodeId, u64, &V)>)> {
+        let live = |(origin, counter): &(NodeId, u64)| {
+            let event = self.log.get(origin)?.get(counter)?;
+            Some((&event.dot.actor, event.dot.counter, event.value.as_ref()?))
+        };
+        self.keys.iter().filter_map(move |(key, dots)| {
+            let mut values = dots.iter().filter_map(live).peekable();
+            values.peek().is_some().then_some((key, values))
+        })
+    }
+
     /// The keys, from `from` on in order, that have a live value.
     pub fn keys_from<'a>(&'a self, from: &K) -> impl Iterator<Item = &'a K> + 'a {
         self.keys.range(from.clone()..).map(|(key, _)| key).filter(|key| self.live(key).next().is_some())
