@@ -6,6 +6,7 @@
 //! reordered.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ordu_supervisor::core::Message;
@@ -27,7 +28,7 @@ pub(crate) enum Wire {
     /// Encoded.
     Bytes(Bytes),
     /// As it was handed over.
-    Message(Box<Message>),
+    Message(Arc<Message>),
 }
 
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@
 //! of a run looks at everything anew.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ordu_registry::core::clock::Context;
 use ordu_registry::core::delta::{Key, Payload};
@@ -89,6 +89,8 @@ pub(crate) struct Model<K: Key, V: Payload> {
     origins: BTreeMap<NodeId, usize>,
     /// Of each origin, its events in the order in which it wrote them.
     written: Vec<(NodeId, Vec<(u64, At)>)>,
+    /// Whether no node ever counted backwards.
+    in_order: bool,
     /// Every event in the order of writing.
     order: Vec<At>,
     mirrors: RefCell<BTreeMap<usize, Mirror>>,
@@ -139,6 +141,7 @@ impl<K: Key, V: Payload> Model<K, V> {
             histories: Vec::new(),
             origins: BTreeMap::new(),
             written: Vec::new(),
+            in_order: true,
             order: Vec::new(),
             mirrors: RefCell::default(),
         }
@@ -187,7 +190,9 @@ impl<K: Key, V: Payload> Model<K, V> {
             let at = (history, self.histories[history].len());
             let entry = Entry { origin, counter: event.dot.counter, value: event.value.clone(), kills };
             self.histories[history].push(entry);
-            self.written[origin].1.push((event.dot.counter, at));
+            let written = &mut self.written[origin].1;
+            self.in_order &= written.last().is_none_or(|(last, _)| *last < event.dot.counter);
+            written.push((event.dot.counter, at));
             self.order.push(at);
         }
         wrote
@@ -229,7 +234,8 @@ impl<K: Key, V: Payload> Model<K, V> {
             let before = mirror.context.clock().get(id);
             if before < seen.closed[origin] {
                 let from = written.partition_point(|(counter, _)| *counter <= before);
-                let news = written[from..].iter().take_while(|(counter, _)| *counter <= seen.closed[origin]);
+                let from = if self.in_order { from } else { 0 };
+                let news = written[from..].iter().filter(|(counter, _)| *counter <= seen.closed[origin]);
                 news.for_each(|(_, at)| take(&mut mirror.seen, *at));
             }
         }

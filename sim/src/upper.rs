@@ -41,7 +41,7 @@ impl Wanted {
 struct Until {
     revision: u64,
     /// Whose counter it is: the node may go on as another incarnation.
-    nonce: u64,
+    incarnation: (u64, u64),
     counter: u64,
 }
 
@@ -49,12 +49,13 @@ impl Until {
     fn of<K: Key, V: Payload>(table: &Table<K, V>) -> Self {
         let origin = table.origin();
         let counter = table.context().clock().get(origin);
-        Self { revision: table.revision(), nonce: origin.nonce, counter }
+        Self { revision: table.revision(), incarnation: (origin.boot, origin.nonce), counter }
     }
 
     /// The counter from which on to look; `None` if the table is as it was.
     fn since<K: Key, V: Payload>(self, table: &Table<K, V>) -> Option<u64> {
-        let counter = if self.nonce == table.origin().nonce { self.counter } else { 0 };
+        let origin = table.origin();
+        let counter = if self.incarnation == (origin.boot, origin.nonce) { self.counter } else { 0 };
         (self.revision != table.revision()).then_some(counter)
     }
 }
@@ -94,18 +95,35 @@ impl Upper {
         }
     }
 
-    /// The digests of every table.
-    pub(crate) fn digests(&self) -> Vec<u64> {
-        let mut digests = vec![self.names().names().table().digest()];
-        if let Some(children) = self.children() {
-            digests.extend([
-                children.desired().table().digest(),
-                children.actual().table().digest(),
-                children.marks().table().digest(),
-                children.facts().table().digest(),
-            ]);
-        }
-        digests
+    /// Counts the changes of every table, and of what lookups show: where it is the same as before, so is what is shown
+    /// and replicated.
+    pub(crate) fn revisions(&self) -> [u64; 6] {
+        let names = (self.names().names().table().revision(), self.names().shown_revision());
+        let Some(children) = self.children() else { return [names.0, names.1, 0, 0, 0, 0] };
+        [
+            names.0,
+            names.1,
+            children.desired().table().revision(),
+            children.actual().table().revision(),
+            children.marks().table().revision(),
+            children.facts().table().revision(),
+        ]
+    }
+
+    /// Whether both hold equal digests of every table.
+    pub(crate) fn is_alike(&self, other: &Upper) -> bool {
+        let names = self.names().names().table().digest() == other.names().names().table().digest();
+        let children = match (self.children(), other.children()) {
+            (Some(one), Some(two)) => {
+                one.desired().table().digest() == two.desired().table().digest()
+                    && one.actual().table().digest() == two.actual().table().digest()
+                    && one.marks().table().digest() == two.marks().table().digest()
+                    && one.facts().table().digest() == two.facts().table().digest()
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        names && children
     }
 
     /// Handles an input; the registry's driver has no use for those that are about children.

@@ -75,27 +75,39 @@ pub(crate) enum Happening {
     Sample,
 }
 
-#[derive(Debug)]
-struct Planned {
-    at: u64,
+/// What will happen, by time, then in the order in which it was planned. The heap holds places only: happenings are long
+/// and would be moved at every step.
+#[derive(Debug, Default)]
+struct Agenda {
+    /// Time, order, place.
+    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
     order: u64,
-    what: Happening,
+    happenings: Vec<Option<Happening>>,
+    free: Vec<usize>,
 }
 
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
+impl Agenda {
+    fn push(&mut self, at: u64, what: Happening) {
+        self.order += 1;
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.happenings.push(None);
+                self.happenings.len() - 1
+            }
+        };
+        self.happenings[place] = Some(what);
+        self.heap.push(Reverse((at, self.order, place)));
     }
-}
-impl Eq for Planned {}
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+
+    fn pop(&mut self) -> Option<(u64, Happening)> {
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        Some((at, self.happenings[place].take()?))
     }
-}
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
+
+    fn next_at(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at, _, _))| *at)
     }
 }
 
@@ -118,8 +130,7 @@ pub struct Outcome {
 pub struct World {
     pub(crate) plan: Plan,
     pub(crate) now: u64,
-    heap: BinaryHeap<Reverse<Planned>>,
-    order: u64,
+    agenda: Agenda,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) nodes: Vec<Node>,
     pub(crate) net: Network,
@@ -127,6 +138,7 @@ pub struct World {
     pub(crate) workload: Workload,
     pub(crate) oracle: Oracle,
     pub(crate) twin: Twin,
+    pub(crate) remembered: invariants::Remembered,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<Violation>,
     same_instant: u64,
@@ -156,8 +168,7 @@ impl World {
         let nodes = (0..plan.nodes).map(|index| Node::new(index, &plan, &mut node_rng)).collect();
         let mut world = Self {
             now: 0,
-            heap: BinaryHeap::new(),
-            order: 0,
+            agenda: Agenda::default(),
             rng: stream(plan.seed, Stream::World),
             nodes,
             net: Network::new(plan.nodes),
@@ -165,6 +176,7 @@ impl World {
             workload: Workload::new(&plan),
             oracle: Oracle::default(),
             twin: Twin::default(),
+            remembered: invariants::Remembered::default(),
             trace: Trace::new(out),
             violation: None,
             same_instant: 0,
@@ -183,8 +195,7 @@ impl World {
 
     /// Plans something for `at`, or for now if that is past.
     pub(crate) fn schedule(&mut self, at: u64, what: Happening) {
-        self.order += 1;
-        self.heap.push(Reverse(Planned { at: at.max(self.now), order: self.order, what }));
+        self.agenda.push(at.max(self.now), what);
     }
 
     /// Records the first violation; the run ends with it.
@@ -215,6 +226,9 @@ impl World {
                 None => {
                     let since = *true_since.get_or_insert(self.now);
                     if self.now >= since + STEADY_US {
+                        if let Some(violation) = invariants::look_anew(self) {
+                            self.violate(violation.invariant, violation.liveness, violation.what);
+                        }
                         return since - healed_at;
                     }
                 }
@@ -231,7 +245,7 @@ impl World {
     }
 
     fn run_until(&mut self, until: u64) {
-        while self.violation.is_none() && self.heap.peek().is_some_and(|Reverse(planned)| planned.at <= until) {
+        while self.violation.is_none() && self.agenda.next_at().is_some_and(|at| at <= until) {
             self.step();
         }
         self.now = self.now.max(until);
@@ -256,14 +270,14 @@ impl World {
     }
 
     fn step(&mut self) {
-        let Some(Reverse(planned)) = self.heap.pop() else { return };
-        self.same_instant = if planned.at == self.now { self.same_instant + 1 } else { 0 };
-        self.now = planned.at;
+        let Some((at, what)) = self.agenda.pop() else { return };
+        self.same_instant = if at == self.now { self.same_instant + 1 } else { 0 };
+        self.now = at;
         if self.same_instant > SAME_INSTANT_MAX {
-            let what = format!("{SAME_INSTANT_MAX} happenings at one instant, the last {:?}", planned.what);
+            let what = format!("{SAME_INSTANT_MAX} happenings at one instant, the last {what:?}");
             return self.violate(invariants::bounded::NAME, false, what);
         }
-        self.happen(planned.what);
+        self.happen(what);
     }
 
     fn happen(&mut self, what: Happening) {

@@ -228,6 +228,8 @@ pub struct Supervisor {
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
     pub(super) shutting_down: bool,
+    /// The revisions of all tables when their retirements were last compared.
+    shared_at: [u64; 5],
     drained: bool,
     pub(super) rng: ChaCha8Rng,
 }
@@ -264,6 +266,7 @@ impl Supervisor {
             waiting_for: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             shutting_down: false,
+            shared_at: [0; 5],
             drained: false,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 5),
         }
@@ -503,6 +506,16 @@ impl Supervisor {
         let kin = [self.actual.table().kin(), self.facts.table().kin()].map(Option::<&NodeId>::cloned);
         for kin in kin.into_iter().flatten() {
             self.with_registry_raw(now, effects, |registry, out| registry.meet_kin(kin, out));
+        }
+        let revisions = [
+            self.registry.names().table().revision(),
+            self.desired.table().revision(),
+            self.actual.table().revision(),
+            self.marks.table().revision(),
+            self.facts.table().revision(),
+        ];
+        if std::mem::replace(&mut self.shared_at, revisions) == revisions {
+            return;
         }
         let mut all = Retired::default();
         let tables = [
