@@ -6,6 +6,7 @@
 
 mod children;
 mod detector;
+pub mod draw;
 mod driver;
 pub mod fault;
 pub mod hash;
@@ -16,9 +17,10 @@ mod oracle;
 pub mod plan;
 pub mod report;
 pub mod scenario;
+pub mod script;
 pub mod sweep;
 pub mod trace;
 mod twin;
 mod upper;
-pub mod workload;
+mod workload;
 pub mod world;
