@@ -168,7 +168,7 @@ pub fn run(script: &Script, out: Option<Box<dyn Write + Send>>) -> (Outcome, std
 }
 
 impl World {
-    fn new(script: &Script, out: Option<Box<dyn Write + Send>>) -> Self {
+    pub(crate) fn new(script: &Script, out: Option<Box<dyn Write + Send>>) -> Self {
         let Script { plan, steps } = script.clone();
         let is_namesake = |step: &Step| matches!(step.act, Act::Fault { fault: Fault::Namesake { .. }, .. });
         let places = plan.nodes + usize::from(steps.iter().any(is_namesake));
@@ -250,7 +250,7 @@ impl World {
         self.now.saturating_sub(healed_at)
     }
 
-    fn run_until(&mut self, until: u64) {
+    pub(crate) fn run_until(&mut self, until: u64) {
         while self.violation.is_none() && self.agenda.next_at().is_some_and(|at| at <= until) {
             self.step();
         }
