@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use ordu_registry::core as registry;
 use ordu_registry::core::Registry;
@@ -54,7 +55,7 @@ impl World {
 
     fn read(&self, node: usize, wire: Wire) -> Result<Message, codec::DecodeError> {
         Ok(match wire {
-            Wire::Message(message) => *message,
+            Wire::Message(message) => Arc::unwrap_or_clone(message),
             Wire::Bytes(bytes) => match self.life(node).map(|life| &life.upper) {
                 Some(Upper::Children(_)) => codec::decode(Kind::Replication, &bytes)?,
                 Some(Upper::Names(_)) | None => Message::Names(codec::decode(Kind::Replication, &bytes)?),
@@ -223,7 +224,7 @@ impl World {
                     let wire = if self.plan.codec {
                         Wire::Bytes(codec::encode(Kind::Replication, &message))
                     } else {
-                        Wire::Message(Box::new(Message::Names(message)))
+                        Wire::Message(Arc::new(Message::Names(message)))
                     };
                     self.send(node, &to, lane, wire);
                 }
@@ -278,7 +279,7 @@ impl World {
         let wire = if self.plan.codec {
             Wire::Bytes(codec::encode(Kind::Replication, &message))
         } else {
-            Wire::Message(Box::new(message))
+            Wire::Message(Arc::new(message))
         };
         self.send(node, to, lane, wire);
     }

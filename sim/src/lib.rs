@@ -5,6 +5,7 @@
 //! ARCHITECTURE.md; [`sweep`] runs many seeds.
 
 mod children;
+pub mod cost;
 mod detector;
 pub mod draw;
 mod driver;

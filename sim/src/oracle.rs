@@ -2,7 +2,7 @@
 //!
 //! Holds facts only, and notes those that break a promise by themselves. The rest is for `invariants` to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ordu_registry::core::{Fence, Name, Rank};
@@ -58,6 +58,8 @@ pub(crate) struct Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) processes: BTreeMap<Pid, Process>,
+    /// Those that were told to exit, or of whose loss an event told.
+    pub(crate) losers: BTreeSet<Pid>,
     /// The living processes of each child.
     pub(crate) copies: BTreeMap<ChildId, Vec<Pid>>,
     pub(crate) calls: BTreeMap<u64, Asked>,
@@ -102,7 +104,10 @@ impl Oracle {
     pub(crate) fn told(&mut self, at_us: u64, pid: &Pid, by: Option<(Pid, Arc<str>)>) {
         let Some((by, name)) = by else { return };
         match self.processes.get_mut(pid) {
-            Some(process) => process.told.push(Told { at_us, by, name }),
+            Some(process) => {
+                process.told.push(Told { at_us, by, name });
+                self.losers.insert(pid.clone());
+            }
             None => self.lie(format!("{pid:?}, which never was, was told to exit")),
         }
     }
@@ -110,6 +115,7 @@ impl Oracle {
     pub(crate) fn conflict(&mut self, loser: &Pid) {
         if let Some(process) = self.processes.get_mut(loser) {
             process.conflicts += 1;
+            self.losers.insert(loser.clone());
         }
     }
 

@@ -76,27 +76,39 @@ pub(crate) enum Happening {
     Sample,
 }
 
-#[derive(Debug)]
-struct Planned {
-    at: u64,
+/// What will happen, by time, then in the order in which it was planned. The heap holds places only: happenings are long
+/// and would be moved at every step.
+#[derive(Debug, Default)]
+struct Agenda {
+    /// Time, order, place.
+    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
     order: u64,
-    what: Happening,
+    happenings: Vec<Option<Happening>>,
+    free: Vec<usize>,
 }
 
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
+impl Agenda {
+    fn push(&mut self, at: u64, what: Happening) {
+        self.order += 1;
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.happenings.push(None);
+                self.happenings.len() - 1
+            }
+        };
+        self.happenings[place] = Some(what);
+        self.heap.push(Reverse((at, self.order, place)));
     }
-}
-impl Eq for Planned {}
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+
+    fn pop(&mut self) -> Option<(u64, Happening)> {
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        Some((at, self.happenings[place].take()?))
     }
-}
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
+
+    fn next_at(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at, _, _))| *at)
     }
 }
 
@@ -120,8 +132,7 @@ pub struct World {
     pub(crate) plan: Plan,
     steps: Vec<Step>,
     pub(crate) now: u64,
-    heap: BinaryHeap<Reverse<Planned>>,
-    order: u64,
+    agenda: Agenda,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) nodes: Vec<Node>,
     pub(crate) net: Network,
@@ -129,6 +140,7 @@ pub struct World {
     pub(crate) workload: Workload,
     pub(crate) oracle: Oracle,
     pub(crate) twin: Twin,
+    pub(crate) remembered: invariants::Remembered,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<Violation>,
     same_instant: u64,
@@ -156,7 +168,7 @@ pub fn run(script: &Script, out: Option<Box<dyn Write + Send>>) -> (Outcome, std
 }
 
 impl World {
-    fn new(script: &Script, out: Option<Box<dyn Write + Send>>) -> Self {
+    pub(crate) fn new(script: &Script, out: Option<Box<dyn Write + Send>>) -> Self {
         let Script { plan, steps } = script.clone();
         let is_namesake = |step: &Step| matches!(step.act, Act::Fault { fault: Fault::Namesake { .. }, .. });
         let places = plan.nodes + usize::from(steps.iter().any(is_namesake));
@@ -165,8 +177,7 @@ impl World {
         let mut world = Self {
             steps,
             now: 0,
-            heap: BinaryHeap::new(),
-            order: 0,
+            agenda: Agenda::default(),
             rng: stream(plan.seed, Stream::World),
             nodes,
             net: Network::new(places),
@@ -174,6 +185,7 @@ impl World {
             workload: Workload::default(),
             oracle: Oracle::default(),
             twin: Twin::default(),
+            remembered: invariants::Remembered::default(),
             trace: Trace::new(out),
             violation: None,
             same_instant: 0,
@@ -193,8 +205,7 @@ impl World {
 
     /// Plans something for `at`, or for now if that is past.
     pub(crate) fn schedule(&mut self, at: u64, what: Happening) {
-        self.order += 1;
-        self.heap.push(Reverse(Planned { at: at.max(self.now), order: self.order, what }));
+        self.agenda.push(at.max(self.now), what);
     }
 
     /// Records the first violation; the run ends with it.
@@ -221,6 +232,9 @@ impl World {
                 None => {
                     let since = *true_since.get_or_insert(self.now);
                     if self.now >= since + STEADY_US {
+                        if let Some(violation) = invariants::look_anew(self) {
+                            self.violate(violation.invariant, violation.liveness, violation.what);
+                        }
                         return since - healed_at;
                     }
                 }
@@ -236,8 +250,8 @@ impl World {
         self.now.saturating_sub(healed_at)
     }
 
-    fn run_until(&mut self, until: u64) {
-        while self.violation.is_none() && self.heap.peek().is_some_and(|Reverse(planned)| planned.at <= until) {
+    pub(crate) fn run_until(&mut self, until: u64) {
+        while self.violation.is_none() && self.agenda.next_at().is_some_and(|at| at <= until) {
             self.step();
         }
         self.now = self.now.max(until);
@@ -261,14 +275,14 @@ impl World {
     }
 
     fn step(&mut self) {
-        let Some(Reverse(planned)) = self.heap.pop() else { return };
-        self.same_instant = if planned.at == self.now { self.same_instant + 1 } else { 0 };
-        self.now = planned.at;
+        let Some((at, what)) = self.agenda.pop() else { return };
+        self.same_instant = if at == self.now { self.same_instant + 1 } else { 0 };
+        self.now = at;
         if self.same_instant > SAME_INSTANT_MAX {
-            let what = format!("{SAME_INSTANT_MAX} happenings at one instant, the last {:?}", planned.what);
+            let what = format!("{SAME_INSTANT_MAX} happenings at one instant, the last {what:?}");
             return self.violate(invariants::bounded::NAME, false, what);
         }
-        self.happen(planned.what);
+        self.happen(what);
     }
 
     fn happen(&mut self, what: Happening) {

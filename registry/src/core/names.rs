@@ -151,6 +151,7 @@ pub struct Registry {
     processes: BTreeMap<Pid, Process>,
     next_serial: u64,
     shown: BTreeMap<Name, Entry>,
+    shown_revision: u64,
     conflicts_total: u64,
     skews_refused: u64,
     superseded: bool,
@@ -170,6 +171,7 @@ impl Registry {
             processes: BTreeMap::new(),
             next_serial: 1,
             shown: BTreeMap::new(),
+            shown_revision: 0,
             conflicts_total: 0,
             skews_refused: 0,
             superseded: false,
@@ -191,6 +193,11 @@ impl Registry {
     /// The replicated claims.
     pub fn names(&self) -> &Replica<Name, Claim> {
         &self.names
+    }
+
+    /// Counts the changes of what lookups show.
+    pub fn shown_revision(&self) -> u64 {
+        self.shown_revision
     }
 
     /// What a lookup of the name shows.
@@ -381,7 +388,7 @@ impl Registry {
 
     /// Looks again at every name that may show something else now.
     fn settle(&mut self, now: Now, mut stale: BTreeSet<Name>, effects: &mut Vec<Effect>) {
-        if let Some(kin) = self.names.table().kin() {
+        if let Some(kin) = self.names.table().kin().cloned() {
             self.meet_kin(kin, effects);
         }
         stale.append(&mut self.names.take_touched());
@@ -449,6 +456,7 @@ impl Registry {
         if self.shown.get(name) == entry.as_ref() {
             return;
         }
+        self.shown_revision += 1;
         let before = match &entry {
             Some(entry) => self.shown.insert(name.clone(), entry.clone()),
             None => self.shown.remove(name),

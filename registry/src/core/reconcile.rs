@@ -112,6 +112,7 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// After the last range: what the peer had removed goes, and what it had seen at the start is taken as seen here.
     /// Returns the keys whose live values may have changed.
     pub fn adopt(&mut self, incoming: Incoming<K>) -> BTreeSet<K> {
+        self.changed();
         let gone = self.gone_with(&incoming);
         let mut touched = BTreeSet::new();
         for (origin, counter) in gone {

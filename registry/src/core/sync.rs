@@ -196,6 +196,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
         seen.is_some_and(|(hash, at)| at >= since && hash == self.table.digest())
     }
 
+    /// The members whose acknowledgements removals wait for.
+    pub fn counted(&self) -> &BTreeSet<NodeId> {
+        &self.counted
+    }
+
     /// Sets the members whose acknowledgements removals wait for, ourselves excluded.
     pub fn set_counted(&mut self, counted: BTreeSet<NodeId>) {
         self.peers.retain(|id, peer| peer.connected || counted.contains(id));
@@ -259,9 +264,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// Takes incarnations as over; see [`Table::retire`]. Returns the live events that went.
     pub fn retire(&mut self, retired: &Retired) -> Vec<Arc<Event<K, V>>> {
-        let before = self.table.retired().clone();
+        let before = self.table.revision();
         let gone = self.table.retire(retired);
-        if before != *self.table.retired() {
+        if before != self.table.revision() {
             self.peers.values_mut().for_each(|peer| peer.retired_sent = false);
         }
         self.touched.extend(gone.iter().map(|event| event.key.clone()));
@@ -279,8 +284,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// Pushes our own events to every connected peer that has not been sent them and has room in its window.
     pub fn flush(&mut self, out: &mut Vec<Outgoing<K, V>>) {
+        let last = self.table.context().clock().get(self.table.origin());
+        if !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
+            return;
+        }
         let origin = self.table.origin().clone();
-        let last = self.table.context().clock().get(&origin);
         let mut groups: Vec<(u64, bool, Clock, Vec<NodeId>)> = Vec::new();
         for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connected && peer.sent < last) {
             if peer.sent.saturating_sub(peer.acked.get(&origin)) >= PUSH_WINDOW_EVENTS {
@@ -371,15 +379,18 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     fn on_digest(&mut self, now: Instant, from: &NodeId, hash: u64, out: &mut Vec<Outgoing<K, V>>) {
-        self.peer(from).digest = Some((hash, now));
-        if hash == self.table.digest() {
-            let clock = self.table.context().clock().clone();
-            let peer = self.peer(from);
-            (peer.heard, peer.pulling) = (true, None);
-            self.on_ack(from, clock);
-        } else {
-            self.pull(now, from, out);
+        let alike = hash == self.table.digest();
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        peer.digest = Some((hash, now));
+        if !alike {
+            return self.pull(now, from, out);
         }
+        (peer.heard, peer.pulling, peer.nudged) = (true, None, false);
+        let clock = self.table.context().clock();
+        if peer.acked != *clock {
+            peer.acked.merge(clock.clone());
+        }
+        peer.sent = peer.sent.max(peer.acked.get(self.table.origin()));
     }
 
     fn pull(&mut self, now: Instant, from: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
@@ -476,11 +487,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     fn on_ack(&mut self, from: &NodeId, clock: Clock) {
-        let origin = self.table.origin().clone();
-        let peer = self.peer(from);
+        let Some(peer) = self.peers.get_mut(from) else { return };
         peer.acked.merge(clock);
         peer.nudged = false;
-        peer.sent = peer.sent.max(peer.acked.get(&origin));
+        peer.sent = peer.sent.max(peer.acked.get(self.table.origin()));
     }
 
     fn send_state(&self, to: &NodeId, start: Context, after: Option<K>, out: &mut Vec<Outgoing<K, V>>) {

@@ -232,6 +232,8 @@ pub struct Supervisor {
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
     pub(super) shutting_down: bool,
+    /// The revisions of all tables when their retirements were last compared.
+    shared_at: [u64; 5],
     drained: bool,
     pub(super) rng: ChaCha8Rng,
 }
@@ -269,6 +271,7 @@ impl Supervisor {
             waiting_for: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             shutting_down: false,
+            shared_at: [0; 5],
             drained: false,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 5),
         }
@@ -363,7 +366,9 @@ impl Supervisor {
         macro_rules! repair {
             ($($table:ident => $wrap:expr),*) => {$(
                 let mut out = Vec::new();
-                self.$table.set_counted(counted.clone());
+                if *self.$table.counted() != counted {
+                    self.$table.set_counted(counted.clone());
+                }
                 self.$table.handle_timeout(now.at, &mut out);
                 send_all(out, $wrap, effects);
             )*};
@@ -503,8 +508,19 @@ impl Supervisor {
 
     /// Retirements that one table heard of hold for all.
     fn share_retired(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for kin in [self.actual.table().kin(), self.facts.table().kin()].into_iter().flatten() {
+        let kin = [self.actual.table().kin(), self.facts.table().kin()].map(Option::<&NodeId>::cloned);
+        for kin in kin.into_iter().flatten() {
             self.with_registry_raw(now, effects, |registry, out| registry.meet_kin(kin, out));
+        }
+        let revisions = [
+            self.registry.names().table().revision(),
+            self.desired.table().revision(),
+            self.actual.table().revision(),
+            self.marks.table().revision(),
+            self.facts.table().revision(),
+        ];
+        if std::mem::replace(&mut self.shared_at, revisions) == revisions {
+            return;
         }
         let mut all = Retired::default();
         let tables = [
