@@ -14,6 +14,7 @@ mod link;
 mod node;
 mod oracle;
 pub mod plan;
+mod replies;
 pub mod report;
 pub mod scenario;
 pub mod sweep;

@@ -32,6 +32,8 @@ struct Entry<V> {
 pub(crate) struct Wrote<K, V> {
     pub(crate) key: K,
     pub(crate) put: bool,
+    /// Whether the writer holds anything under the key after it.
+    pub(crate) left: bool,
     /// What the writer held and went by it: whose event it was, which of its, and the value.
     pub(crate) gone: Vec<(NodeId, u64, V)>,
 }
@@ -70,7 +72,8 @@ impl<K: Key, V: Payload> Model<K, V> {
                 Some((entry.origin.clone(), entry.counter, entry.value.clone()?))
             });
             let gone = gone.collect();
-            wrote.push(Wrote { key: event.key.clone(), put: event.value.is_some(), gone });
+            let (put, left) = (event.value.is_some(), !alive.is_empty());
+            wrote.push(Wrote { key: event.key.clone(), put, left, gone });
             let (origin, counter) = (event.dot.actor.clone(), event.dot.counter);
             history.push(Entry { origin, counter, value: event.value.clone(), kills });
         }

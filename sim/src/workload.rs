@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::{Name, RegisterError};
-use ordu_supervisor::core::{Call, CallError, ChildId, ChildSpec, Placement, Reply, Restart};
+use ordu_supervisor::core::{Call, ChildId, ChildSpec, Placement, Restart};
 use ordu_transport::core::Pid;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::children::Character;
-use crate::invariants::truth;
 use crate::node::KIND;
 use crate::oracle::Asked;
 use crate::plan::{Plan, Stream, draw_weighted, stream};
@@ -176,29 +175,6 @@ impl World {
         let deadline_us = self.now + u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         self.oracle.calls.insert(request, Asked { node, life, deadline_us, call: call.clone() });
         self.call(node, request, call, wait);
-    }
-
-    /// What a caller is told.
-    pub(crate) fn on_reply(&mut self, node: usize, request: u64, reply: Reply) {
-        let Some(Asked { call, .. }) = self.oracle.calls.remove(&request) else {
-            return self.oracle.break_promise(truth::NAME, format!("n{node} answers {request} twice: {reply:?}"));
-        };
-        let desired = |id: &ChildId| {
-            let children = self.life(node).and_then(|life| life.upper.children());
-            children.is_some_and(|children| children.desired().table().live(id).next().is_some())
-        };
-        let lie = match (&call, &reply) {
-            (Call::Terminate(id), Reply::Done(Ok(()))) if desired(id) => true,
-            (Call::Start { spec, .. }, Reply::Child(Ok(_))) => !self.oracle.ever_ran(&spec.id),
-            (Call::Start { ensure: true, .. }, Reply::Child(Err(CallError::AlreadyStarted(_)))) => true,
-            (Call::Start { .. } | Call::Restart(_), Reply::Done(_)) => true,
-            (Call::Terminate(_) | Call::Drain { .. }, Reply::Child(_)) => true,
-            (Call::Start { .. } | Call::Restart(_), Reply::Child(_)) => false,
-            (Call::Terminate(_) | Call::Drain { .. }, Reply::Done(_)) => false,
-        };
-        if lie {
-            self.oracle.break_promise(truth::NAME, format!("n{node} answers {call:?} with {reply:?}"));
-        }
     }
 
     fn end_now(&mut self, node: usize, pid: Pid) {
