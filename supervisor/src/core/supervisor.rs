@@ -8,7 +8,8 @@
 //!           (rows), tell the callers that waited for it (calls)
 //!        |   our own writes make keys dirty again; each settles after a bounded number of steps
 //!        v
-//!   flush: push what we wrote, names before claims before facts
+//!   flush: push what we wrote, names before claims before facts; claims before what should run, so that how a child
+//!          ended is known before that it should run no more
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -398,7 +399,7 @@ impl Supervisor {
             }
         }
         self.settle(now, effects);
-        self.check_drains(now, effects);
+        self.check_drains(effects);
         self.check_drained(effects);
     }
 
@@ -628,7 +629,7 @@ impl Supervisor {
             }
             self.reconcile(now, &id, effects);
             self.show(now, &id, effects);
-            self.check_waiting(now, &id, effects);
+            self.check_waiting(&id, effects);
         }
         self.flush(effects);
     }
@@ -667,7 +668,7 @@ impl Supervisor {
                 send_all(out, $wrap, effects);
             )*};
         }
-        flush!(marks => Message::Marks, desired => Message::Desired, actual => Message::Actual, facts => Message::Facts);
+        flush!(marks => Message::Marks, actual => Message::Actual, desired => Message::Desired, facts => Message::Facts);
     }
 
     // ---- what we know of the others
