@@ -104,6 +104,9 @@ impl World {
         let Some(Asked { call, life, .. }) = self.oracle.calls.remove(&request) else {
             return self.oracle.break_promise(truth::NAME, format!("n{node} answers {request} twice: {reply:?}"));
         };
+        if matches!(reply, Reply::Child(Err(CallError::Timeout))) {
+            self.told_unknown(node, life, request, &call);
+        }
         let lie = match (&call, &reply) {
             (Call::Start { spec, .. }, Reply::Child(Ok(_))) if !self.oracle.ever_ran(&spec.id) => Some("it never ran"),
             (Call::Start { .. }, Reply::Child(Ok(row)))
