@@ -204,6 +204,8 @@ impl World {
     /// One wish of a caller.
     pub(crate) fn call(&mut self, node: usize, request: u64, call: Call, wait: std::time::Duration) {
         let shown = ("call", request, call.clone(), wait);
+        let asked = call.clone();
+        self.asked(node, request, &asked);
         self.cause = Some(call.clone());
         self.with_upper(node, &shown, |upper, now| {
             let mut effects = Vec::new();
@@ -213,6 +215,7 @@ impl World {
             ((), Wanted::Children(effects))
         });
         self.cause = None;
+        self.noted(node, request, &asked);
     }
 
     fn do_names(&mut self, node: usize, effects: Vec<registry::Effect>) {
@@ -247,7 +250,10 @@ impl World {
         for effect in effects {
             match effect {
                 supervisor::Effect::Send { to, lane, message } => self.send_message(node, &to, lane, message),
-                supervisor::Effect::Start { pid, spec, fence } => self.start_child(node, pid, &spec, fence),
+                supervisor::Effect::Start { pid, spec, fence } => {
+                    self.runs_for(node, &pid, &spec.id);
+                    self.start_child(node, pid, &spec, fence);
+                }
                 supervisor::Effect::Stop { pid, timeout } => self.stop_child(node, pid, timeout),
                 supervisor::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),
                 supervisor::Effect::Exit { pid, conflict } => {

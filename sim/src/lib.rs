@@ -17,6 +17,7 @@ mod link;
 mod node;
 mod oracle;
 pub mod plan;
+mod replies;
 pub mod report;
 pub mod scenario;
 pub mod script;

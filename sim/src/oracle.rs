@@ -11,6 +11,7 @@ use ordu_supervisor::core::{Call, ChildId, ChildSpec, Restart};
 use ordu_transport::core::Pid;
 
 use crate::children::Character;
+use crate::replies::Replies;
 use crate::twin::Wrote;
 
 /// That a process was told to exit.
@@ -63,6 +64,7 @@ pub(crate) struct Oracle {
     /// The living processes of each child.
     pub(crate) copies: BTreeMap<ChildId, Vec<Pid>>,
     pub(crate) calls: BTreeMap<u64, Asked>,
+    pub(crate) replies: Replies,
     /// Promises that were broken by a single fact, each with the invariant that it breaks.
     pub(crate) broken: Vec<(&'static str, String)>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
@@ -177,7 +179,8 @@ impl Oracle {
         let endless = last.is_some_and(|(_, _, desired)| {
             desired.spec.restart == Restart::Permanent && Character::of(&desired.spec) != Character::BadInit
         });
-        if !terminated && endless {
+        // A caller's own start may be taken back beside another one.
+        if !terminated && endless && !wrote.left {
             let what = format!("{id:?}, which is permanent, was removed by nobody's wish");
             self.break_promise(crate::invariants::nothing_lost::NAME, what);
         }
@@ -207,6 +210,17 @@ impl Oracle {
             }
             None => self.lie(format!("{pid:?}, which is no child, was stopped")),
         }
+    }
+
+    /// Whether a child's process got through its init.
+    pub(crate) fn has_run(&self, pid: &Pid) -> bool {
+        self.processes.get(pid).and_then(|process| process.child.as_ref()).is_some_and(|child| child.ran)
+    }
+
+    /// The processes of a child that got through their init.
+    pub(crate) fn runs_of(&self, id: &ChildId) -> impl Iterator<Item = (&Pid, &Process)> {
+        let ran = move |process: &Process| process.child.as_ref().is_some_and(|child| child.ran && child.id == *id);
+        self.processes.iter().filter(move |(_, process)| ran(process))
     }
 
     /// Whether this process was told to stop, and has its time to do so.

@@ -5,6 +5,7 @@ pub mod child;
 pub mod moves;
 pub mod placement;
 mod reconcile;
+mod replicate;
 pub mod row;
 mod show;
 pub mod spec;
