@@ -59,6 +59,7 @@ impl World {
         let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
         self.oracle.activated(&pid, node, number, rank);
         self.oracle.child_starts(&pid, spec, fence);
+        self.record.child_starts(self.now, node, &pid, spec, fence);
         let calm = self.faults.are_over();
         let character = Character::of(spec);
         let init_us = match character {
@@ -85,6 +86,7 @@ impl World {
     /// A core wants a child stopped.
     pub(crate) fn stop_child(&mut self, node: usize, pid: Pid, timeout: Duration) {
         self.oracle.stopped(&pid);
+        self.record.child_stops(self.now, &pid);
         let slow = self.oracle.character(&pid) == Some(Character::SlowStop);
         let takes = self.rng.random_range(0..if slow { 2_500_000 } else { 200_000 });
         let timeout = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
@@ -96,6 +98,7 @@ impl World {
     pub(crate) fn on_child_started(&mut self, node: usize, life: u64, pid: Pid) {
         if self.is_life(node, life) && self.oracle.is_alive(&pid) {
             self.oracle.child_runs(self.now, &pid);
+            self.record.child_runs(self.now, &pid);
             self.arrive(node, Arrival::Started { pid, info: StartedInfo::default() });
         }
     }
@@ -103,6 +106,7 @@ impl World {
     pub(crate) fn on_child_ends(&mut self, node: usize, life: u64, pid: Pid, exit: Exit) {
         if self.is_life(node, life) && self.oracle.is_alive(&pid) {
             self.oracle.ended(self.now, &pid);
+            self.record.child_ends(self.now, &pid, &exit);
             self.arrive(node, Arrival::Exited { pid, exit });
         }
     }

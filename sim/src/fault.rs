@@ -179,6 +179,7 @@ impl World {
             Fault::Down { node, leave, .. } => self.take_down(*node, *leave),
             Fault::Pause { node } => {
                 self.nodes[*node].paused = true;
+                self.record.node_paused(self.now, *node);
                 self.faults.paused_since.insert(*node, self.now);
                 self.silence(*node);
             }
@@ -203,6 +204,8 @@ impl World {
         }
         life.leaving = true;
         let number = life.number;
+        self.record.node_leaves(self.now, node);
+        let Some(life) = self.life(node) else { return };
         match life.upper.children() {
             Some(_) => {
                 self.schedule(latest, Happening::Leaves { node, life: number });
@@ -233,6 +236,7 @@ impl World {
         let Some(fault) = self.faults.active.remove(&number) else { return };
         self.disturbed_us = self.now;
         self.trace.world(self.now, &format_args!("ends: {fault:?}"));
+        self.record.fault_ends(self.now, number);
         match fault {
             Fault::Cut { directions } => directions.iter().for_each(|&(from, to)| self.uncut(from, to)),
             Fault::Down { node, keep_disk, .. } => {

@@ -12,11 +12,12 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
+use ordu_sim::page::{self, Header};
 use ordu_sim::plan::{NODES_MAX, OPS_MAX, Options};
 use ordu_sim::report::Report;
 use ordu_sim::scenario::{self, SCENARIOS, Scenario};
 use ordu_sim::sweep::{Ran, sweep};
-use ordu_sim::world;
+use ordu_sim::world::{self, RunOutputs};
 
 /// Runs Ordu's cores on a simulated network that misbehaves, and checks its promises.
 #[derive(Parser)]
@@ -130,23 +131,23 @@ fn run(command: Command) -> anyhow::Result<u8> {
         }
         Command::Replay { what, trace, html, shape } => {
             let options = shape.options()?;
-            if html.is_some() {
-                bail!("--html: not yet");
-            }
             let seed: u64 = match what.parse() {
                 Ok(seed) => seed,
                 Err(_) if Path::new(&what).exists() => bail!("replaying files: not yet"),
                 Err(_) => bail!("{what} is not a seed"),
             };
             let begun = Instant::now();
-            let (outcome, written) = match &trace {
-                None => world::run(seed, options, None),
-                Some(path) => {
-                    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-                    world::run(seed, options, Some(Box::new(BufWriter::new(file))))
-                }
-            };
+            let mut outputs = RunOutputs { trace: None, record: html.is_some() };
+            if let Some(path) = &trace {
+                let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+                outputs.trace = Some(Box::new(BufWriter::new(file)));
+            }
+            let (outcome, written, notes) = world::run_recorded(seed, options, outputs);
             written.with_context(|| format!("cannot write {}", trace.unwrap_or_default().display()))?;
+            if let (Some(path), Some(notes)) = (&html, &notes) {
+                let page = page::render(&Header::new(&outcome, options, &program()), notes);
+                std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+            }
             let again = shape.twice.then(|| world::run(seed, options, None).0.digest);
             tell(&Report::new(seed, options, &[Ran { outcome, again }], begun.elapsed()), shape.json)
         }
@@ -158,10 +159,14 @@ fn tell(report: &Report, json: bool) -> anyhow::Result<u8> {
     if json {
         writeln!(out, "{}", serde_json::to_string(report)?)?;
     } else {
-        let program = std::env::args().next().unwrap_or_else(|| "ordu-sim".into());
-        write!(out, "{}", report.text(&program))?;
+        write!(out, "{}", report.text(&program()))?;
     }
     Ok(report.exit_code())
+}
+
+/// How we were called.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "ordu-sim".into())
 }
 
 /// A seed that nobody chose.

@@ -90,6 +90,7 @@ impl World {
                 let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
                 let number = life.number;
                 self.oracle.activated(&pid, node, number, rank);
+                self.record.process_begins(self.now, node, &pid);
                 for _ in 0..self.workload.rng.random_range(1..=3) {
                     self.register(node, &pid);
                 }
@@ -107,6 +108,7 @@ impl World {
                     self.with_names(node, &("unregister", &pid, &name), |names, now, effects| {
                         names.unregister(now, &pid, &name, effects)
                     });
+                    self.record.unregistered(self.now, node, &pid, &name);
                 }
             }
             OpKind::UpdateValue => {
@@ -115,6 +117,7 @@ impl World {
                     self.with_names(node, &("update", &pid, &name, &value), |names, now, effects| {
                         names.update_value(now, &pid, &name, value.clone(), effects)
                     });
+                    self.record.named(self.now, node, "update", &pid, &name, "ok");
                 }
             }
             OpKind::EndProcess => {
@@ -175,11 +178,13 @@ impl World {
         let wait = Duration::from_millis(self.workload.rng.random_range(200..8_000));
         let deadline_us = self.now + u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         self.oracle.calls.insert(request, Asked { node, life, deadline_us, call: call.clone() });
+        self.record.asked(self.now, node, request, &call);
         self.call(node, request, call, wait);
     }
 
     /// What a caller is told.
     pub(crate) fn on_reply(&mut self, node: usize, request: u64, reply: Reply) {
+        self.record.replied(self.now, request, &reply);
         let Some(Asked { call, .. }) = self.oracle.calls.remove(&request) else {
             return self.oracle.break_promise(truth::NAME, format!("n{node} answers {request} twice: {reply:?}"));
         };
@@ -216,6 +221,7 @@ impl World {
         });
         let shown = self.life(node).and_then(|life| life.upper.names().lookup(&name)).map(|entry| entry.pid.clone());
         self.trace.effects(&[&result]);
+        self.record.registered(self.now, node, pid, &name, &result);
         match result {
             Some(Ok(())) => self.oracle.registered(pid, &name, shown),
             Some(Err(RegisterError::AlreadyRegistered { pid: holder })) => self.oracle.refused(&name, &holder, shown),

@@ -19,6 +19,8 @@ use crate::link::Network;
 use crate::node::{Arrival, Node};
 use crate::oracle::Oracle;
 use crate::plan::{Options, Plan, Stream, stream};
+use crate::record::Record;
+use crate::record::notes::Notes;
 use crate::trace::Trace;
 use crate::twin::Twin;
 use crate::workload::Workload;
@@ -128,6 +130,7 @@ pub struct World {
     pub(crate) oracle: Oracle,
     pub(crate) twin: Twin,
     pub(crate) trace: Trace,
+    pub(crate) record: Record,
     pub(crate) violation: Option<Violation>,
     same_instant: u64,
     /// The caller's wish that is being handled.
@@ -138,7 +141,25 @@ pub struct World {
 
 /// Runs one seed; the text of the run goes to `out`, if there is one.
 pub fn run(seed: u64, options: Options, out: Option<Box<dyn Write + Send>>) -> (Outcome, std::io::Result<()>) {
-    let mut world = World::new(Plan::draw(seed, options), out);
+    let (outcome, written, _) = run_recorded(seed, options, RunOutputs { trace: out, record: false });
+    (outcome, written)
+}
+
+/// What is wanted of a run beside its outcome.
+#[derive(Default)]
+pub struct RunOutputs {
+    /// Where its text goes.
+    pub trace: Option<Box<dyn Write + Send>>,
+    /// Whether notes are kept.
+    pub record: bool,
+}
+
+/// Runs one seed as [`run`] does, and returns the notes of it, if they were wanted.
+pub fn run_recorded(seed: u64, options: Options, outputs: RunOutputs) -> (Outcome, std::io::Result<()>, Option<Notes>) {
+    let mut world = World::new(Plan::draw(seed, options), outputs.trace);
+    if outputs.record {
+        world.record = Record::asked_for(world.plan.nodes, world.plan.children_ids > 0);
+    }
     let healed_us = world.play();
     let outcome = Outcome {
         seed,
@@ -147,7 +168,7 @@ pub fn run(seed: u64, options: Options, out: Option<Box<dyn Write + Send>>) -> (
         violation: world.violation.take(),
         healed_us,
     };
-    (outcome, world.trace.finish())
+    (outcome, world.trace.finish(), world.record.finish(world.now))
 }
 
 impl World {
@@ -166,6 +187,7 @@ impl World {
             oracle: Oracle::default(),
             twin: Twin::default(),
             trace: Trace::new(out),
+            record: Record::default(),
             violation: None,
             same_instant: 0,
             cause: None,
@@ -191,6 +213,7 @@ impl World {
     pub(crate) fn violate(&mut self, invariant: &'static str, liveness: bool, what: String) {
         if self.violation.is_none() {
             self.trace.world(self.now, &format_args!("VIOLATED {invariant}: {what}"));
+            self.record.violated(self.now, invariant, &what);
             self.violation = Some(Violation { invariant, at_us: self.now, what, liveness });
         }
     }
@@ -239,6 +262,7 @@ impl World {
 
     fn heal(&mut self) {
         self.trace.world(self.now, &"HEAL");
+        self.record.healed(self.now);
         self.faults.stop();
         if self.rng.random_bool(0.15) {
             // One of those that are down stays down for good.
@@ -310,7 +334,8 @@ impl World {
         self.trace.world(self.now, &fault);
         self.disturbed_us = self.now;
         self.apply_fault(&fault);
-        let number = self.faults.insert(fault);
+        let number = self.faults.insert(fault.clone());
+        self.record.fault_begins(self.now, number, &fault);
         self.schedule(self.now + lasts_us, Happening::FaultEnds { number });
     }
 }

@@ -1,0 +1,163 @@
+//! What is noted, in words: faults, operations, replies and messages as a person reads them.
+
+use bytes::Bytes;
+use ordu_registry::core::delta;
+use ordu_registry::core::delta::{Key, Payload};
+use ordu_supervisor::core::{Call, CallError, ChildSpec, Control, Exit, Message, Placement, Reply};
+use ordu_transport::core::Status;
+use ordu_transport::core::codec::{self, Kind};
+
+use crate::children::Character;
+use crate::fault::Fault;
+use crate::link::Wire;
+
+/// Most keys of a message that its text names.
+const KEYS_MAX: usize = 8;
+
+/// A fault's kind, what it does, and whom it is about.
+pub(super) fn fault(fault: &Fault, nodes: usize) -> (&'static str, String, Vec<usize>) {
+    match fault {
+        Fault::Cut { directions } => cut(directions, nodes),
+        Fault::Down { node, leave: true, .. } => ("leave", format!("n{node} leaves in order"), vec![*node]),
+        Fault::Down { node, keep_disk: true, .. } => ("crash", format!("n{node} is killed"), vec![*node]),
+        Fault::Down { node, keep_disk: false, .. } => {
+            ("crash", format!("n{node} is killed and loses its disk"), vec![*node])
+        }
+        Fault::Pause { node } => ("pause", format!("n{node} stands still"), vec![*node]),
+        Fault::Loss { share } => ("loss", format!("{:.0} % of all packets are lost", share * 100.0), Vec::new()),
+        Fault::Delay { factor } => ("delay", format!("everything takes {factor} times as long"), Vec::new()),
+        Fault::Reset { one, other } => {
+            ("reset", format!("the session of n{one} and n{other} breaks"), vec![*one, *other])
+        }
+        Fault::Skew { node, by_ms } => {
+            ("skew", format!("the wall clock of n{node} jumps by {:.3} s", *by_ms as f64 / 1000.0), vec![*node])
+        }
+        Fault::Lie { node, peer, .. } => ("lie", format!("n{node} is told that n{peer} is down"), vec![*node, *peer]),
+    }
+}
+
+fn cut(directions: &[(usize, usize)], nodes: usize) -> (&'static str, String, Vec<usize>) {
+    let touched: Vec<usize> = (0..nodes).filter(|n| directions.iter().any(|(a, b)| a == n || b == n)).collect();
+    let both = directions.iter().all(|&(a, b)| directions.contains(&(b, a)));
+    let list = |side: &[usize]| side.iter().map(|n| format!("n{n}")).collect::<Vec<_>>().join(" ");
+    let Some(&first) = touched.first().filter(|_| both) else {
+        let arrows: Vec<_> = directions.iter().take(KEYS_MAX).map(|(a, b)| format!("n{a} → n{b}")).collect();
+        let more = if directions.len() > KEYS_MAX { ", …" } else { "" };
+        return ("one-way cut", format!("lost: {}{more}", arrows.join(", ")), touched);
+    };
+    let (one, other): (Vec<usize>, Vec<usize>) = touched.iter().partition(|n| !directions.contains(&(first, **n)));
+    let apart = one.iter().all(|a| other.iter().all(|b| directions.contains(&(*a, *b))));
+    match (apart, one.as_slice(), other.as_slice()) {
+        (false, ..) => ("cut", format!("between {}", list(&touched)), touched),
+        (true, [alone], others) | (true, others, [alone]) if others.len() > 1 => {
+            ("isolation", format!("n{alone} | {}", list(others)), touched.clone())
+        }
+        (true, one, other) => ("partition", format!("{} | {}", list(one), list(other)), touched.clone()),
+    }
+}
+
+/// An operation: what, about which child or node, and the rest.
+pub(super) fn call(call: &Call) -> (&'static str, String, String) {
+    match call {
+        Call::Start { spec, ensure: false } => ("start", spec.id.to_string(), about(spec)),
+        Call::Start { spec, ensure: true } => ("ensure", spec.id.to_string(), about(spec)),
+        Call::Terminate(id) => ("terminate", id.to_string(), String::new()),
+        Call::Restart(id) => ("restart", id.to_string(), String::new()),
+        Call::Drain { node, on: true } => ("drain", node.to_string(), String::new()),
+        Call::Drain { node, on: false } => ("undrain", node.to_string(), String::new()),
+    }
+}
+
+/// What a spec says beyond its id.
+pub(super) fn about(spec: &ChildSpec) -> String {
+    let character = format!("{:?}", Character::of(spec)).to_lowercase();
+    let restart = format!("{:?}", spec.restart).to_lowercase();
+    let pinned = match &spec.placement {
+        Placement::Pinned(node) => format!(", pinned to {node}"),
+        Placement::Uniform => String::new(),
+    };
+    format!("{character}, {restart}{pinned}, {} ms to stop", spec.stop_timeout.as_millis())
+}
+
+/// What a caller was told, and whether it was a yes.
+pub(super) fn reply(reply: &Reply) -> (String, bool) {
+    match reply {
+        Reply::Child(Ok(row)) => match &row.node {
+            Some(node) => (format!("ok, on {node}"), true),
+            None => ("ok".into(), true),
+        },
+        Reply::Done(Ok(())) => ("ok".into(), true),
+        Reply::Child(Err(CallError::AlreadyStarted(_))) => ("already started".into(), false),
+        Reply::Child(Err(error)) | Reply::Done(Err(error)) => (error.to_string(), false),
+    }
+}
+
+/// How a child ended.
+pub(super) fn exit(exit: &Exit) -> String {
+    match exit {
+        Exit::Normal => "exited normally".into(),
+        Exit::Abnormal(how) => how.clone(),
+    }
+}
+
+/// A member's status.
+pub(super) fn status(status: Status) -> &'static str {
+    match status {
+        Status::Up => "up",
+        Status::Suspect => "suspect",
+        Status::Down => "down",
+        Status::Left => "left",
+    }
+}
+
+/// A frame's text and length in bytes.
+pub(super) fn wire(wire: &Wire, children: bool) -> (String, usize) {
+    match wire {
+        Wire::Message(message) => (self::message(message), codec::encode(Kind::Replication, message.as_ref()).len()),
+        Wire::Bytes(bytes) => (read(bytes, children).unwrap_or_else(|| "cannot be read".into()), bytes.len()),
+    }
+}
+
+fn read(bytes: &Bytes, children: bool) -> Option<String> {
+    let message = match children {
+        true => codec::decode(Kind::Replication, bytes).ok()?,
+        false => Message::Names(codec::decode(Kind::Replication, bytes).ok()?),
+    };
+    Some(self::message(&message))
+}
+
+fn message(message: &Message) -> String {
+    match message {
+        Message::Names(table) => replication("names", table, |name| name.to_string()),
+        Message::Desired(table) => replication("desired", table, |id| id.to_string()),
+        Message::Actual(table) => replication("actual", table, |id| id.to_string()),
+        Message::Marks(table) => replication("marks", table, |key| key.child.to_string()),
+        Message::Facts(table) => replication("facts", table, |key| key.0.to_string()),
+        Message::Control(Control::Drain { on: true }) => "control: drain".into(),
+        Message::Control(Control::Drain { on: false }) => "control: undrain".into(),
+    }
+}
+
+fn replication<K: Key, V: Payload>(table: &str, message: &delta::Message<K, V>, text: impl Fn(&K) -> String) -> String {
+    let keys = |events: &[std::sync::Arc<delta::Event<K, V>>]| {
+        let signed = |event: &std::sync::Arc<delta::Event<K, V>>| {
+            format!("{}{}", if event.value.is_some() { '+' } else { '−' }, text(&event.key))
+        };
+        let mut keys: Vec<String> = events.iter().take(KEYS_MAX).map(signed).collect();
+        if events.len() > KEYS_MAX {
+            keys.push(format!("… {} in all", events.len()));
+        }
+        keys.join(" ")
+    };
+    match message {
+        delta::Message::Digest { .. } => format!("{table} digest"),
+        delta::Message::Pull { .. } => format!("{table} pull"),
+        delta::Message::Delta { events, closing: Some(_), .. } => format!("{table} delta, closing: {}", keys(events)),
+        delta::Message::Delta { events, closing: None, .. } => format!("{table} delta: {}", keys(events)),
+        delta::Message::Ack { .. } => format!("{table} ack"),
+        delta::Message::State { events, upto, .. } => {
+            format!("{table} state{}: {}", if upto.is_none() { ", last range" } else { "" }, keys(events))
+        }
+        delta::Message::More { after, .. } => format!("{table} more after {}", text(after)),
+    }
+}
