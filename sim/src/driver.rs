@@ -1,6 +1,7 @@
 //! The driver of a simulated node: inputs into its cores, and their effects out, in order.
 
 use std::fmt::Debug;
+use std::hash::Hash;
 
 use ordu_registry::core as registry;
 use ordu_registry::core::Registry;
@@ -79,11 +80,11 @@ impl World {
         {
             let mut effects = Vec::new();
             membership.handle_timeout(now, &mut effects);
-            self.trace.input(self.now, node, "membership", &"Timeout");
+            self.trace.input(self.now, node, "membership", "Timeout");
             self.do_membership(node, effects);
         }
         if self.life(node).and_then(|life| life.upper.poll_timeout()).is_some_and(|at| at <= now.at) {
-            self.with_upper(node, &"Timeout", |upper, now| ((), upper.handle_timeout(now)));
+            self.with_upper(node, "Timeout", |upper, now| ((), upper.handle_timeout(now)));
         }
     }
 
@@ -170,7 +171,7 @@ impl World {
     pub(crate) fn with_names<R>(
         &mut self,
         node: usize,
-        what: &dyn Debug,
+        what: &(impl Debug + Hash + ?Sized),
         call: impl FnOnce(&mut Registry, Now, &mut Vec<registry::Effect>) -> R,
     ) -> Option<R> {
         self.with_upper(node, what, |upper, now| upper.with_names(now, |names, effects| call(names, now, effects)))
@@ -180,7 +181,7 @@ impl World {
     pub(crate) fn with_upper<R>(
         &mut self,
         node: usize,
-        what: &dyn Debug,
+        what: &(impl Debug + Hash + ?Sized),
         call: impl FnOnce(&mut Upper, Now) -> (R, Wanted),
     ) -> Option<R> {
         self.life(node)?;

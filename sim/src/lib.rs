@@ -8,6 +8,7 @@ mod children;
 mod detector;
 mod driver;
 pub mod fault;
+pub mod hash;
 pub mod invariants;
 mod link;
 mod node;

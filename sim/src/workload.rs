@@ -84,7 +84,7 @@ impl World {
         }
         match kind {
             OpKind::Register => {
-                let pid = self.with_names(node, &"activate", |names, now, _| names.activate(now));
+                let pid = self.with_names(node, "activate", |names, now, _| names.activate(now));
                 let Some(pid) = pid else { return };
                 let Some(life) = self.life(node) else { return };
                 let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();

@@ -3,10 +3,10 @@
 //!
 //! Run with `cargo test --release -p ordu-sim --features defects --test defects -- --nocapture` to see after how many.
 
-use ordu_registry::core::defects::{Defect, put_back};
 use ordu_sim::plan::Options;
 use ordu_sim::scenario::SCENARIOS;
 use ordu_sim::world;
+use ordu_transport::core::defects::{Defect, put_back};
 
 const SEEDS: u64 = 1000;
 
@@ -40,4 +40,25 @@ fn removals_that_ship_without_what_they_cover_are_caught() {
 #[test]
 fn contexts_wider_than_their_events_are_caught() {
     is_caught(Defect::WideContext);
+}
+
+/// Says of every defect whether a plain sweep catches it: `ORDU_SEEDS=300 ORDU_DEFECTS=SkewDecides,NameDuel cargo test
+/// --release -p ordu-sim --features defects --test defects -- --ignored --nocapture table`.
+#[test]
+#[ignore = "takes minutes; it reports and asserts nothing"]
+#[allow(clippy::disallowed_methods, reason = "a report for whoever asks for it, no part of a core")]
+fn table() {
+    let seeds: u64 = std::env::var("ORDU_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
+    let only = std::env::var("ORDU_DEFECTS").unwrap_or_default();
+    let wanted = |defect: &Defect| only.is_empty() || only.split(',').any(|name| name == format!("{defect:?}"));
+    for defect in Defect::ALL.into_iter().filter(wanted) {
+        let scenario = &SCENARIOS[0];
+        let caught = (1..=seeds).find_map(|seed| {
+            put_back(Some(defect));
+            let (outcome, _) = world::run(seed, Options { nodes: 5, ops: 200, scenario }, None);
+            put_back(None);
+            outcome.violation.map(|found| format!("seed {seed}: {}: {}", found.invariant, found.what))
+        });
+        println!("{defect:?}: {}", caught.unwrap_or_else(|| format!("not within {seeds} seeds")));
+    }
 }
