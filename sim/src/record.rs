@@ -29,6 +29,8 @@ const DATAGRAMS: usize = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     log: Option<Box<Log>>,
+    /// The notes up to the violation, and its time. What a world does after it counts for nothing.
+    closed: Option<(Box<Log>, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -60,12 +62,13 @@ impl Record {
     pub(crate) fn asked_for(nodes: usize, has_children: bool) -> Self {
         let mut log = Log { has_children, ..Log::default() };
         log.notes.lanes = (0..nodes).map(|node| Lane { name: format!("n{node}"), ..Lane::default() }).collect();
-        Self { log: Some(Box::new(log)) }
+        Self { log: Some(Box::new(log)), closed: None }
     }
 
     /// The notes, with everything that is still open ended now.
     pub(crate) fn finish(self, now: u64) -> Option<Notes> {
-        let Log { mut notes, messages, texts, .. } = *self.log?;
+        let (log, now) = self.closed.or_else(|| Some((self.log?, now)))?;
+        let Log { mut notes, messages, texts, .. } = *log;
         notes.end_us = now;
         notes.messages = messages.into();
         let mut texts: Vec<(String, usize)> = texts.into_iter().collect();
@@ -95,12 +98,12 @@ impl Record {
     }
 
     pub(crate) fn node_reborn(&mut self, now: u64, node: usize, id: &NodeId) {
-        self.life_ends(now, node, "went on as another incarnation");
+        self.life_ends(now, node, "reborn");
         self.node_up(now, node, id);
     }
 
     pub(crate) fn node_down(&mut self, now: u64, node: usize, left: bool) {
-        self.life_ends(now, node, if left { "left" } else { "was killed" });
+        self.life_ends(now, node, if left { "left" } else { "killed" });
         let Some(log) = &mut self.log else { return };
         let lane = &mut log.notes.lanes[node];
         lane.paused.iter_mut().chain(&mut lane.leaving).for_each(|span| close(span, now));
@@ -189,8 +192,9 @@ impl Record {
     }
 
     pub(crate) fn violated(&mut self, now: u64, invariant: &str, what: &str) {
-        let Some(log) = &mut self.log else { return };
+        let Some(mut log) = self.log.take() else { return };
         log.notes.violation = Some(ViolationNote { invariant: invariant.into(), at: now, what: what.into() });
+        self.closed = Some((log, now));
     }
 
     // ---- operations

@@ -147,3 +147,34 @@ fn assert_shown(page: &str, lanes: usize, name: &str) {
     // Left behind only where the page was not shown.
     let _ = std::fs::remove_dir_all(&dir);
 }
+
+/// Writes pages of runs with known defects put back, to be looked at: `ORDU_PAGES=DIR ORDU_DEFECTS=LoserLives,NameDuel
+/// cargo test --release -p ordu-sim --features defects --test page -- --ignored --nocapture`.
+#[cfg(feature = "defects")]
+#[test]
+#[ignore = "takes minutes; for people who want to look at a violation"]
+#[allow(clippy::disallowed_methods, reason = "a page for whoever asks for it, no part of a core")]
+fn pages_of_defects() {
+    use ordu_transport::core::defects::{Defect, put_back};
+
+    let dir = std::env::var("ORDU_PAGES").map_or_else(|_| std::env::temp_dir(), Into::into);
+    let wanted = std::env::var("ORDU_DEFECTS").unwrap_or_else(|_| "LoserLives".into());
+    for defect in Defect::ALL.into_iter().filter(|defect| wanted.split(',').any(|name| name == format!("{defect:?}"))) {
+        let caught = (1..=300).find_map(|seed| {
+            put_back(Some(defect));
+            let (outcome, notes) = recorded(seed, options(5, 200));
+            put_back(None);
+            outcome.violation.is_some().then_some((outcome, notes))
+        });
+        let Some((outcome, notes)) = caught else {
+            println!("{defect:?} was not caught");
+            continue;
+        };
+        let file = dir.join(format!("{defect:?}.html"));
+        let whole = render(&Header::new(&outcome, options(5, 200), "ordu-sim"), &notes);
+        assert_eq!(data(&whole)["violation"]["invariant"], outcome.violation.map_or("", |found| found.invariant));
+        std::fs::write(&file, &whole).expect("the page is written");
+        println!("{}", file.display());
+        assert_shown(&whole, 5, &format!("{defect:?}"));
+    }
+}

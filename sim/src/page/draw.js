@@ -4,7 +4,7 @@ const canvas = document.getElementById("canvas");
 const pen = canvas.getContext("2d");
 const GUTTER = 118, OVERVIEW = 20, AXIS = 22, FAULT = 16, LIFE = 5, CHILD = 17, NAME = 13, THIN = 11, PAD = 7;
 const MESSAGES_AT_ONCE = 60000, MESSAGES_IN_MOTION = 4000;
-const layers = { operations: true, names: true, views: true, messages: false, datagrams: false };
+const layers = { operations: true, names: true, views: true, messages: false, datagrams: false, only: false };
 const view = { from: 0, until: end, top: 0 };
 const pointer = { x: -1, y: -1, inside: false };
 let selected = null, moving = false, flash = null;
@@ -45,8 +45,12 @@ const thinOf = (rows) => (rows > 6 ? 4 : THIN);
 function layOut() {
   let y = 0;
   laneTops = [];
+  const own = layers.only && selected !== null ? new Set(selected.thing.bars.map((bar) => bar.node)) : null;
   for (const data of laneData) {
     laneTops[data.node] = y;
+    data.hidden = own !== null && !own.has(data.node);
+    data.height = 0;
+    if (data.hidden) continue;
     data.opsY = LIFE + 3;
     data.childrenY = data.opsY + (layers.operations ? 15 : 0);
     data.namesY = data.childrenY + data.childrenRows * CHILD + (data.childrenRows ? 2 : 0);
@@ -89,7 +93,7 @@ function text(words, x, y, color, font, align) {
 }
 
 // Text that is cut off where its room ends.
-function textIn(words, x, y, room, color, font) {
+function textIn(words, x, y, room, color, font, halo) {
   if (room < 12) return;
   pen.font = font;
   let shown = words;
@@ -98,6 +102,14 @@ function textIn(words, x, y, room, color, font) {
     shown = words.slice(0, Math.max(0, Math.floor(room / wide) - 1));
     if (shown.length < 2) return;
     shown += "…";
+  }
+  if (halo) {
+    pen.textAlign = "left";
+    pen.textBaseline = "middle";
+    pen.lineJoin = "round";
+    pen.lineWidth = 4;
+    pen.strokeStyle = halo;
+    pen.strokeText(shown, x, y);
   }
   text(shown, x, y, color, font);
 }
@@ -112,7 +124,7 @@ function draw() {
   pen.beginPath();
   pen.rect(GUTTER, head, width - GUTTER, height - head);
   pen.clip();
-  const shown = laneData.filter((data) => laneY(data.node) < height && laneY(data.node) + data.height > head);
+  const shown = laneData.filter((data) => !data.hidden && laneY(data.node) < height && laneY(data.node) + data.height > head);
   shown.forEach(drawGround);
   drawGrid(head);
   shown.forEach(drawLane);
@@ -230,7 +242,7 @@ function drawChild(bar, y, tall) {
     pen.fillRect(right - 2, y, 2, tall);
   }
   const left = Math.max(x, GUTTER);
-  textIn(bar.id, left + 5, y + tall / 2 + 0.5, Math.min(right, width) - left - 8, colors["bar-ink"], "500 11px system-ui, sans-serif");
+  textIn(bar.id, left + 5, y + tall / 2 + 0.5, Math.min(right, width) - left - 8, colors["bar-ink"], "500 11px system-ui, sans-serif", bar.doubles.length ? fill(bar.thing) : null);
   if (child.told !== null) drawTold(xOf(child.told.at), y, tall);
   frame(bar, x, y, right - x, tall);
 }
@@ -245,20 +257,28 @@ function drawName(bar, y, tall) {
   pen.fill();
   for (const overlap of bar.doubles) drawDouble(overlap, y, tall);
   const left = Math.max(x, GUTTER);
-  textIn(bar.id, left + 6, y + tall / 2 + 0.5, Math.min(right, width) - left - 10, colors["bar-ink"], "10px system-ui, sans-serif");
+  textIn(bar.id, left + 6, y + tall / 2 + 0.5, Math.min(right, width) - left - 10, colors["bar-ink"], "10px system-ui, sans-serif", bar.doubles.length ? fill(bar.thing) : null);
   if (bar.of.told !== null && bar.of.told.name === bar.id) drawTold(xOf(bar.of.told.at), y, tall);
   frame(bar, x, y, right - x, tall);
 }
 
-// Another copy stands somewhere else: hatched in red, thick where the two could have known of each other.
+// Another copy stands somewhere else: hatched in red, thick while the two could have known of each other.
 function drawDouble(overlap, y, tall) {
   if (overlap.at.until < view.from || overlap.at.from > view.until) return;
   const x = xOf(overlap.at.from), right = Math.max(xOf(overlap.at.until), x + 2);
-  pen.fillStyle = overlap.joined_us > 0 ? hatch.joined : hatch.apart;
+  if (pen.globalAlpha > 0.5) pen.globalAlpha = 1;
+  pen.fillStyle = hatch.apart;
   pen.fillRect(x, y, right - x, tall);
   pen.strokeStyle = colors.bad;
-  pen.lineWidth = overlap.joined_us > 0 ? 1.5 : 0.75;
+  pen.lineWidth = 0.75;
   pen.strokeRect(x + 0.5, y + 0.5, Math.max(right - x - 1, 1), tall - 1);
+  pen.lineWidth = 1.5;
+  for (const at of overlap.joined) {
+    const from = xOf(at.from), wide = Math.max(xOf(at.until) - from, 2);
+    pen.fillStyle = hatch.joined;
+    pen.fillRect(from, y, wide, tall);
+    pen.strokeRect(from + 0.75, y + 0.75, Math.max(wide - 1.5, 1), tall - 1.5);
+  }
   const label = "×" + overlap.bars.length + "  " + seconds(lasts(overlap.at), 2);
   pen.font = "600 10px system-ui, sans-serif";
   const room = pen.measureText(label).width + 8;
@@ -340,6 +360,7 @@ function drawOperation(operation, y) {
 // Which messages are shown at all.
 function isShown(message) {
   if (message[2] === 3 ? !layers.datagrams : !layers.messages) return false;
+  if (laneData[message[0]].hidden || laneData[message[1]].hidden) return false;
   return selected === null || message[2] === 3 || mentions[message[3]].has(selected.thing.id);
 }
 
@@ -406,6 +427,8 @@ function drawMoments(head) {
     if (x < GUTTER || x > width + 2) continue;
     pen.fillStyle = color;
     pen.fillRect(x - 1, OVERVIEW + AXIS - 4, 2.5, height);
+    if (color === colors.bad) for (const node of accused) drawAccused(node, x, head);
+    pen.fillStyle = color;
     pen.font = "600 11px system-ui, sans-serif";
     const wide = pen.measureText(label).width + 12, left = Math.max(Math.min(x - 1, width - wide), GUTTER);
     pen.beginPath();
@@ -413,6 +436,24 @@ function drawMoments(head) {
     pen.fill();
     text(label, left + 6, height - 10.5, colors.raised, "600 11px system-ui, sans-serif");
   }
+}
+
+// The lanes that the violation speaks of.
+function drawAccused(node, x, head) {
+  const data = laneData[node], y = laneY(node) + data.height / 2;
+  if (data.hidden || y < head || y > height) return;
+  pen.beginPath();
+  pen.moveTo(x, y - 9);
+  pen.lineTo(x + 9, y);
+  pen.lineTo(x, y + 9);
+  pen.lineTo(x - 9, y);
+  pen.closePath();
+  pen.fillStyle = colors.bad;
+  pen.strokeStyle = colors.raised;
+  pen.lineWidth = 2;
+  pen.fill();
+  pen.stroke();
+  text("!", x, y + 0.5, colors.raised, "800 11px system-ui, sans-serif", "center");
 }
 
 function drawHead(head) {
@@ -430,8 +471,10 @@ function drawHead(head) {
   pen.globalAlpha = 1;
   for (const overlap of overlaps) {
     pen.fillStyle = colors.bad;
-    pen.globalAlpha = overlap.joined_us > 0 ? 0.9 : 0.35;
-    pen.fillRect(o(overlap.at.from), OVERVIEW - 4, Math.max(o(overlap.at.until) - o(overlap.at.from), 1.5), 4);
+    pen.globalAlpha = 0.35;
+    pen.fillRect(o(overlap.at.from), OVERVIEW - 2, Math.max(o(overlap.at.until) - o(overlap.at.from), 1.5), 2);
+    pen.globalAlpha = 0.9;
+    for (const at of overlap.joined) pen.fillRect(o(at.from), OVERVIEW - 5, Math.max(o(at.until) - o(at.from), 1.5), 5);
   }
   pen.globalAlpha = 1;
   if (run.heal_us !== null) { pen.fillStyle = colors.good; pen.fillRect(o(run.heal_us), 0, 2, OVERVIEW); }
@@ -494,7 +537,7 @@ function drawGutter(head, shown) {
   const t = pointer.inside && pointer.x >= GUTTER ? tOf(pointer.x) : view.until > end ? end - 1 : (view.from + view.until) / 2;
   for (const data of shown) {
     const y = laneY(data.node), { life, state } = stateAt(data.node, Math.min(Math.max(t, 0), end - 1));
-    text(nameOf(data.node), 12, y + 14, life ? colors.ink : colors.quiet, "650 13px system-ui, sans-serif");
+    text(nameOf(data.node), 12, y + 14, accused.has(data.node) ? colors.bad : life ? colors.ink : colors.quiet, "650 13px system-ui, sans-serif");
     text(life ? "boot " + life.boot : "—", GUTTER - 10, y + 14, colors.quiet, "11px system-ui, sans-serif", "right");
     if (state !== "up" && data.height >= 30) text(state, 12, y + 28, state === "down" ? colors.bad : colors.warn, "italic 10.5px system-ui, sans-serif");
     pen.fillStyle = colors.line;

@@ -71,8 +71,8 @@ pub fn render(header: &Header, notes: &Notes) -> String {
         .processes
         .iter()
         .flat_map(|process| process.names.iter().map(|held| (held.name.as_str(), process.node, held.at)));
-    let child_overlaps = shape::overlaps(children, &groupings);
-    let name_overlaps = shape::overlaps(held, &groupings);
+    let child_overlaps = shape::overlaps(children, notes, &groupings);
+    let name_overlaps = shape::overlaps(held, notes, &groupings);
     let run = Run { header, notes, groupings, deaf, child_overlaps, name_overlaps };
     let json = serde_json::to_string(&run).expect("notes are plain data");
     // Inside a script element only "<" can end the text or begin a comment; in JSON it stands in strings alone.

@@ -23,6 +23,7 @@ for (const [overlaps, list] of [[run.child_overlaps, bars], [run.name_overlaps, 
   for (const overlap of overlaps) {
     overlap.bars = overlap.copies.map((copy) => list[copy]);
     overlap.kind = list === bars ? "child" : "name";
+    overlap.joined_us = overlap.joined.reduce((sum, at) => sum + lasts(at), 0);
     for (const bar of overlap.bars) bar.doubles.push(overlap);
   }
 }
@@ -132,9 +133,16 @@ function historyOf(one) {
   }
   for (const overlap of one.overlaps) {
     add(overlap.at.from, overlap.bars[0].node, overlap.bars.length + " copies for " + seconds(lasts(overlap.at)) + " on " +
-      overlap.bars.map((bar) => nameOf(bar.node)).join(", ") + (overlap.joined_us === 0 ? ", cut off from each other" : ""), true);
+      overlap.bars.map((bar) => nameOf(bar.node)).join(", ") + (overlap.joined_us === 0 ? ", apart all the time" : ""), true);
   }
   return rows.map((row, place) => ({ ...row, place })).sort((a, b) => a.t - b.t || a.place - b.place);
+}
+
+// Nodes that the violation speaks of.
+const accused = new Set();
+if (run.violation !== null) {
+  const words = new Set(run.violation.what.split(/[^A-Za-z0-9._-]+/));
+  run.lanes.forEach((lane, node) => { if (words.has(lane.name)) accused.add(node); });
 }
 
 // Children and names that a text speaks of.

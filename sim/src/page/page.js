@@ -55,9 +55,12 @@ function goTo(from, until, node) {
     view.until = middle + use / 2;
     flash = from;
   }
-  if (node !== undefined && laneData[node]) {
-    const room = height - headHeight(), top = laneTops[node], bottom = top + laneData[node].height;
-    if (top < view.top) view.top = top;
+  const wanted = (Array.isArray(node) ? node : [node]).filter((one) => laneData[one] !== undefined);
+  if (wanted.length > 0) {
+    const top = Math.min(...wanted.map((one) => laneTops[one]));
+    const bottom = Math.max(...wanted.map((one) => laneTops[one] + laneData[one].height));
+    const room = height - headHeight();
+    if (top < view.top || bottom - top > room) view.top = top;
     else if (bottom > view.top + room) view.top = bottom - room;
   }
   redraw();
@@ -66,6 +69,7 @@ function goTo(from, until, node) {
 function select(one) {
   selected = one === null ? null : { thing: one, at: -1 };
   if (one === null) showOverview(); else showThing(one);
+  layOut();
   redraw();
 }
 
@@ -92,10 +96,9 @@ function toViolation() {
     select(one);
     const last = one.overlaps.filter((overlap) => overlap.at.from <= at).pop();
     if (last) from = Math.min(from, last.at.from - 1.5e6);
-    node = one.bars[one.bars.length - 1].node;
+    node = last ? last.bars.map((bar) => bar.node) : one.bars[one.bars.length - 1].node;
   } else {
-    const lane = run.lanes.findIndex((other) => new RegExp("(^|[^A-Za-z0-9])" + other.name.replace(/[^A-Za-z0-9_-]/g, ".") + "([^A-Za-z0-9]|$)").test(what));
-    node = lane < 0 ? undefined : lane;
+    node = [...accused];
   }
   view.from = Math.max(from, -end * 0.01);
   view.until = at + (at - view.from) * 0.12;
@@ -194,7 +197,7 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") { byId("search").value = ""; byId("search").blur(); select(null); }
     return;
   }
-  const toggles = ["operations", "names", "views", "messages", "datagrams"];
+  const toggles = ["operations", "names", "views", "messages", "datagrams", "only"];
   const does = {
     "+": () => zoom(0.7), "=": () => zoom(0.7), "-": () => zoom(1.4), "0": whole, f: whole,
     ArrowLeft: () => pan(-0.15), ArrowRight: () => pan(0.15),
@@ -248,8 +251,8 @@ function legend() {
   const hatched = (thick, size) => ({ background: "repeating-linear-gradient(135deg," + colors.bad + " 0 " + thick + "px, transparent " + thick + "px " + size + "px)", outline: "1px solid " + colors.bad, outlineOffset: "-1px" });
   key("starting or stopping", { background: "hsl(215 " + colors["bar-sat"] + " " + colors["bar-light"] + " / .45)" });
   key("runs", { background: "hsl(215 " + colors["bar-sat"] + " " + colors["bar-light"] + ")" });
-  key("two copies, in one group", hatched(2.4, 5));
-  key("two copies, cut off from each other", hatched(1, 5));
+  key("two copies, together", hatched(2.4, 5));
+  key("two copies, apart", hatched(1, 5));
   key("told that it lost", { background: colors.bad, clipPath: "polygon(15% 0, 85% 0, 50% 100%)" });
   key("cut off: a tint for each group", { background: "linear-gradient(90deg," + colors.group0 + " 50%," + colors.group1 + " 50%)" });
   key("down", { background: "repeating-linear-gradient(135deg," + colors.void + " 0 2px, transparent 2px 5px)" });
@@ -284,6 +287,16 @@ function tellHeader() {
   byId("heal").disabled = run.heal_us === null;
 }
 
+// What stands behind a # in the address: t=FROM-UNTIL in seconds, select=ID, layers=NAME,NAME.
+function fromAddress() {
+  const wanted = new URLSearchParams(location.hash.slice(1));
+  const one = sorted.find((other) => other.id === wanted.get("select"));
+  if (wanted.has("layers")) for (const name of Object.keys(layers)) setLayer(name, wanted.get("layers").split(",").includes(name));
+  if (one) { select(one); goTo(null, null, one.bars.map((bar) => bar.node)); }
+  const [from, until] = (wanted.get("t") || "").split("-").map((part) => Number(part) * 1e6);
+  if (until > from) { view.from = from; view.until = until; }
+}
+
 readColors();
 tellHeader();
 legend();
@@ -293,8 +306,11 @@ resize();
 whole();
 select(null);
 toViolation();
+fromAddress();
 clampView();
+const begun = performance.now();
 draw();
+byId("status").title = "drawn in " + (performance.now() - begun).toFixed(1) + " ms";
 const status = byId("status");
 if (errors === 0) {
   status.dataset.lanes = String(run.lanes.length);

@@ -32,16 +32,17 @@ function rows(list) {
 }
 
 const aboutDouble = (overlap) => overlap.bars.map((bar) => nameOf(bar.node)).join(" ") + ", " + seconds(lasts(overlap.at), 2) +
-  (overlap.joined_us === 0 ? ", cut off from each other" : overlap.joined_us < lasts(overlap.at) ? ", in one group for " + seconds(overlap.joined_us, 2) : ", in one group");
+  (overlap.joined_us === 0 ? ", apart" : overlap.joined_us < lasts(overlap.at) ? ", together for " + seconds(overlap.joined_us, 2) : ", together");
 
 function showOverview() {
   panel.replaceChildren();
   const harmful = overlaps.slice().sort((a, b) => b.joined_us - a.joined_us || lasts(b.at) - lasts(a.at)).slice(0, 40);
-  panel.append(heading("Held twice", overlaps.length ? overlaps.length + " times" : ""));
+  panel.append(heading("Held twice", overlaps.length ? overlaps.length + (overlaps.length === 1 ? " time" : " times") : ""));
+  if (overlaps.length) panel.append(element("p", "Copies on nodes that cannot reach each other, or of which one stands still, are apart; a duplicate can be noticed only while they are together."));
   if (harmful.length === 0) panel.append(element("p", "No child and no name ever had two processes."));
-  panel.append(rows(harmful.map((overlap) => row(overlap.at.from, overlap.kind === "child" ? "child" : "name",
+  panel.append(rows(harmful.map((overlap) => row(overlap.at.from, "",
     overlap.id + ": " + aboutDouble(overlap), overlap.joined_us > 0,
-    () => { select(things.get(overlap.kind + " " + overlap.id)); goTo(overlap.at.from, overlap.at.until, overlap.bars[0].node); }))));
+    () => { select(things.get(overlap.kind + " " + overlap.id)); goTo(overlap.at.from, overlap.at.until, overlap.bars.map((bar) => bar.node)); }))));
   panel.append(heading("Faults", String(run.faults.length)));
   panel.append(rows(run.faults.map((fault) => row(fault.at.from, "", fault.kind + ": " + fault.text + (lasts(fault.at) > 0 ? ", " + seconds(lasts(fault.at), 2) : ""),
     false, () => goTo(fault.at.from, fault.at.until, fault.nodes[0])))));
@@ -77,9 +78,9 @@ function showThing(one) {
   back.addEventListener("click", () => select(null));
   panel.append(back);
   if (one.overlaps.length) {
-    panel.append(heading("Held twice", one.overlaps.length + " times"));
+    panel.append(heading("Held twice", one.overlaps.length + (one.overlaps.length === 1 ? " time" : " times")));
     panel.append(rows(one.overlaps.map((overlap) => row(overlap.at.from, "", aboutDouble(overlap), overlap.joined_us > 0,
-      () => goTo(overlap.at.from, overlap.at.until, overlap.bars[0].node)))));
+      () => goTo(overlap.at.from, overlap.at.until, overlap.bars.map((bar) => bar.node))))));
   }
   const history = historyOf(one);
   panel.append(heading("History", history.length + " entries"));

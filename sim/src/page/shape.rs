@@ -29,8 +29,8 @@ pub(super) struct Overlap {
     at: Span,
     /// The processes, by their place in the list that was looked through.
     copies: Vec<usize>,
-    /// For how long, in microseconds, two of them were in one group.
-    joined_us: u64,
+    /// When two of them could have known of each other.
+    joined: Vec<Span>,
 }
 
 /// The times in which the nodes fell into groups, and the cuts that no group explains. Two nodes are in one group if there
@@ -91,6 +91,7 @@ fn groups(nodes: usize, cut: &BTreeSet<(usize, usize)>) -> Vec<usize> {
 /// The times in which one id was held more than once.
 pub(super) fn overlaps<'a>(
     holds: impl Iterator<Item = (&'a str, usize, Span)>,
+    notes: &Notes,
     groupings: &[Grouping],
 ) -> Vec<Overlap> {
     let mut by_id: BTreeMap<&str, Vec<(usize, usize, Span)>> = BTreeMap::new();
@@ -103,25 +104,44 @@ pub(super) fn overlaps<'a>(
         let times: Vec<u64> = times.into_iter().collect();
         for pair in times.windows(2) {
             let at = Span { from: pair[0], until: pair[1] };
-            let here: Vec<_> = holds.iter().filter(|(_, _, h)| h.from <= at.from && at.until <= h.until).collect();
+            let here: Vec<_> = holds.iter().filter(|(_, _, held)| covers(held, &at)).collect();
             if here.len() > 1 {
                 let nodes: Vec<usize> = here.iter().map(|(_, node, _)| *node).collect();
                 let copies = here.iter().map(|(number, _, _)| *number).collect();
-                found.push(Overlap { id: id.to_owned(), at, copies, joined_us: joined_us(&nodes, at, groupings) });
+                found.push(Overlap { id: id.to_owned(), at, copies, joined: joined(&nodes, at, notes, groupings) });
             }
         }
     }
     found
 }
 
-fn joined_us(nodes: &[usize], at: Span, groupings: &[Grouping]) -> u64 {
-    let apart = |grouping: &&Grouping| {
-        let groups: BTreeSet<usize> = nodes.iter().map(|node| grouping.of[*node]).collect();
-        groups.len() == nodes.len()
-    };
-    let shared = |other: Span| at.until.min(other.until).saturating_sub(at.from.max(other.from));
-    let apart_us: u64 = groupings.iter().filter(apart).map(|grouping| shared(grouping.at)).sum();
-    (at.until - at.from).saturating_sub(apart_us)
+/// When two of these nodes could have known of each other: in one group, and neither standing still.
+fn joined(nodes: &[usize], at: Span, notes: &Notes, groupings: &[Grouping]) -> Vec<Span> {
+    let paused = |node: &usize| notes.lanes[*node].paused.iter();
+    let changes = groupings.iter().map(|grouping| &grouping.at).chain(nodes.iter().flat_map(paused));
+    let mut times: BTreeSet<u64> = changes.flat_map(|span| [span.from, span.until]).collect();
+    times.retain(|time| at.from < *time && *time < at.until);
+    times.extend([at.from, at.until]);
+    let times: Vec<u64> = times.into_iter().collect();
+    let mut found: Vec<Span> = Vec::new();
+    for pair in times.windows(2) {
+        let at = Span { from: pair[0], until: pair[1] };
+        let grouping = groupings.iter().find(|grouping| covers(&grouping.at, &at));
+        let awake = nodes.iter().filter(|node| !paused(node).any(|span| covers(span, &at)));
+        let groups: Vec<usize> = awake.map(|node| grouping.map_or(0, |grouping| grouping.of[*node])).collect();
+        if groups.iter().collect::<BTreeSet<_>>().len() == groups.len() {
+            continue;
+        }
+        match found.last_mut().filter(|last| last.until == at.from) {
+            Some(last) => last.until = at.until,
+            None => found.push(at),
+        }
+    }
+    found
+}
+
+fn covers(one: &Span, other: &Span) -> bool {
+    one.from <= other.from && other.until <= one.until
 }
 
 #[cfg(test)]
@@ -155,8 +175,11 @@ mod tests {
     fn copies_overlap_with_and_without_a_way_between_them() {
         let grouping = Grouping { at: Span { from: 10, until: 20 }, of: vec![0, 1, 1] };
         let span = |from, until| Span { from, until };
-        let holds = [("a", 0, span(0, 30)), ("b", 0, span(0, 30)), ("a", 2, span(12, 24)), ("a", 1, span(30, 40))];
-        let found = overlaps(holds.into_iter(), &[grouping]);
-        assert_eq!(found, [Overlap { id: "a".into(), at: span(12, 24), copies: vec![0, 2], joined_us: 4 }]);
+        let mut notes = notes(&[]);
+        notes.lanes[2].paused.push(span(22, 26));
+        let holds = [("a", 0, span(0, 30)), ("b", 0, span(0, 30)), ("a", 2, span(12, 28)), ("a", 1, span(30, 40))];
+        let found = overlaps(holds.into_iter(), &notes, &[grouping]);
+        let joined = vec![span(20, 22), span(26, 28)];
+        assert_eq!(found, [Overlap { id: "a".into(), at: span(12, 28), copies: vec![0, 2], joined }]);
     }
 }
