@@ -13,7 +13,7 @@ use ordu_transport::core::{Addr, Lane, Member, NodeId, Now, Pid, Status};
 use rand::{Rng, RngExt};
 
 use crate::detector::Detector;
-use crate::invariants::{bounded, one_owner};
+use crate::invariants::bounded;
 use crate::link::Wire;
 use crate::node::{Arrival, index_of};
 use crate::upper::{Upper, Wanted};
@@ -111,11 +111,7 @@ impl World {
                 }
                 membership::Effect::Member(member) => self.member(node, member),
                 membership::Effect::Reborn { id } => self.reborn(node, id),
-                membership::Effect::NameTaken { holder } => {
-                    // Names are unique here: whoever holds ours is ourselves in another life.
-                    let what = format!("n{node} was told that its name is taken at {holder}");
-                    return self.violate(one_owner::NAME, false, what);
-                }
+                membership::Effect::NameTaken { holder } => return self.gives_way(node, &holder),
                 membership::Effect::Close { peer, refusal } => self.close(node, &peer, refusal),
             }
         }

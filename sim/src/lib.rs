@@ -6,6 +6,7 @@
 
 mod children;
 mod detector;
+pub mod draw;
 mod driver;
 pub mod fault;
 pub mod hash;
@@ -18,9 +19,10 @@ pub mod plan;
 pub mod record;
 pub mod report;
 pub mod scenario;
+pub mod script;
 pub mod sweep;
 pub mod trace;
 mod twin;
 mod upper;
-pub mod workload;
+mod workload;
 pub mod world;

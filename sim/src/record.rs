@@ -44,6 +44,8 @@ struct Log {
     datagrams: BTreeMap<(u64, usize, u64), Vec<u64>>,
     /// Whether frames are a supervisor's.
     has_children: bool,
+    /// Every incarnation's node: two nodes may have one name.
+    ids: BTreeMap<NodeId, usize>,
     pids: BTreeMap<Pid, Place>,
     requests: BTreeMap<u64, usize>,
     cuts: BTreeMap<(usize, usize), usize>,
@@ -95,6 +97,7 @@ impl Record {
         let Some(log) = &mut self.log else { return };
         let life = LifeNote { id: format!("{id:?}"), boot: id.boot, at: open(now), ended: None };
         log.notes.lanes[node].lives.push(life);
+        log.ids.insert(id.clone(), node);
     }
 
     pub(crate) fn node_reborn(&mut self, now: u64, node: usize, id: &NodeId) {
@@ -176,8 +179,8 @@ impl Record {
 
     pub(crate) fn fault_begins(&mut self, now: u64, number: u64, fault: &Fault) {
         let Some(log) = &mut self.log else { return };
-        let (kind, text, nodes) = words::fault(fault, log.notes.lanes.len());
-        log.notes.faults.push(FaultNote { number, kind, text, nodes, at: open(now) });
+        let (kind, text) = words::fault(fault, log.notes.lanes.len());
+        log.notes.faults.push(FaultNote { number, kind, text, nodes: fault.nodes(), at: open(now) });
     }
 
     pub(crate) fn fault_ends(&mut self, now: u64, number: u64) {
@@ -382,7 +385,7 @@ impl Record {
 
 impl Log {
     fn lane_of(&self, node: &NodeId) -> usize {
-        self.notes.lanes.iter().position(|lane| lane.name == node.name.as_str()).unwrap_or(0)
+        self.ids.get(node).copied().unwrap_or(0)
     }
 
     fn note_message(&mut self, mut note: MessageNote, text: String) -> u64 {

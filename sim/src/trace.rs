@@ -35,7 +35,8 @@ pub struct Trace {
 impl Trace {
     /// A record that only hashes, or also writes to `out`.
     pub fn new(out: Option<Box<dyn std::io::Write + Send>>) -> Self {
-        let mut trace = Self { hasher: RunHasher::new(PURPOSE_TRACE), line: String::new(), events: 0, out, failed: None };
+        let mut trace =
+            Self { hasher: RunHasher::new(PURPOSE_TRACE), line: String::new(), events: 0, out, failed: None };
         if trace.out.is_some() {
             LEGEND.lines().for_each(|legend| trace.write_out(|line| line.write_str(legend)));
         }

@@ -3,23 +3,25 @@
 //!
 //! Run with `cargo test --release -p ordu-sim --features defects --test defects -- --nocapture` to see after how many.
 
-use ordu_sim::plan::Options;
+use ordu_sim::draw::Options;
 use ordu_sim::scenario::SCENARIOS;
+use ordu_sim::script::Script;
 use ordu_sim::world;
 use ordu_transport::core::defects::{Defect, put_back};
 
 const SEEDS: u64 = 1000;
 
 fn is_caught(defect: Defect) {
-    let options = Options { nodes: 5, ops: 200, scenario: &SCENARIOS[0] };
+    let options = Options { nodes: 5, ops: 200, scenario: SCENARIOS[0].clone() };
     for seed in 1..=SEEDS {
+        let script = Script::draw(seed, &options);
         // The switch is this thread's own, and the run stays on it.
         put_back(Some(defect));
-        let (outcome, _) = world::run(seed, options, None);
+        let (outcome, _) = world::run(&script, None);
         put_back(None);
         if let Some(found) = outcome.violation {
             println!("{defect:?}: caught after {seed} seeds, by {}: {}", found.invariant, found.what);
-            let (healthy, _) = world::run(seed, options, None);
+            let (healthy, _) = world::run(&script, None);
             assert_eq!(healthy.violation, None, "seed {seed} fails without the defect too");
             return;
         }
@@ -52,10 +54,10 @@ fn table() {
     let only = std::env::var("ORDU_DEFECTS").unwrap_or_default();
     let wanted = |defect: &Defect| only.is_empty() || only.split(',').any(|name| name == format!("{defect:?}"));
     for defect in Defect::ALL.into_iter().filter(wanted) {
-        let scenario = &SCENARIOS[0];
+        let options = Options { nodes: 5, ops: 200, scenario: SCENARIOS[0].clone() };
         let caught = (1..=seeds).find_map(|seed| {
             put_back(Some(defect));
-            let (outcome, _) = world::run(seed, Options { nodes: 5, ops: 200, scenario }, None);
+            let (outcome, _) = world::run(&Script::draw(seed, &options), None);
             put_back(None);
             outcome.violation.map(|found| format!("seed {seed}: {}: {}", found.invariant, found.what))
         });

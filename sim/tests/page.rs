@@ -3,28 +3,33 @@
 use std::path::Path;
 use std::process::Command;
 
+use ordu_sim::draw::Options;
 use ordu_sim::page::{Header, render};
-use ordu_sim::plan::Options;
 use ordu_sim::record::notes::{ChildNote, Notes, Span};
 use ordu_sim::scenario::SCENARIOS;
+use ordu_sim::script::Script;
 use ordu_sim::world::{Outcome, RunOutputs, run, run_recorded};
 use serde_json::Value;
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 
-fn options(nodes: usize, ops: usize) -> Options {
-    Options { nodes, ops, scenario: &SCENARIOS[0] }
+fn script(seed: u64, nodes: usize, ops: usize) -> Script {
+    Script::draw(seed, &Options { nodes, ops, scenario: SCENARIOS[0].clone() })
 }
 
-fn recorded(seed: u64, options: Options) -> (Outcome, Notes) {
-    let (outcome, written, notes) = run_recorded(seed, options, RunOutputs { trace: None, record: true });
+fn recorded(script: &Script) -> (Outcome, Notes) {
+    let (outcome, written, notes) = run_recorded(script, RunOutputs { trace: None, record: true });
     written.expect("nothing was written");
     (outcome, notes.expect("notes were asked for"))
 }
 
-fn page(seed: u64, options: Options) -> String {
-    let (outcome, notes) = recorded(seed, options);
-    render(&Header::new(&outcome, options, "ordu-sim"), &notes)
+fn page_of(script: &Script, outcome: &Outcome, notes: &Notes) -> String {
+    render(&Header::new(outcome, script, "all", "ordu-sim replay"), notes)
+}
+
+fn page(script: &Script) -> String {
+    let (outcome, notes) = recorded(script);
+    page_of(script, &outcome, &notes)
 }
 
 /// The data in a page, as a browser would find them: up to the first end of a script element.
@@ -50,9 +55,12 @@ fn spans(value: &Value, found: &mut Vec<(u64, u64)>) {
 #[test]
 fn pages_hold_what_happened() {
     for seed in 1..=8 {
-        let (outcome, notes) = recorded(seed, options(5, 120));
-        let run = data(&render(&Header::new(&outcome, options(5, 120), "ordu-sim"), &notes));
-        assert_eq!(run["lanes"].as_array().map(Vec::len), Some(5));
+        let script = script(seed, 5, 120);
+        let (outcome, notes) = recorded(&script);
+        let run = data(&page_of(&script, &outcome, &notes));
+        let names: Vec<_> = notes.lanes.iter().take(5).map(|lane| lane.name.as_str()).collect();
+        assert_eq!(names, ["n0", "n1", "n2", "n3", "n4"]);
+        assert_eq!(run["lanes"].as_array().map(Vec::len), Some(notes.lanes.len()));
         assert_eq!(run["header"]["seed"], Value::String(seed.to_string()));
         let end = run["end_us"].as_u64().expect("an end");
         let mut found = Vec::new();
@@ -84,16 +92,17 @@ fn pages_hold_what_happened() {
 
 #[test]
 fn pages_are_the_same_each_time_and_recording_changes_nothing() {
-    let one = page(3, options(5, 80));
-    assert_eq!(one, page(3, options(5, 80)));
-    let (recorded, _) = recorded(3, options(5, 80));
-    let (plain, _) = run(3, options(5, 80), None);
+    let script = script(3, 5, 80);
+    assert_eq!(page(&script), page(&script));
+    let (recorded, _) = recorded(&script);
+    let (plain, _) = run(&script, None);
     assert_eq!(recorded.digest, plain.digest);
 }
 
 #[test]
 fn no_text_can_break_a_page() {
-    let (outcome, mut notes) = recorded(1, options(3, 10));
+    let script = script(1, 3, 10);
+    let (outcome, mut notes) = recorded(&script);
     let hostile = r#"</script><script>throw 1</script><!-- <script> "'\ & </style> @@RUN@@"#;
     notes.lanes[0].name = hostile.into();
     notes.children.push(ChildNote {
@@ -107,19 +116,22 @@ fn no_text_can_break_a_page() {
         told: None,
         exit: Some(hostile.into()),
     });
-    let whole = render(&Header::new(&outcome, options(3, 10), hostile), &notes);
+    let whole = render(&Header::new(&outcome, &script, hostile, hostile), &notes);
     let run = data(&whole);
     assert_eq!(run["lanes"][0]["name"], Value::String(hostile.into()));
     assert_eq!(whole.matches("</script").count(), 3, "three script elements end");
     assert_eq!(whole.matches("throw 1</script").count(), 0);
     assert!(!whole.contains("://"), "nothing is fetched");
-    assert_shown(&whole, 3, "hostile");
+    assert_shown(&whole, notes.lanes.len(), "hostile");
 }
 
 #[test]
 fn a_browser_shows_the_page_without_errors() {
-    assert_shown(&page(2, options(5, 200)), 5, "five");
-    assert_shown(&page(2, options(1, 20)), 1, "one");
+    for (nodes, ops) in [(5, 200), (1, 20)] {
+        let script = script(2, nodes, ops);
+        let (outcome, notes) = recorded(&script);
+        assert_shown(&page_of(&script, &outcome, &notes), notes.lanes.len(), &format!("nodes-{nodes}"));
+    }
 }
 
 /// Has Chromium open the page, where there is one, and reads what the page says of itself.
@@ -161,20 +173,21 @@ fn pages_of_defects() {
     let wanted = std::env::var("ORDU_DEFECTS").unwrap_or_else(|_| "LoserLives".into());
     for defect in Defect::ALL.into_iter().filter(|defect| wanted.split(',').any(|name| name == format!("{defect:?}"))) {
         let caught = (1..=300).find_map(|seed| {
+            let script = script(seed, 5, 200);
             put_back(Some(defect));
-            let (outcome, notes) = recorded(seed, options(5, 200));
+            let (outcome, notes) = recorded(&script);
             put_back(None);
-            outcome.violation.is_some().then_some((outcome, notes))
+            outcome.violation.is_some().then_some((script, outcome, notes))
         });
-        let Some((outcome, notes)) = caught else {
+        let Some((script, outcome, notes)) = caught else {
             println!("{defect:?} was not caught");
             continue;
         };
         let file = dir.join(format!("{defect:?}.html"));
-        let whole = render(&Header::new(&outcome, options(5, 200), "ordu-sim"), &notes);
+        let whole = page_of(&script, &outcome, &notes);
         assert_eq!(data(&whole)["violation"]["invariant"], outcome.violation.map_or("", |found| found.invariant));
         std::fs::write(&file, &whole).expect("the page is written");
         println!("{}", file.display());
-        assert_shown(&whole, 5, &format!("{defect:?}"));
+        assert_shown(&whole, notes.lanes.len(), &format!("{defect:?}"));
     }
 }

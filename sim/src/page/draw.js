@@ -214,7 +214,16 @@ function drawLane(data) {
     const below = data.thinY + data.deafsRows * data.thin;
     for (const one of data.troubles) drawThin(one, y + below + one.row * data.thin, data.thin - 1);
   }
-  if (layers.operations) for (const operation of data.operations) drawOperation(operation, y + data.opsY);
+  if (layers.operations) {
+    let last = -9;
+    for (const operation of data.operations) {
+      const x = xOf(operation.at);
+      // Many at one moment look like one.
+      if (x - last < 0.5 && selected === null) continue;
+      last = x;
+      drawOperation(operation, y + data.opsY);
+    }
+  }
 }
 
 function dimmed(one) { return selected !== null && selected.thing !== one; }

@@ -7,8 +7,8 @@ mod shape;
 
 use serde::Serialize;
 
-use crate::plan::Options;
 use crate::record::notes::Notes;
+use crate::script::Script;
 use crate::world::Outcome;
 
 const HTML: &str = include_str!("page.html");
@@ -30,25 +30,29 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of an outcome; `program` is how the simulator was called.
-    pub fn new(outcome: &Outcome, options: Options, program: &str) -> Self {
-        let Options { nodes, ops, scenario } = options;
-        let seed = outcome.seed.to_string();
-        let healed = format!("{}.{:03} s", outcome.healed_us / 1_000_000, outcome.healed_us / 1_000 % 1_000);
-        let fact = |name: &str, value: String| (name.to_owned(), value);
+    /// The header of a run of this script; `command` is what runs it again.
+    pub fn new(outcome: &Outcome, script: &Script, scenario: &str, command: &str) -> Self {
+        let plan = &script.plan;
+        let ms = |us: u64| us as f64 / 1_000.0;
+        let (least, most) = plan.latency_us;
         let mut facts = vec![
-            fact("scenario", scenario.name.to_owned()),
-            fact("nodes", nodes.to_string()),
-            fact("operations asked for", ops.to_string()),
-            fact("inputs handled", outcome.events.to_string()),
-            fact("digest", format!("{:016x}", outcome.digest)),
+            ("scenario", scenario.to_owned()),
+            ("nodes", plan.nodes.to_string()),
+            ("steps", script.steps.len().to_string()),
+            ("inputs handled", outcome.events.to_string()),
+            ("views by", if plan.swim { "membership" } else { "an oracle" }.to_owned()),
+            ("latency", format!("{}–{} ms", ms(least), ms(most))),
+            ("digest", format!("{:016x}", outcome.digest)),
         ];
         if outcome.violation.is_none() {
-            facts.push(fact("all true after the heal within", healed));
+            facts.push(("true after the heal within", format!("{:.3} s", outcome.healed_us as f64 / 1e6)));
         }
-        let name = scenario.name;
-        let command = format!("{program} replay {seed} --nodes {nodes} --ops {ops} --scenario {name}");
-        Self { seed, holds: outcome.violation.is_none(), facts, command }
+        Self {
+            seed: outcome.seed.to_string(),
+            holds: outcome.violation.is_none(),
+            facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            command: command.to_owned(),
+        }
     }
 }
 

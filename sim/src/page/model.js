@@ -85,14 +85,16 @@ for (const view of run.views) {
 }
 const deafs = run.deaf.map((one) => ({ kind: "deaf", node: one.node, from: one.at.from, until: one.at.until, peer: one.peer, of: one }));
 
-// Gives each bar of a lane the first row that is free; returns how many rows there are.
+// Gives each bar of a lane the first row that is free, or the last one where a lane has too many; returns how many rows
+// there are.
+const ROWS_MAX = 40;
 function pack(list) {
   const free = [];
   list.sort((a, b) => a.from - b.from || a.until - b.until);
   for (const bar of list) {
     let row = free.findIndex((until) => until <= bar.from);
-    if (row < 0) row = free.length;
-    free[row] = Math.max(bar.until, bar.from + 1);
+    if (row < 0) row = Math.min(free.length, ROWS_MAX - 1);
+    free[row] = Math.max(bar.until, bar.from + 1, free[row] || 0);
     bar.row = row;
   }
   return free.length;

@@ -34,6 +34,9 @@ function rows(list) {
 const aboutDouble = (overlap) => overlap.bars.map((bar) => nameOf(bar.node)).join(" ") + ", " + seconds(lasts(overlap.at), 2) +
   (overlap.joined_us === 0 ? ", apart" : overlap.joined_us < lasts(overlap.at) ? ", together for " + seconds(overlap.joined_us, 2) : ", together");
 
+// Most rows of one list.
+const ROWS_SHOWN = 200;
+
 function showOverview() {
   panel.replaceChildren();
   const harmful = overlaps.slice().sort((a, b) => b.joined_us - a.joined_us || lasts(b.at) - lasts(a.at)).slice(0, 40);
@@ -44,13 +47,14 @@ function showOverview() {
     overlap.id + ": " + aboutDouble(overlap), overlap.joined_us > 0,
     () => { select(things.get(overlap.kind + " " + overlap.id)); goTo(overlap.at.from, overlap.at.until, overlap.bars.map((bar) => bar.node)); }))));
   panel.append(heading("Faults", String(run.faults.length)));
-  panel.append(rows(run.faults.map((fault) => row(fault.at.from, "", fault.kind + ": " + fault.text + (lasts(fault.at) > 0 ? ", " + seconds(lasts(fault.at), 2) : ""),
+  panel.append(rows(run.faults.slice(0, ROWS_SHOWN).map((fault) => row(fault.at.from, "", fault.kind + ": " + fault.text + (lasts(fault.at) > 0 ? ", " + seconds(lasts(fault.at), 2) : ""),
     false, () => goTo(fault.at.from, fault.at.until, fault.nodes[0])))));
   for (const kind of ["child", "name"]) {
     const those = sorted.filter((one) => one.kind === kind);
     if (those.length === 0) continue;
     panel.append(heading(kind === "child" ? "Children" : "Names", String(those.length)));
-    panel.append(rows(those.map(thingRow)));
+    panel.append(rows(those.slice(0, ROWS_SHOWN).map(thingRow)));
+    if (those.length > ROWS_SHOWN) panel.append(element("p", "… and " + (those.length - ROWS_SHOWN) + " more; find them by name"));
   }
 }
 
@@ -84,7 +88,7 @@ function showThing(one) {
   }
   const history = historyOf(one);
   panel.append(heading("History", history.length + " entries"));
-  panel.append(rows(history.map((entry) => row(entry.t, nameOf(entry.node), entry.text, entry.bad, () => goTo(entry.t, entry.t, entry.node)))));
+  panel.append(rows(history.slice(0, 1000).map((entry) => row(entry.t, nameOf(entry.node), entry.text, entry.bad, () => goTo(entry.t, entry.t, entry.node)))));
   panel.scrollTop = 0;
 }
 
@@ -94,7 +98,7 @@ function showMatches(wanted) {
   const nodes = run.lanes.map((lane, node) => ({ lane, node })).filter(({ lane }) => lane.name.toLowerCase().includes(needle));
   panel.replaceChildren(heading("Found", String(found.length + nodes.length)));
   panel.append(rows(nodes.map(({ lane, node }) => row(null, lane.name, "node, " + lane.lives.length + " boots", false, () => goTo(null, null, node)))));
-  panel.append(rows(found.map(thingRow)));
+  panel.append(rows(found.slice(0, ROWS_SHOWN).map(thingRow)));
   return found;
 }
 

@@ -8,52 +8,57 @@ use ordu_transport::core::Status;
 use ordu_transport::core::codec::{self, Kind};
 
 use crate::children::Character;
-use crate::fault::Fault;
+use crate::fault::{Disk, Fault};
 use crate::link::Wire;
 
 /// Most keys of a message that its text names.
 const KEYS_MAX: usize = 8;
 
-/// A fault's kind, what it does, and whom it is about.
-pub(super) fn fault(fault: &Fault, nodes: usize) -> (&'static str, String, Vec<usize>) {
+/// A fault's kind, and what it does.
+pub(super) fn fault(fault: &Fault, nodes: usize) -> (&'static str, String) {
+    let storm = |permille: &u32| format!("{:.1} %", f64::from(*permille) / 10.0);
     match fault {
-        Fault::Cut { directions } => cut(directions, nodes),
-        Fault::Down { node, leave: true, .. } => ("leave", format!("n{node} leaves in order"), vec![*node]),
-        Fault::Down { node, keep_disk: true, .. } => ("crash", format!("n{node} is killed"), vec![*node]),
-        Fault::Down { node, keep_disk: false, .. } => {
-            ("crash", format!("n{node} is killed and loses its disk"), vec![*node])
+        Fault::Split { side } => ("partition", sides(side, nodes)),
+        Fault::Flapping { side, period_us } => {
+            ("flapping partition", format!("{}, every {} ms", sides(side, nodes), period_us / 1_000))
         }
-        Fault::Pause { node } => ("pause", format!("n{node} stands still"), vec![*node]),
-        Fault::Loss { share } => ("loss", format!("{:.0} % of all packets are lost", share * 100.0), Vec::new()),
-        Fault::Delay { factor } => ("delay", format!("everything takes {factor} times as long"), Vec::new()),
-        Fault::Reset { one, other } => {
-            ("reset", format!("the session of n{one} and n{other} breaks"), vec![*one, *other])
+        Fault::Isolate { node } => ("isolation", sides(&[*node], nodes)),
+        Fault::OneWay { from, to } => ("one-way cut", format!("n{to} does not hear n{from}")),
+        Fault::Deaf { node } => ("deafness", format!("n{node} hears nobody and is heard")),
+        Fault::Ring {} => ("ring", "each node reaches the two beside it only".into()),
+        Fault::Bridge { over, side } => ("bridge", format!("{}, both reach n{over}", sides(side, nodes))),
+        Fault::Stall { from, to } => ("stall", format!("n{to} does not read what n{from} writes")),
+        Fault::Loss { permille } => ("loss", format!("{} of all packets are lost", storm(permille))),
+        Fault::Doubling { permille } => ("doubling", format!("{} of all datagrams come twice", storm(permille))),
+        Fault::Reordering { permille } => ("reordering", format!("{} of all datagrams come late", storm(permille))),
+        Fault::Delay { factor } => ("delay", format!("everything takes {factor} times as long")),
+        Fault::Reset { one, other } => ("reset", format!("the session of n{one} and n{other} breaks")),
+        Fault::Crash { node, disk: Disk::Kept } => ("crash", format!("n{node} is killed")),
+        Fault::Crash { node, disk: Disk::Lost } => ("crash", format!("n{node} is killed and loses its disk")),
+        Fault::Crash { node, disk: Disk::Old } => ("crash", format!("n{node} is killed and finds an older disk")),
+        Fault::Leave { node } => ("leave", format!("n{node} leaves in order")),
+        Fault::Storm { nodes, leave: true } => ("leave", format!("{} leave at once", list(nodes))),
+        Fault::Storm { nodes, leave: false } => ("crash", format!("{} are killed at once", list(nodes))),
+        Fault::Pause { node } => ("pause", format!("n{node} stands still")),
+        Fault::Stutter { node, period_us } => {
+            ("stutter", format!("n{node} stands still for {} ms again and again", period_us / 1_000))
         }
         Fault::Skew { node, by_ms } => {
-            ("skew", format!("the wall clock of n{node} jumps by {:.3} s", *by_ms as f64 / 1000.0), vec![*node])
+            ("skew", format!("the wall clock of n{node} jumps by {:.3} s", *by_ms as f64 / 1_000.0))
         }
-        Fault::Lie { node, peer, .. } => ("lie", format!("n{node} is told that n{peer} is down"), vec![*node, *peer]),
+        Fault::Lie { node, peer } => ("lie", format!("n{node} is told that n{peer} is down")),
+        Fault::Namesake { of } => ("namesake", format!("another node starts under the name of n{of}")),
     }
 }
 
-fn cut(directions: &[(usize, usize)], nodes: usize) -> (&'static str, String, Vec<usize>) {
-    let touched: Vec<usize> = (0..nodes).filter(|n| directions.iter().any(|(a, b)| a == n || b == n)).collect();
-    let both = directions.iter().all(|&(a, b)| directions.contains(&(b, a)));
-    let list = |side: &[usize]| side.iter().map(|n| format!("n{n}")).collect::<Vec<_>>().join(" ");
-    let Some(&first) = touched.first().filter(|_| both) else {
-        let arrows: Vec<_> = directions.iter().take(KEYS_MAX).map(|(a, b)| format!("n{a} → n{b}")).collect();
-        let more = if directions.len() > KEYS_MAX { ", …" } else { "" };
-        return ("one-way cut", format!("lost: {}{more}", arrows.join(", ")), touched);
-    };
-    let (one, other): (Vec<usize>, Vec<usize>) = touched.iter().partition(|n| !directions.contains(&(first, **n)));
-    let apart = one.iter().all(|a| other.iter().all(|b| directions.contains(&(*a, *b))));
-    match (apart, one.as_slice(), other.as_slice()) {
-        (false, ..) => ("cut", format!("between {}", list(&touched)), touched),
-        (true, [alone], others) | (true, others, [alone]) if others.len() > 1 => {
-            ("isolation", format!("n{alone} | {}", list(others)), touched.clone())
-        }
-        (true, one, other) => ("partition", format!("{} | {}", list(one), list(other)), touched.clone()),
-    }
+fn list(nodes: &[usize]) -> String {
+    nodes.iter().map(|node| format!("n{node}")).collect::<Vec<_>>().join(" ")
+}
+
+/// One side and the rest.
+fn sides(side: &[usize], nodes: usize) -> String {
+    let rest: Vec<usize> = (0..nodes).filter(|node| !side.contains(node)).collect();
+    format!("{} | {}", list(side), list(&rest))
 }
 
 /// An operation: what, about which child or node, and the rest.
