@@ -179,7 +179,7 @@ impl Record {
 
     pub(crate) fn fault_begins(&mut self, now: u64, number: u64, fault: &Fault) {
         let Some(log) = &mut self.log else { return };
-        let (kind, text) = words::fault(fault, log.notes.lanes.len());
+        let (kind, text) = (words::kind(fault), fault.to_string());
         log.notes.faults.push(FaultNote { number, kind, text, nodes: fault.nodes(), at: open(now) });
     }
 
