@@ -67,6 +67,7 @@ impl World {
         let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
         self.oracle.activated(&pid, node, number, rank);
         self.oracle.child_starts(&pid, spec, fence);
+        self.record.child_starts(self.now, node, &pid, spec, fence);
         let calm = self.faults.are_over();
         let character = Character::of(spec);
         let init_us = match character {
@@ -94,6 +95,7 @@ impl World {
     /// A core wants a child stopped.
     pub(crate) fn stop_child(&mut self, node: usize, pid: Pid, timeout: Duration) {
         self.oracle.stopped(&pid);
+        self.record.child_stops(self.now, &pid);
         let timeout = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
         let takes = match self.oracle.character(&pid) {
             Some(Character::SlowStop) => self.rng.random_range(0..2_500_000),
@@ -108,6 +110,7 @@ impl World {
     pub(crate) fn on_child_started(&mut self, node: usize, life: u64, pid: Pid) {
         if self.is_life(node, life) && self.oracle.is_alive(&pid) {
             self.oracle.child_runs(self.now, &pid);
+            self.record.child_runs(self.now, &pid);
             self.arrive(node, Arrival::Started { pid, info: StartedInfo::default() });
         }
     }
@@ -115,6 +118,7 @@ impl World {
     pub(crate) fn on_child_ends(&mut self, node: usize, life: u64, pid: Pid, exit: Exit) {
         if self.is_life(node, life) && self.oracle.is_alive(&pid) {
             self.oracle.ended(self.now, &pid);
+            self.record.child_ends(self.now, &pid, &exit);
             self.arrive(node, Arrival::Exited { pid, exit });
         }
     }

@@ -120,6 +120,7 @@ impl World {
 
     /// The node's view changed.
     pub(crate) fn member(&mut self, node: usize, member: Member) {
+        self.record.view(self.now, node, &member);
         self.feed(node, Input::Member(member));
     }
 
@@ -142,6 +143,8 @@ impl World {
         self.nodes[node].disk_boot = self.nodes[node].disk_boot.max(id.boot);
         let Some(life) = self.life_mut(node) else { return };
         life.id = id.clone();
+        self.record.node_reborn(self.now, node, &id);
+        let Some(life) = self.life(node) else { return };
         let peers: Vec<NodeId> = life.sessions.keys().cloned().collect();
         for peer in &peers {
             self.reset(node, peer);
@@ -233,6 +236,7 @@ impl World {
                 }
                 registry::Effect::Visible { .. } => {}
                 registry::Effect::Exit { pid, conflict } => {
+                    self.record.told(self.now, &pid, &conflict.winner, conflict.name.as_str());
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
@@ -257,6 +261,7 @@ impl World {
                 supervisor::Effect::Stop { pid, timeout } => self.stop_child(node, pid, timeout),
                 supervisor::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),
                 supervisor::Effect::Exit { pid, conflict } => {
+                    self.record.told(self.now, &pid, &conflict.winner, conflict.name.as_str());
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
@@ -266,6 +271,7 @@ impl World {
                     if let EventKind::NameConflict { loser, winner, name, .. } = event.what {
                         self.oracle.conflict(&loser);
                         if self.oracle.is_child(&loser) {
+                            self.record.told(self.now, &loser, &winner, &name);
                             self.oracle.told(self.now, &loser, Some((winner, name)));
                         }
                     }
@@ -308,6 +314,7 @@ impl World {
             return self.schedule(at, Happening::ProcessEnds { node, life, pid: pid.clone() });
         }
         self.oracle.ended(self.now, pid);
+        self.record.process_ends(self.now, pid);
         self.with_names(node, &("ended", pid), |names, now, effects| names.ended(now, pid, effects));
         self.plan_timer(node);
     }

@@ -19,6 +19,8 @@ use crate::link::Network;
 use crate::node::{Arrival, Node};
 use crate::oracle::Oracle;
 use crate::plan::{Plan, Stream, stream};
+use crate::record::Record;
+use crate::record::notes::Notes;
 use crate::script::{Act, Script, Step};
 use crate::trace::Trace;
 use crate::twin::Twin;
@@ -142,6 +144,7 @@ pub struct World {
     pub(crate) twin: Twin,
     pub(crate) remembered: invariants::Remembered,
     pub(crate) trace: Trace,
+    pub(crate) record: Record,
     pub(crate) violation: Option<Violation>,
     same_instant: u64,
     /// The caller's wish that is being handled.
@@ -154,8 +157,26 @@ pub struct World {
 
 /// Plays a script; the text of the run goes to `out`, if there is one.
 pub fn run(script: &Script, out: Option<Box<dyn Write + Send>>) -> (Outcome, std::io::Result<()>) {
+    let (outcome, written, _) = run_recorded(script, RunOutputs { trace: out, record: false });
+    (outcome, written)
+}
+
+/// What is wanted of a run beside its outcome.
+#[derive(Default)]
+pub struct RunOutputs {
+    /// Where its text goes.
+    pub trace: Option<Box<dyn Write + Send>>,
+    /// Whether notes are kept.
+    pub record: bool,
+}
+
+/// Plays a script as [`run`] does, and returns the notes of it, if they were wanted.
+pub fn run_recorded(script: &Script, outputs: RunOutputs) -> (Outcome, std::io::Result<()>, Option<Notes>) {
     let seed = script.plan.seed;
-    let mut world = World::new(script, out);
+    let mut world = World::new(script, outputs.trace);
+    if outputs.record {
+        world.record = Record::asked_for(world.nodes.len(), world.plan.children);
+    }
     let healed_us = world.play();
     let outcome = Outcome {
         seed,
@@ -164,7 +185,7 @@ pub fn run(script: &Script, out: Option<Box<dyn Write + Send>>) -> (Outcome, std
         violation: world.violation.take(),
         healed_us,
     };
-    (outcome, world.trace.finish())
+    (outcome, world.trace.finish(), world.record.finish(world.now))
 }
 
 impl World {
@@ -187,6 +208,7 @@ impl World {
             twin: Twin::default(),
             remembered: invariants::Remembered::default(),
             trace: Trace::new(out),
+            record: Record::default(),
             violation: None,
             same_instant: 0,
             cause: None,
@@ -212,6 +234,7 @@ impl World {
     pub(crate) fn violate(&mut self, invariant: &'static str, liveness: bool, what: String) {
         if self.violation.is_none() {
             self.trace.world(self.now, &format_args!("VIOLATED {invariant}: {what}"));
+            self.record.violated(self.now, invariant, &what);
             self.violation = Some(Violation { invariant, at_us: self.now, what, liveness });
         }
     }
@@ -259,6 +282,7 @@ impl World {
 
     fn heal(&mut self) {
         self.trace.world(self.now, &"HEAL");
+        self.record.healed(self.now);
         self.faults.heal();
         if self.plan.one_stays_down {
             let down = self.nodes[..self.plan.nodes].iter().position(|node| node.life.is_none());
