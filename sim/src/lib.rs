@@ -4,6 +4,8 @@
 //! under faults, a heal, and a liveness phase with a bound in simulated time. [`invariants`] are the promises of
 //! ARCHITECTURE.md; [`sweep`] runs many seeds.
 
+mod behaviour;
+mod cast;
 mod children;
 mod detector;
 pub mod draw;
@@ -11,8 +13,10 @@ mod driver;
 pub mod fault;
 pub mod hash;
 pub mod invariants;
+mod lab;
 mod link;
 mod node;
+mod observe;
 mod oracle;
 pub mod plan;
 pub mod report;
@@ -24,3 +28,13 @@ mod twin;
 mod upper;
 mod workload;
 pub mod world;
+
+pub use behaviour::{Behaviour, Caller, Context, External, Init};
+pub use children::Character;
+pub use draw::Options;
+pub use invariants::{Broken, Moment, Violation};
+pub use lab::{Failure, Lab};
+pub use observe::{ChildSeen, NodeSeen, Observation};
+pub use scenario::Scenario;
+pub use script::Script;
+pub use world::Outcome;
