@@ -9,15 +9,14 @@ use std::sync::Arc;
 
 use ordu_registry::core::RankPolicy;
 use ordu_supervisor::core::{ChildSpec, Preference};
-use proptest::arbitrary::any;
-use proptest::strategy::Strategy;
 
 use crate::behaviour::{Behaviour, External};
 use crate::children::Character;
 use crate::draw::Options;
 use crate::invariants::{Broken, Violation};
 use crate::observe::Observation;
-use crate::script::{Act, Script, Step};
+use crate::script::Script;
+use crate::shrink::{self, Scripts};
 use crate::world::{self, Outcome};
 
 /// How long requests to the external world and their replies take each way, unless the lab says otherwise.
@@ -139,17 +138,27 @@ impl<E: External> Lab<E> {
         }
     }
 
-    /// Scripts for `proptest!`, drawn as a sweep draws them.
-    pub fn scripts(&self, options: Options) -> impl Strategy<Value = Script> + use<E> {
-        any::<u64>().no_shrink().prop_map(move |seed| Script::draw(seed, &options))
+    /// Scripts for `proptest!`, drawn as a sweep draws them. A failing one is made shorter.
+    pub fn scripts(&self, options: Options) -> Scripts {
+        shrink::scripts(options)
     }
 
-    /// Checks the scripts of so many seeds from `first` on.
+    /// Checks the scripts of so many seeds from `first` on. Without proptest, and so that a seed says it all.
     ///
     /// # Errors
-    /// The first failure.
+    /// The first failure, with a script as short as was found that breaks the same invariant.
     pub fn hunt(&self, options: &Options, first: u64, seeds: u64) -> Result<(), Failure> {
-        (first..first.saturating_add(seeds)).try_for_each(|seed| self.check(&Script::draw(seed, options)).map(drop))
+        for seed in first..first.saturating_add(seeds) {
+            let script = Script::draw(seed, options);
+            let outcome = self.run(&script);
+            if outcome.violation.is_none() {
+                continue;
+            }
+            let (script, mut outcome) = shrink::shrink(script, outcome, |script| self.run(script), |_| true);
+            let violation = outcome.violation.take().expect("the shortest one fails too");
+            return Err(Failure { violation, script });
+        }
+        Ok(())
     }
 }
 
@@ -181,24 +190,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Violation { invariant, at_us, what, .. } = &self.violation;
         let Script { plan, steps } = &self.script;
-        writeln!(f, "{invariant} does not hold at {}: {what}", Seconds(*at_us))?;
-        write!(f, "Seed {} with {} nodes, {} steps:", plan.seed, plan.nodes, steps.len())?;
-        for Step { at_us, act } in steps {
-            write!(f, "\n{:>11}  ", Seconds(*at_us).to_string())?;
-            match act {
-                Act::Op { node, ask } => write!(f, "n{node} is asked: {ask:?}")?,
-                Act::Fault { fault, lasts_us } => write!(f, "{fault:?}, for {}", Seconds(*lasts_us))?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Microseconds, shown in seconds.
-struct Seconds(u64);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03} s", self.0 / 1_000_000, self.0 / 1_000 % 1_000)
+        let (seconds, millis) = (at_us / 1_000_000, at_us / 1_000 % 1_000);
+        writeln!(f, "{invariant} does not hold at {seconds}.{millis:03}s: {what}")?;
+        write!(f, "Seed {}, {} nodes, {} steps:", plan.seed, plan.nodes, steps.len())?;
+        steps.iter().try_for_each(|step| write!(f, "\n  {step}"))
     }
 }
