@@ -186,9 +186,16 @@ impl<E: External> Context<'_, E> {
         self.later(after_us, Word::Ends(exit));
     }
 
-    /// Sends a request to the external world; [`Behaviour::answered`] has the reply.
+    /// Sends a request to the external world, under the fence that the process has now; [`Behaviour::answered`] has the
+    /// reply.
     pub fn ask(&mut self, request: E::Request) {
-        let caller = Caller { id: self.spec.id.clone(), pid: self.pid.clone(), node: self.node, fence: self.fence() };
+        self.ask_under(self.fence(), request);
+    }
+
+    /// Sends a request under an earlier fence of the process. What was computed from something read belongs under the
+    /// fence that it was read under: the process may have lost and won its name meanwhile.
+    pub fn ask_under(&mut self, fence: Fence, request: E::Request) {
+        let caller = Caller { id: self.spec.id.clone(), pid: self.pid.clone(), node: self.node, fence };
         self.world.trace.world(self.world.now, &format_args!("{} at n{} asks {request:?}", caller.id, caller.node));
         self.cast.send(self.world, Asked { caller, request });
     }

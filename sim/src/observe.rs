@@ -1,7 +1,9 @@
 //! What a user's invariant may look at: the world as an all-seeing observer has it, read-only.
 
+use std::sync::Arc;
+
 use ordu_registry::core::{Entry, Fence, Name};
-use ordu_supervisor::core::ChildId;
+use ordu_supervisor::core::{ChildId, ChildSpec};
 use ordu_transport::core::{NodeName, Pid};
 
 use crate::behaviour::External;
@@ -36,6 +38,8 @@ pub struct NodeSeen {
 pub struct ChildSeen {
     /// The child. Two of one id are copies of one another.
     pub id: ChildId,
+    /// What it was started with.
+    pub spec: Arc<ChildSpec>,
     /// Its process.
     pub pid: Pid,
     /// Its node, by number.
@@ -87,6 +91,7 @@ impl<'a, E: External> Observation<'a, E> {
             let process = oracle.processes.get(pid).filter(|process| process.ended_us.is_none())?;
             Some(ChildSeen {
                 id: member.spec.id.clone(),
+                spec: member.spec.clone(),
                 pid: pid.clone(),
                 node: process.node,
                 fence: oracle.fence_of(pid)?,
