@@ -29,7 +29,7 @@ const REFUSED_MAX: u32 = 3;
 
 /// How worker and bank use fences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Care {
+pub(crate) enum Care {
     /// The bank refuses older fences; what was read under a fence is written under the same.
     Fenced,
     /// The bank refuses older fences; a worker writes under the fence that it has by then.
@@ -41,7 +41,7 @@ pub enum Care {
 // ---- the bank
 
 /// The external world: a ledger for each worker.
-pub struct Bank {
+pub(crate) struct Bank {
     care: Care,
     ledgers: BTreeMap<ChildId, Ledger>,
     counts: Arc<Counts>,
@@ -56,13 +56,13 @@ struct Ledger {
 
 /// What all banks of a lab came to.
 #[derive(Debug, Default)]
-pub struct Counts {
-    pub applied: AtomicU64,
-    pub refused: AtomicU64,
+pub(crate) struct Counts {
+    pub(crate) applied: AtomicU64,
+    pub(crate) refused: AtomicU64,
 }
 
 #[derive(Debug)]
-pub enum Request {
+pub(crate) enum Request {
     Read,
     /// Two accounts and what is in them after this transfer.
     Write {
@@ -73,7 +73,7 @@ pub enum Request {
 }
 
 #[derive(Debug)]
-pub enum Reply {
+pub(crate) enum Reply {
     Balances { next: u64, balances: [u64; ACCOUNTS] },
     Written,
     Refused,
@@ -113,7 +113,7 @@ const THOUGHT: u64 = 1;
 const AGAIN: u64 = 2;
 
 /// The behaviour of every child.
-pub struct Worker {
+pub(crate) struct Worker {
     care: Care,
     /// What it read, and under which fence.
     read: Option<(u64, [u64; ACCOUNTS], Fence)>,
@@ -211,7 +211,7 @@ fn nobody_is_locked_out(seen: &Observation<'_, Bank>) -> Option<Broken> {
 }
 
 /// The laboratory.
-pub fn lab(care: Care, counts: Arc<Counts>) -> Lab<Bank> {
+pub(crate) fn lab(care: Care, counts: Arc<Counts>) -> Lab<Bank> {
     Lab::new(move || Bank { care, ledgers: BTreeMap::new(), counts: counts.clone() })
         .children(move |_| Worker::new(care))
         .external_delay_us(1_000..300_000)
@@ -222,7 +222,7 @@ pub fn lab(care: Care, counts: Arc<Counts>) -> Lab<Bank> {
 }
 
 /// Workers are started, stopped and restarted while nodes are cut off, stand still, and die.
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     let ops = vec![(OpKind::Start, 6), (OpKind::Ensure, 2), (OpKind::Terminate, 1), (OpKind::Restart, 1)];
     let faults = vec![
         (FaultKind::Split, 3),
