@@ -67,6 +67,10 @@ pub(crate) struct Oracle {
     pub(crate) broken: Vec<(&'static str, String)>,
     /// Children whose init failed.
     failed: BTreeSet<ChildId>,
+    /// The first time that a child had two living processes.
+    pub(crate) doubled: Option<String>,
+    /// How many processes each temporary child had.
+    pub(crate) temporary_runs: BTreeMap<ChildId, u32>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
     pub(crate) missing_since: BTreeMap<(ChildId, Vec<usize>), u64>,
     pub(crate) double_since: BTreeMap<(ChildId, Vec<usize>), u64>,
@@ -155,7 +159,14 @@ impl Oracle {
 
     pub(crate) fn child_starts(&mut self, pid: &Pid, spec: &ChildSpec, fence: Fence) {
         let id = spec.id.clone();
-        self.copies.entry(id.clone()).or_default().push(pid.clone());
+        let copies = self.copies.entry(id.clone()).or_default();
+        copies.push(pid.clone());
+        if copies.len() > 1 && self.doubled.is_none() {
+            self.doubled = Some(format!("{id:?} was started as {pid:?} beside {:?}", copies[0]));
+        }
+        if spec.restart == Restart::Temporary {
+            *self.temporary_runs.entry(id.clone()).or_default() += 1;
+        }
         if let Some(process) = self.processes.get_mut(pid) {
             process.child = Some(Child { id, ran: false, stops: 0 });
             process.fence = Some(fence);
