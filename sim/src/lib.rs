@@ -19,5 +19,6 @@ pub mod sweep;
 pub mod trace;
 mod twin;
 mod upper;
+pub mod walk;
 pub mod workload;
 pub mod world;

@@ -11,6 +11,7 @@ use ordu_transport::core::{Instant, Now};
 use crate::twin::{Twin, Wrote};
 
 /// The layer above membership.
+#[derive(Clone)]
 pub(crate) enum Upper {
     /// The registry core alone.
     Names(Box<Registry>),
