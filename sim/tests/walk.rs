@@ -1,7 +1,11 @@
 //! Exhaustive small worlds: each is walked as deep as takes seconds.
 //!
 //! `ORDU_WALK_DEPTH` goes deeper than the usual run.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "how deep is looked comes from outside; a test may take the time")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "how deep is looked comes from outside; a test may take the time"
+)]
 
 use std::time::Instant;
 
@@ -37,6 +41,16 @@ fn pair() {
 }
 
 #[test]
+fn heal() {
+    holds("heal", 1000);
+}
+
+#[test]
+fn lives() {
+    holds("lives", 1000);
+}
+
+#[test]
 fn crossing() {
     holds("crossing", 1000);
 }
@@ -47,8 +61,18 @@ fn takeover() {
 }
 
 #[test]
+fn restart() {
+    holds("restart", 1000);
+}
+
+#[test]
 fn twice() {
     holds("twice", 1000);
+}
+
+#[test]
+fn duel() {
+    holds("duel", 1000);
 }
 
 #[test]

@@ -63,6 +63,8 @@ pub(super) enum Step {
     Lost(Peer),
     /// A session ended, no more.
     Broke(Peer),
+    /// A peer without a session is held as down.
+    Gone(Peer),
     /// The world's operation of this number.
     Op(u8),
     /// The init of a child's process is over; by its serial.
@@ -103,6 +105,30 @@ pub(super) struct Outcome {
     pub(super) facts: Vec<Fact>,
     /// A promise that this step broke by itself.
     pub(super) fault: Option<String>,
+}
+
+impl Outcome {
+    /// Notes the first promise that the step broke.
+    fn break_promise(&mut self, what: String) {
+        self.fault.get_or_insert(what);
+    }
+
+    /// Whether a repair falls once or twice into a beat, and which table's comes first, is jitter: the digests of a beat
+    /// are sent once each and in the order of the tables, where nothing else is sent.
+    fn without_jitter(&mut self) {
+        let table = |message: &Message| match message {
+            Message::Names(delta::Message::Digest { .. }) => Some(0),
+            Message::Desired(delta::Message::Digest { .. }) => Some(1),
+            Message::Actual(delta::Message::Digest { .. }) => Some(2),
+            Message::Marks(delta::Message::Digest { .. }) => Some(3),
+            Message::Facts(delta::Message::Digest { .. }) => Some(4),
+            _ => None,
+        };
+        if self.sends.iter().all(|(_, _, message)| table(message).is_some()) {
+            self.sends.sort_by_key(|(_, _, message)| table(message));
+            self.sends.dedup();
+        }
+    }
 }
 
 /// One life of a node.
@@ -167,11 +193,13 @@ impl Local {
     /// Takes a step; `message` is the one that a [`Step::Message`] means.
     pub(super) fn step(&mut self, step: Step, message: Option<&Message>, ops: &[Op]) -> Outcome {
         let mut out = Outcome::default();
-        let wished = self.wishes();
+        let (wished, alarms) = (self.wishes(), self.alarms());
         match step {
             Step::Message(from, _) => {
                 let message = message.cloned();
-                message.into_iter().for_each(|message| self.feed(Input::Message { from: id_of(from), message }, &mut out));
+                message
+                    .into_iter()
+                    .for_each(|message| self.feed(Input::Message { from: id_of(from), message }, &mut out));
             }
             Step::Met(peer, ended) => {
                 ended.into_iter().for_each(|ended| self.feed(Input::Disconnected(id_of(ended)), &mut out));
@@ -184,6 +212,12 @@ impl Local {
                 self.feed(Input::Disconnected(id.clone()), &mut out);
                 self.feed(Input::Member(Member { id, addr: "x:1".into(), status: Status::Down }), &mut out);
             }
+            Step::Gone(peer) => {
+                self.feed(
+                    Input::Member(Member { id: id_of(peer), addr: "x:1".into(), status: Status::Down }),
+                    &mut out,
+                );
+            }
             Step::Broke(peer) => self.feed(Input::Disconnected(id_of(peer)), &mut out),
             Step::Op(number) => self.operate(number, &ops[usize::from(number)], &mut out),
             Step::Started(serial) => {
@@ -194,12 +228,29 @@ impl Local {
                 }
             }
             Step::Ended(serial) => self.end(serial, &mut out),
-            Step::Beat => self.beat(&mut out),
+            Step::Beat => {
+                self.beat(&mut out);
+                out.without_jitter();
+            }
         }
         if !matches!(step, Step::Op(_)) && self.wishes() != wished {
-            out.fault.get_or_insert_with(|| "what should run was changed by nobody's wish".to_owned());
+            out.break_promise("what should run was changed by nobody's wish".to_owned());
+        }
+        if self.alarms() > alarms {
+            out.break_promise("equal contexts came with unequal contents".to_owned());
         }
         out
+    }
+
+    /// How often equal contexts came with unequal contents.
+    fn alarms(&self) -> u64 {
+        let children = self.upper.children().map_or(0, |children| {
+            children.desired().alarms()
+                + children.actual().alarms()
+                + children.marks().alarms()
+                + children.facts().alarms()
+        });
+        self.upper.names().names().alarms() + children
     }
 
     /// How many events this node wrote of what should run.
@@ -222,7 +273,7 @@ impl Local {
             self.carry_out(wanted, out);
             timeouts += 1;
             if timeouts > TIMEOUTS_MAX {
-                out.fault.get_or_insert_with(|| "a timer does not advance".to_owned());
+                out.break_promise("a timer does not advance".to_owned());
                 break;
             }
         }
@@ -272,7 +323,12 @@ impl Local {
             Op::Terminate { .. } => {
                 let live = |local: &Self| -> Vec<Dot> {
                     let desired = local.upper.children().map(|children| children.desired().table());
-                    let live = desired.into_iter().flat_map(|table| table.live(&child()).map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect::<Vec<_>>());
+                    let live = desired.into_iter().flat_map(|table| {
+                        table
+                            .live(&child())
+                            .map(|(origin, counter, _)| Dot::new(origin.clone(), counter))
+                            .collect::<Vec<_>>()
+                    });
                     live.collect()
                 };
                 let (held, before) = (live(self), self.wishes());
@@ -310,13 +366,12 @@ impl Local {
                 pid
             }
         };
-        let (registered, wanted) = self.upper.with_names(now, |names, effects| {
-            names.register(now, &pid, name.clone(), Bytes::new(), effects)
-        });
+        let (registered, wanted) =
+            self.upper.with_names(now, |names, effects| names.register(now, &pid, name.clone(), Bytes::new(), effects));
         self.carry_out(wanted, out);
         let shown = self.upper.names().lookup(&name).map(|entry| &entry.pid);
         if registered.is_ok() && shown != Some(&pid) {
-            out.fault.get_or_insert_with(|| format!("{pid:?} registered {name:?}, but a lookup there shows {shown:?}"));
+            out.break_promise(format!("{pid:?} registered {name:?}, but a lookup there shows {shown:?}"));
         }
     }
 
@@ -358,15 +413,15 @@ impl Local {
             supervisor::Effect::Start { pid, .. } => {
                 let others = self.processes.values().filter(|process| process.child).count();
                 if others > 0 {
-                    out.fault.get_or_insert_with(|| format!("{pid:?} is started beside another copy on its own node"));
+                    out.break_promise(format!("{pid:?} is started beside another copy on its own node"));
                 }
                 let begun = Process { child: true, runs: false, asked: false, told: false };
                 self.processes.insert(pid.serial, begun);
             }
             supervisor::Effect::Stop { pid, .. } => match self.processes.get_mut(&pid.serial) {
                 Some(process) if !process.asked => process.asked = true,
-                Some(_) => drop(out.fault.get_or_insert_with(|| format!("{pid:?} is asked to stop twice"))),
-                None => drop(out.fault.get_or_insert_with(|| format!("{pid:?} is asked to stop and is not there"))),
+                Some(_) => out.break_promise(format!("{pid:?} is asked to stop twice")),
+                None => out.break_promise(format!("{pid:?} is asked to stop and is not there")),
             },
             supervisor::Effect::Exit { pid, conflict } => self.on_exit(&pid, &conflict, out),
             supervisor::Effect::Reply { request, reply } => self.on_reply(request, &reply, out),
@@ -393,15 +448,15 @@ impl Local {
     fn told(&mut self, loser: &Pid, winner: &Pid, out: &mut Outcome) {
         match self.processes.get_mut(&loser.serial) {
             Some(process) if process.told => {
-                out.fault.get_or_insert_with(|| format!("{loser:?} is told twice that it lost"));
+                out.break_promise(format!("{loser:?} is told twice that it lost"));
             }
             Some(process) => process.told = true,
-            None => drop(out.fault.get_or_insert_with(|| format!("{loser:?}, which is not there, is told that it lost"))),
+            None => out.break_promise(format!("{loser:?}, which is not there, is told that it lost")),
         }
         if let (Some(lost), Some(won)) = (self.order_of(loser), self.order_of(winner))
             && won >= lost
         {
-            out.fault.get_or_insert_with(|| format!("{loser:?} is told that it lost to {winner:?}, which ranks lower"));
+            out.break_promise(format!("{loser:?} is told that it lost to {winner:?}, which ranks lower"));
         }
     }
 
@@ -421,7 +476,7 @@ impl Local {
     fn on_reply(&mut self, request: u64, reply: &Reply, out: &mut Outcome) {
         let (bit, number) = (1u32 << (request % 32), u8::try_from(request).unwrap_or(u8::MAX));
         if self.answered & bit != 0 {
-            out.fault.get_or_insert_with(|| format!("call {request} is answered twice"));
+            out.break_promise(format!("call {request} is answered twice"));
         }
         self.answered |= bit;
         let done = matches!(reply, Reply::Child(Ok(_)) | Reply::Done(Ok(())));
@@ -430,7 +485,7 @@ impl Local {
 }
 
 fn superseded(by: &NodeId, out: &mut Outcome) {
-    out.fault.get_or_insert_with(|| format!("the node believes that {by:?} is a later life of its own"));
+    out.break_promise(format!("the node believes that {by:?} is a later life of its own"));
 }
 
 pub(super) fn name_of(text: &str) -> Name {

@@ -26,14 +26,14 @@
 
 mod book;
 mod local;
+mod prints;
 mod rest;
 mod state;
 mod words;
 pub mod worlds;
 
-use std::collections::BTreeSet;
-
 use book::Book;
+use prints::Prints;
 use rest::Rest;
 use state::{Action, State};
 pub use words::Trace;
@@ -98,7 +98,7 @@ pub fn walk(world: &'static World, depth: usize, mut progress: impl FnMut(Progre
 struct Search {
     book: Book,
     rest: Rest,
-    seen: BTreeSet<u64>,
+    seen: Prints,
     /// Per state, the one it was met from and by what.
     steps: Vec<(u32, Action)>,
     transitions: usize,
@@ -108,7 +108,7 @@ struct Search {
 impl Search {
     fn new(world: &'static World) -> Self {
         let (book, rest) = (Book::new(world), Rest::default());
-        Self { book, rest, seen: BTreeSet::new(), steps: Vec::new(), transitions: 0, possible: Vec::new() }
+        Self { book, rest, seen: Prints::default(), steps: Vec::new(), transitions: 0, possible: Vec::new() }
     }
 
     /// The state in which the walk begins.
@@ -116,12 +116,11 @@ impl Search {
         let book = &mut self.book;
         let alone = State::first(book);
         let mut state = alone;
-        if book.world.met {
-            state = rest::settle(state, book);
-        }
+        let settle = |state, book: &mut Book| if book.world.met { rest::settle(state, book) } else { state };
+        state = settle(state, book);
         for number in 0..book.world.before.len() {
             state = state.after(Action::Op(u8::try_from(number).unwrap_or(u8::MAX)), book).0;
-            state = rest::settle(state, book);
+            state = settle(state, book);
         }
         state.renewed(&alone)
     }

@@ -4,7 +4,7 @@
 //! clocks beat, and so on, until a beat changes nothing. Ways of many states join, so each state is walked through once.
 //! A cut may stay or heal: both are looked at, and with a cut that stays each side must be at rest for itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ordu_registry::core::Name;
 use ordu_registry::core::delta::{Key, Payload};
@@ -14,6 +14,7 @@ use ordu_transport::core::{NodeId, Pid};
 
 use super::book::Book;
 use super::local::{Local, child};
+use super::prints::Prints;
 use super::state::{Action, State};
 
 /// Most actions between two beats; more would be nodes that never fall silent.
@@ -34,7 +35,7 @@ pub(super) struct Unrest {
 /// Which states are known to come to a good rest.
 #[derive(Default)]
 pub(super) struct Rest {
-    good: BTreeSet<u64>,
+    good: Prints,
 }
 
 impl Rest {
@@ -57,7 +58,7 @@ impl Rest {
         let mut possible = Vec::new();
         loop {
             let print = state.fingerprint();
-            if self.good.contains(&print) {
+            if self.good.contains(print) {
                 break;
             }
             passed.push(print);
@@ -86,7 +87,9 @@ impl Rest {
                 act(&mut state, Action::Beat { node }, book, &mut actions)?;
             }
         }
-        self.good.extend(passed);
+        for print in passed {
+            self.good.insert(print);
+        }
         Ok(())
     }
 }
@@ -94,15 +97,15 @@ impl Rest {
 /// Lets a world come to rest, whether or not what must be so is so.
 pub(super) fn settle(mut state: State, book: &mut Book) -> State {
     let mut possible = Vec::new();
-    for _ in 0..4 {
+    for beat in 0..4 {
+        for node in (0..book.world.nodes).filter(|_| beat > 0) {
+            state = state.after(Action::Beat { node: u8::try_from(node).unwrap_or(u8::MAX) }, book).0;
+        }
         for _ in 0..ACTIONS_MAX {
             possible.clear();
             state.natural(book, &mut possible);
             let Some(&action) = possible.first() else { break };
             state = state.after(action, book).0;
-        }
-        for node in 0..book.world.nodes {
-            state = state.after(Action::Beat { node: u8::try_from(node).unwrap_or(u8::MAX) }, book).0;
         }
     }
     state
@@ -119,13 +122,9 @@ fn act(state: &mut State, action: Action, book: &mut Book, actions: &mut Vec<Act
 
 fn check(state: &State, book: &Book) -> Result<(), String> {
     let up: Vec<usize> = (0..book.world.nodes).filter(|node| state.is_up(*node)).collect();
-    let Some(first) = up.iter().find(|node| (0..book.world.nodes).all(|other| state.is_open(**node, other) || other == **node)) else {
-        return up.iter().try_for_each(|node| check_group(state, book, &[*node]));
-    };
-    let (with, without): (Vec<usize>, Vec<usize>) =
-        up.iter().partition(|node| *node == first || state.is_open(*first, **node));
-    check_group(state, book, &with)?;
-    check_group(state, book, &without)
+    let (apart, together): (Vec<usize>, Vec<usize>) = up.iter().partition(|node| state.is_apart(**node));
+    check_group(state, book, &apart)?;
+    check_group(state, book, &together)
 }
 
 fn check_group(state: &State, book: &Book, group: &[usize]) -> Result<(), String> {
@@ -224,7 +223,9 @@ fn wishes(state: &State, book: &Book, locals: &[(usize, &Local)]) -> Result<(), 
     let cores: Vec<&Supervisor> = locals.iter().filter_map(|(_, local)| local.upper.children()).collect();
     let seen = |dot: &(NodeId, u64)| cores.iter().any(|core| core.desired().table().context().contains(&dot.0, dot.1));
     let live = |dot: &(NodeId, u64)| {
-        cores.iter().any(|core| core.desired().table().live(&child()).any(|(origin, counter, _)| (origin, counter) == (&dot.0, dot.1)))
+        cores.iter().any(|core| {
+            core.desired().table().live(&child()).any(|(origin, counter, _)| (origin, counter) == (&dot.0, dot.1))
+        })
     };
     for (op, dot) in &ghost.wishes {
         let removals = ghost.removed.get(dot);

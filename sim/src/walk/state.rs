@@ -32,6 +32,8 @@ pub(super) struct State {
     boots: [u8; NODES_MAX],
     /// Which life of a peer a node has a session with; 0 is none.
     sides: [[u8; NODES_MAX]; NODES_MAX],
+    /// Which life of a peer a node holds as living; 0 is none.
+    held: [[u8; NODES_MAX]; NODES_MAX],
     /// What is on its way, from whom, to whom, on which lane.
     lanes: [[[u32; LANES]; NODES_MAX]; NODES_MAX],
     /// Which node is cut off from all others; above the last is none.
@@ -48,19 +50,46 @@ pub(super) struct State {
 /// What may happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    Deliver { from: u8, to: u8, lane: u8 },
+    Deliver {
+        from: u8,
+        to: u8,
+        lane: u8,
+    },
     /// A node notices that its session with another is over, or that the other is gone.
-    Notice { node: u8, peer: u8 },
-    Meet { one: u8, other: u8 },
+    Notice {
+        node: u8,
+        peer: u8,
+    },
+    Meet {
+        one: u8,
+        other: u8,
+    },
     Op(u8),
-    Started { node: u8, serial: u64 },
-    Ended { node: u8, serial: u64 },
-    Beat { node: u8 },
-    Cut { node: u8 },
+    Started {
+        node: u8,
+        serial: u64,
+    },
+    Ended {
+        node: u8,
+        serial: u64,
+    },
+    Beat {
+        node: u8,
+    },
+    Cut {
+        node: u8,
+    },
     Heal,
-    Crash { node: u8 },
-    Restart { node: u8 },
-    Break { one: u8, other: u8 },
+    Crash {
+        node: u8,
+    },
+    Restart {
+        node: u8,
+    },
+    Break {
+        one: u8,
+        other: u8,
+    },
 }
 
 const NOBODY: u8 = u8::MAX;
@@ -73,6 +102,7 @@ impl State {
             nodes: [0; NODES_MAX],
             boots: [0; NODES_MAX],
             sides: Default::default(),
+            held: Default::default(),
             lanes: Default::default(),
             cut: NOBODY,
             done: (1u16 << world.before.len()) - 1,
@@ -120,6 +150,11 @@ impl State {
         self.cut != index(one) && self.cut != index(other)
     }
 
+    /// Whether this is the node that is cut off.
+    pub(super) fn is_apart(&self, node: usize) -> bool {
+        self.cut == index(node)
+    }
+
     pub(super) fn is_cut(&self) -> bool {
         self.cut != NOBODY
     }
@@ -137,10 +172,15 @@ impl State {
         self.sides[one][other] == self.boots[other] && self.sides[other][one] == self.boots[one]
     }
 
+    /// Whether the life of a peer that a node has a session with, or holds as living, cannot be reached.
+    fn is_gone(&self, node: usize, peer: usize) -> bool {
+        let life = if self.has_session(node, peer) { self.sides[node][peer] } else { self.held[node][peer] };
+        life != 0 && (!self.is_open(node, peer) || !self.is_up(peer) || self.boots[peer] != life)
+    }
+
     fn notices(&self, node: usize, peer: usize) -> bool {
-        self.is_up(node)
-            && self.has_session(node, peer)
-            && (!self.is_open(node, peer) || !self.is_up(peer) || !self.is_whole(node, peer))
+        let over = self.has_session(node, peer) && !self.is_whole(node, peer);
+        self.is_up(node) && (over || self.is_gone(node, peer))
     }
 
     fn may_meet(&self, one: usize, other: usize) -> bool {
@@ -156,7 +196,11 @@ impl State {
         for (from, to) in pairs(nodes) {
             if self.is_up(to) && self.is_open(from, to) {
                 let waiting = (0..LANES).filter(|lane| self.lanes[from][to][*lane] != 0);
-                actions.extend(waiting.map(|lane| Action::Deliver { from: index(from), to: index(to), lane: index(lane) }));
+                actions.extend(waiting.map(|lane| Action::Deliver {
+                    from: index(from),
+                    to: index(to),
+                    lane: index(lane),
+                }));
             }
         }
         for node in (0..nodes).filter(|node| self.is_up(*node)) {
@@ -186,9 +230,10 @@ impl State {
         let ops = &book.ops;
         for (number, op) in ops.iter().enumerate() {
             let done = |number: usize| self.done & (1 << number) != 0;
-            let earlier = ops[..number].iter().enumerate().filter(|(_, before)| {
-                before.process().is_some() && before.process() == op.process()
-            });
+            let earlier = ops[..number]
+                .iter()
+                .enumerate()
+                .filter(|(_, before)| before.process().is_some() && before.process() == op.process());
             if !done(number) && self.is_up(usize::from(op.node())) && earlier.map(|(before, _)| before).all(done) {
                 actions.push(Action::Op(index(number)));
             }
@@ -228,18 +273,27 @@ impl State {
             Action::Deliver { from, to, lane } => {
                 let (from, to, lane) = (usize::from(from), usize::from(to), usize::from(lane));
                 let queue = book.queue_of(self.lanes[from][to][lane]);
-                let (first, rest) = (queue[0], queue[1..].to_vec());
+                let (taken, rest) = queue.split_at(if book.world.bursts { queue.len() } else { 1 });
+                let (taken, rest) = (taken.to_vec(), rest.to_vec());
                 next.lanes[from][to][lane] = book.queue(rest);
                 // From whom: the life that the session is with, also where that one is over.
                 let from = (index(from), self.sides[to][from]);
-                next.step(to, Step::Message(from, first), book, &mut fault);
+                for message in taken {
+                    next.step(to, Step::Message(from, message), book, &mut fault);
+                }
             }
             Action::Notice { node, peer } => {
                 let (node, peer) = (usize::from(node), usize::from(peer));
-                let gone = (index(peer), self.sides[node][peer]);
-                let down = !self.is_open(node, peer) || !self.is_up(peer);
+                let step = match (self.sides[node][peer], self.is_gone(node, peer)) {
+                    (0, _) => Step::Gone((index(peer), self.held[node][peer])),
+                    (life, true) => Step::Lost((index(peer), life)),
+                    (life, false) => Step::Broke((index(peer), life)),
+                };
+                if self.is_gone(node, peer) {
+                    next.held[node][peer] = 0;
+                }
                 next.hang_up(node, peer);
-                next.step(node, if down { Step::Lost(gone) } else { Step::Broke(gone) }, book, &mut fault);
+                next.step(node, step, book, &mut fault);
             }
             Action::Meet { one, other } => {
                 let (one, other) = (usize::from(one), usize::from(other));
@@ -248,7 +302,7 @@ impl State {
                     next.hang_up(node, peer);
                 }
                 for (node, peer) in [(one, other), (other, one)] {
-                    next.sides[node][peer] = self.boots[peer];
+                    (next.sides[node][peer], next.held[node][peer]) = (self.boots[peer], self.boots[peer]);
                 }
                 for (node, peer) in [(one, other), (other, one)] {
                     let ended = ended(node, peer).map(|boot| (index(peer), boot));
@@ -272,9 +326,8 @@ impl State {
             Action::Crash { node } => {
                 let node = usize::from(node);
                 (next.nodes[node], next.crashes) = (0, self.crashes - 1);
-                for peer in 0..book.world.nodes {
-                    next.hang_up(node, peer);
-                }
+                next.held[node] = Default::default();
+                (0..book.world.nodes).for_each(|peer| next.hang_up(node, peer));
             }
             Action::Restart { node } => {
                 let node = usize::from(node);
@@ -346,9 +399,18 @@ impl State {
         book.ops[usize::from(number)]
     }
 
-    /// The first message on a lane.
-    pub(super) fn head(&self, from: u8, to: u8, lane: u8, book: &Book) -> Option<u32> {
-        book.queue_of(self.lanes[usize::from(from)][usize::from(to)][usize::from(lane)]).first().copied()
+    /// What a node notices of a peer.
+    pub(super) fn notice_words(&self, node: usize, peer: usize) -> String {
+        match (self.has_session(node, peer), self.is_gone(node, peer)) {
+            (true, true) => format!("loses its session with n{peer} and holds it as down"),
+            (true, false) => format!("loses its session with n{peer}"),
+            (false, _) => format!("holds n{peer} as down"),
+        }
+    }
+
+    /// What is on its way on a lane.
+    pub(super) fn lane<'a>(&self, from: u8, to: u8, lane: u8, book: &'a Book) -> &'a [u32] {
+        book.queue_of(self.lanes[usize::from(from)][usize::from(to)][usize::from(lane)])
     }
 }
 

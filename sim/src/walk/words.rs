@@ -47,11 +47,15 @@ pub(super) fn tell(first: State, actions: &[Action], then: &[Action], what: Stri
 
 fn words(state: &State, action: Action, book: &Book) -> String {
     match action {
-        Action::Deliver { from, to, lane } => match state.head(from, to, lane, book) {
-            Some(message) => format!("n{to} takes from n{from}: {}", message_words(book.message(message))),
-            None => format!("n{to} takes nothing from n{from}"),
-        },
-        Action::Notice { node, peer } => format!("n{node} notices that its session with n{peer} is over"),
+        Action::Deliver { from, to, lane } => {
+            let taken = if book.world.bursts { usize::MAX } else { 1 };
+            let messages = state.lane(from, to, lane, book).iter().take(taken);
+            let messages: Vec<String> = messages.map(|message| message_words(book.message(*message))).collect();
+            format!("n{to} takes from n{from}: {}", messages.join("; "))
+        }
+        Action::Notice { node, peer } => {
+            format!("n{node} {}", state.notice_words(usize::from(node), usize::from(peer)))
+        }
         Action::Meet { one, other } => format!("n{one} and n{other} begin a session"),
         Action::Op(number) => match State::op(book, number) {
             Op::Register { node, process, name } => format!("process {process} on n{node} registers {name}"),

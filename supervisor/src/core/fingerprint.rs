@@ -51,6 +51,8 @@ impl Local {
         std::mem::discriminant(phase).hash(hasher);
         match phase {
             Phase::Starting => {}
+            // How long it runs matters only for what is forgotten of its failures.
+            Phase::Running { .. } if *failures == 0 => {}
             Phase::Running { since } => wait(now, *since + HEALTHY_AFTER).hash(hasher),
             Phase::Stopping(then) => then.hash(hasher),
             Phase::Released { to, token, until } => (to, token, wait(now, *until)).hash(hasher),
