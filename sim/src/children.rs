@@ -7,13 +7,15 @@ use ordu_registry::core::Fence;
 use ordu_supervisor::core::{ChildSpec, Exit, StartedInfo};
 use ordu_transport::core::Pid;
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 use crate::node::Arrival;
 use crate::world::{Happening, World};
 
 /// What a child is like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Character {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Character {
     /// It runs until it is stopped.
     Steady,
     /// It fails every few seconds, until the heal.
@@ -22,20 +24,26 @@ pub(crate) enum Character {
     BadInit,
     /// Its init takes seconds.
     SlowInit,
+    /// Its init never ends; it has to be killed.
+    HangsInInit,
     /// It takes its time to stop, and may have to be killed.
     SlowStop,
+    /// It does not stop by itself; it has to be killed.
+    RefusesToStop,
     /// It ends well after a few seconds.
     Finishes,
 }
 
 impl Character {
-    pub(crate) const ALL: [(Character, u32); 6] = [
+    pub(crate) const ALL: [(Character, u32); 8] = [
         (Character::Steady, 10),
         (Character::Fails, 2),
         (Character::BadInit, 2),
         (Character::SlowInit, 2),
         (Character::SlowStop, 2),
         (Character::Finishes, 2),
+        (Character::HangsInInit, 1),
+        (Character::RefusesToStop, 1),
     ];
 
     /// The character that a spec gives.
@@ -73,8 +81,9 @@ impl World {
             Character::Finishes => Some((begins + rng.random_range(200_000..6_000_000), Exit::Normal)),
             Character::Steady | Character::Fails | Character::BadInit => None,
             Character::SlowInit | Character::SlowStop => None,
+            Character::HangsInInit | Character::RefusesToStop => None,
         };
-        if ends.as_ref().is_none_or(|(at, _)| *at > begins) {
+        if character != Character::HangsInInit && ends.as_ref().is_none_or(|(at, _)| *at > begins) {
             self.schedule(begins, Happening::ChildStarted { node, life: number, pid: pid.clone() });
         }
         if let Some((at, exit)) = ends {
@@ -85,9 +94,12 @@ impl World {
     /// A core wants a child stopped.
     pub(crate) fn stop_child(&mut self, node: usize, pid: Pid, timeout: Duration) {
         self.oracle.stopped(&pid);
-        let slow = self.oracle.character(&pid) == Some(Character::SlowStop);
-        let takes = self.rng.random_range(0..if slow { 2_500_000 } else { 200_000 });
         let timeout = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
+        let takes = match self.oracle.character(&pid) {
+            Some(Character::SlowStop) => self.rng.random_range(0..2_500_000),
+            Some(Character::RefusesToStop | Character::HangsInInit) => u64::MAX,
+            _ => self.rng.random_range(0..200_000),
+        };
         let exit = if takes > timeout { Exit::Abnormal("killed".into()) } else { Exit::Normal };
         let Some(life) = self.life(node).map(|life| life.number) else { return };
         self.schedule(self.now + takes.min(timeout), Happening::ChildEnds { node, life, pid, exit });

@@ -1,6 +1,7 @@
 //! The driver of a simulated node: inputs into its cores, and their effects out, in order.
 
 use std::fmt::Debug;
+use std::hash::Hash;
 
 use ordu_registry::core as registry;
 use ordu_registry::core::Registry;
@@ -12,7 +13,7 @@ use ordu_transport::core::{Addr, Lane, Member, NodeId, Now, Pid, Status};
 use rand::{Rng, RngExt};
 
 use crate::detector::Detector;
-use crate::invariants::{bounded, one_owner};
+use crate::invariants::bounded;
 use crate::link::Wire;
 use crate::node::{Arrival, index_of};
 use crate::upper::{Upper, Wanted};
@@ -79,11 +80,11 @@ impl World {
         {
             let mut effects = Vec::new();
             membership.handle_timeout(now, &mut effects);
-            self.trace.input(self.now, node, "membership", &"Timeout");
+            self.trace.input(self.now, node, "membership", "Timeout");
             self.do_membership(node, effects);
         }
         if self.life(node).and_then(|life| life.upper.poll_timeout()).is_some_and(|at| at <= now.at) {
-            self.with_upper(node, &"Timeout", |upper, now| ((), upper.handle_timeout(now)));
+            self.with_upper(node, "Timeout", |upper, now| ((), upper.handle_timeout(now)));
         }
     }
 
@@ -110,11 +111,7 @@ impl World {
                 }
                 membership::Effect::Member(member) => self.member(node, member),
                 membership::Effect::Reborn { id } => self.reborn(node, id),
-                membership::Effect::NameTaken { holder } => {
-                    // Names are unique here: whoever holds ours is ourselves in another life.
-                    let what = format!("n{node} was told that its name is taken at {holder}");
-                    return self.violate(one_owner::NAME, false, what);
-                }
+                membership::Effect::NameTaken { holder } => return self.gives_way(node, &holder),
                 membership::Effect::Close { peer, refusal } => self.close(node, &peer, refusal),
             }
         }
@@ -167,7 +164,7 @@ impl World {
     pub(crate) fn with_names<R>(
         &mut self,
         node: usize,
-        what: &dyn Debug,
+        what: &(impl Debug + Hash + ?Sized),
         call: impl FnOnce(&mut Registry, Now, &mut Vec<registry::Effect>) -> R,
     ) -> Option<R> {
         self.with_upper(node, what, |upper, now| upper.with_names(now, |names, effects| call(names, now, effects)))
@@ -177,7 +174,7 @@ impl World {
     pub(crate) fn with_upper<R>(
         &mut self,
         node: usize,
-        what: &dyn Debug,
+        what: &(impl Debug + Hash + ?Sized),
         call: impl FnOnce(&mut Upper, Now) -> (R, Wanted),
     ) -> Option<R> {
         self.life(node)?;

@@ -6,8 +6,10 @@
 
 mod children;
 mod detector;
+pub mod draw;
 mod driver;
 pub mod fault;
+pub mod hash;
 pub mod invariants;
 mod link;
 mod node;
@@ -15,10 +17,11 @@ mod oracle;
 pub mod plan;
 pub mod report;
 pub mod scenario;
+pub mod script;
 pub mod sweep;
 pub mod trace;
 mod twin;
 mod upper;
 pub mod walk;
-pub mod workload;
+mod workload;
 pub mod world;

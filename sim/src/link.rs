@@ -83,8 +83,14 @@ pub(crate) struct Network {
     sessions: BTreeMap<u64, Session>,
     dials: BTreeMap<u64, Dial>,
     next: u64,
+    /// Pairs whose frames wait, from and to.
+    pub(crate) stalls: Vec<(usize, usize)>,
     /// Additional loss by storms.
     pub(crate) storm_loss: f64,
+    /// Additional share of datagrams that arrive twice.
+    pub(crate) storm_doubled: f64,
+    /// Additional share of datagrams that arrive behind later ones.
+    pub(crate) storm_late: f64,
     /// By how much storms make everything slower.
     pub(crate) storm_delay: u64,
     /// The longest frame that was encoded.
@@ -99,7 +105,10 @@ impl Network {
             sessions: BTreeMap::new(),
             dials: BTreeMap::new(),
             next: 0,
+            stalls: Vec::new(),
             storm_loss: 0.0,
+            storm_doubled: 0.0,
+            storm_late: 0.0,
             storm_delay: 1,
             frame_bytes_most: 0,
         }
@@ -129,7 +138,7 @@ impl World {
     }
 
     fn is_lost(&mut self) -> bool {
-        let loss = (self.plan.loss + self.net.storm_loss).min(0.6);
+        let loss = (f64::from(self.plan.loss_permille) / 1_000.0 + self.net.storm_loss).min(0.6);
         loss > 0.0 && self.rng.random_bool(loss)
     }
 
@@ -159,7 +168,7 @@ impl World {
         }
     }
 
-    fn unstall(&mut self, from: usize, to: usize) {
+    pub(crate) fn unstall(&mut self, from: usize, to: usize) {
         for (session, side) in self.sides_between(from, to) {
             for lane in 0..3 {
                 let at = self.now + self.rng.random_range(0..RETRANSMIT_US * 4);
@@ -469,7 +478,7 @@ impl World {
         if phase == Phase::Over {
             return queue.frames.clear();
         }
-        if self.net.cuts[from * self.net.nodes + node].0 > 0 {
+        if self.net.cuts[from * self.net.nodes + node].0 > 0 || self.net.stalls.contains(&(from, node)) {
             queue.stalled = true;
             return;
         }
@@ -492,9 +501,11 @@ impl World {
     pub(crate) fn send_datagram(&mut self, node: usize, to: &NodeId, bytes: Bytes) {
         let Some(&session) = self.life(node).and_then(|life| life.sessions.get(to)) else { return };
         let Some(side) = self.side_of(session, node) else { return };
-        let copies = if self.plan.doubled > 0.0 && self.rng.random_bool(self.plan.doubled) { 2 } else { 1 };
+        let doubled = (f64::from(self.plan.doubled_permille) / 1_000.0 + self.net.storm_doubled).min(1.0);
+        let late_share = (0.02 + self.net.storm_late).min(1.0);
+        let copies = if doubled > 0.0 && self.rng.random_bool(doubled) { 2 } else { 1 };
         for _ in 0..copies {
-            let late = if self.rng.random_bool(0.02) { self.delay() * 3 } else { 0 };
+            let late = if self.rng.random_bool(late_share) { self.delay() * 3 } else { 0 };
             let at = self.now + self.delay() + late;
             if !self.is_lost() {
                 self.schedule(at, Happening::Datagram { session, side: 1 - side, bytes: bytes.clone() });

@@ -12,9 +12,11 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
-use ordu_sim::plan::{NODES_MAX, OPS_MAX, Options};
+use ordu_sim::draw::Options;
+use ordu_sim::plan::{NODES_MAX, OPS_MAX};
 use ordu_sim::report::Report;
 use ordu_sim::scenario::{self, SCENARIOS, Scenario};
+use ordu_sim::script::Script;
 use ordu_sim::sweep::{Ran, sweep};
 use ordu_sim::world;
 
@@ -68,7 +70,7 @@ struct Shape {
     #[arg(long, default_value_t = 200, value_parser = value_parser!(u64).range(0..=OPS_MAX as u64))]
     ops: u64,
     /// Which scenario; see `ordu-sim list`.
-    #[arg(long, default_value = SCENARIOS[0].name)]
+    #[arg(long, default_value = &*SCENARIOS[0].name)]
     scenario: String,
     /// Run each seed again and compare the digests.
     #[arg(long)]
@@ -81,7 +83,7 @@ struct Shape {
 impl Shape {
     fn options(&self) -> anyhow::Result<Options> {
         let nodes = usize::try_from(self.nodes)?;
-        Ok(Options { nodes, ops: usize::try_from(self.ops)?, scenario: find(&self.scenario)? })
+        Ok(Options { nodes, ops: usize::try_from(self.ops)?, scenario: find(&self.scenario)?.clone() })
     }
 }
 
@@ -124,9 +126,9 @@ fn run(command: Command) -> anyhow::Result<u8> {
             };
             let bar = progress(seeds, shape.json);
             let begun = Instant::now();
-            let ran = sweep(first, seeds, options, jobs, shape.twice, |_| bar.inc(1));
+            let ran = sweep(first, seeds, &options, jobs, shape.twice, |_| bar.inc(1));
             bar.finish_and_clear();
-            tell(&Report::new(first, options, &ran, begun.elapsed()), shape.json)
+            tell(&Report::new(first, &options, &ran, begun.elapsed()), shape.json)
         }
         Command::Replay { what, trace, html, shape } => {
             let options = shape.options()?;
@@ -138,17 +140,18 @@ fn run(command: Command) -> anyhow::Result<u8> {
                 Err(_) if Path::new(&what).exists() => bail!("replaying files: not yet"),
                 Err(_) => bail!("{what} is not a seed"),
             };
+            let script = Script::draw(seed, &options);
             let begun = Instant::now();
             let (outcome, written) = match &trace {
-                None => world::run(seed, options, None),
+                None => world::run(&script, None),
                 Some(path) => {
                     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-                    world::run(seed, options, Some(Box::new(BufWriter::new(file))))
+                    world::run(&script, Some(Box::new(BufWriter::new(file))))
                 }
             };
             written.with_context(|| format!("cannot write {}", trace.unwrap_or_default().display()))?;
-            let again = shape.twice.then(|| world::run(seed, options, None).0.digest);
-            tell(&Report::new(seed, options, &[Ran { outcome, again }], begun.elapsed()), shape.json)
+            let again = shape.twice.then(|| world::run(&script, None).0.digest);
+            tell(&Report::new(seed, &options, &[Ran { outcome, again }], begun.elapsed()), shape.json)
         }
     }
 }

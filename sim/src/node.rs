@@ -146,7 +146,7 @@ impl World {
     pub(crate) fn start(&mut self, index: usize) {
         let now = self.now_of(index);
         let seeds: Vec<Addr> = (0..self.nodes.len().min(3)).map(addr_of).collect();
-        let (swim, children) = (self.plan.swim, self.plan.children_ids > 0);
+        let (swim, children) = (self.plan.swim, self.plan.children);
         let node = &mut self.nodes[index];
         if node.life.is_some() {
             return;

@@ -203,6 +203,11 @@ impl Oracle {
         }
     }
 
+    /// Whether this process was told to stop, and has its time to do so.
+    pub(crate) fn is_stopping(&self, pid: &Pid) -> bool {
+        self.processes.get(pid).and_then(|process| process.child.as_ref()).is_some_and(|child| child.stops > 0)
+    }
+
     pub(crate) fn ever_ran(&self, id: &ChildId) -> bool {
         let mut children = self.processes.values().filter_map(|process| process.child.as_ref());
         children.any(|child| child.ran && child.id == *id)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::draw::Options;
 use crate::invariants;
-use crate::plan::Options;
 use crate::sweep::{Ran, digest_of};
 
 /// The name under which a seed is reported whose two runs differ.
@@ -26,7 +26,7 @@ pub struct Report {
     violations: Vec<Row>,
     digest: String,
     #[serde(skip)]
-    scenario: &'static str,
+    scenario: String,
     #[serde(skip)]
     took: Duration,
     #[serde(skip)]
@@ -47,7 +47,7 @@ struct Row {
 
 impl Report {
     /// Sums up a sweep that took this long.
-    pub fn new(first_seed: u64, options: Options, ran: &[Ran], took: Duration) -> Self {
+    pub fn new(first_seed: u64, options: &Options, ran: &[Ran], took: Duration) -> Self {
         let events: u64 = ran.iter().map(|one| one.outcome.events).sum();
         let mut violations = Vec::new();
         for one in ran {
@@ -71,7 +71,7 @@ impl Report {
             events_per_s: (events as f64 / took.as_secs_f64().max(1e-9)) as u64,
             violations,
             digest: format!("{:016x}", digest_of(ran)),
-            scenario: options.scenario.name,
+            scenario: options.scenario.name.to_string(),
             took,
             healed_us: ran.iter().map(|one| one.outcome.healed_us).max().unwrap_or(0),
         }
@@ -92,7 +92,7 @@ impl Report {
             // Writing into a string does not fail.
             let _ = writeln!(text, "seed {seed} violates {invariant} ({source}) at {at}: {what}");
             let twice = if row.exit == 12 { " --twice" } else { "" };
-            let (nodes, ops, scenario) = (self.nodes, self.ops, self.scenario);
+            let (nodes, ops, scenario) = (self.nodes, self.ops, &self.scenario);
             let _ = writeln!(
                 text,
                 "  {program} replay {seed} --nodes {nodes} --ops {ops} --scenario {scenario}{twice} --trace seed-{seed}.txt"

@@ -2,36 +2,44 @@
 //!
 //! A scenario sets the weights; the seed then draws from them, and switches whole kinds off at random (see `plan`).
 
-use crate::fault::FaultKind;
-use crate::workload::OpKind;
+use std::borrow::Cow;
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::draw::{FaultKind, OpKind};
+use crate::script::Script;
 
 /// What runs on every node above membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layer {
     /// The registry core alone, as the registry's own driver runs it.
     Names,
+    /// The supervisor core with the registry inside.
+    Children,
     /// Drawn from the seed.
     Either,
 }
 
 /// A named scenario.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Scenario {
     /// Its name on the command line.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it is about, in one line.
-    pub about: &'static str,
+    pub about: Cow<'static, str>,
     /// What runs.
     pub layer: Layer,
     /// The kinds of faults and their weights.
-    pub faults: &'static [(FaultKind, u32)],
+    pub faults: Cow<'static, [(FaultKind, u32)]>,
     /// How far faults are apart, in percent of the default.
     pub fault_gap_percent: u64,
     /// How slowly everything happens, in percent of the default: operations and faults come later, and faults last
     /// longer. Slow runs leave groups undisturbed for long enough to be held to the times of the promises.
     pub pace_percent: u64,
     /// The kinds of operations and their weights.
-    pub ops: &'static [(OpKind, u32)],
+    pub ops: Cow<'static, [(OpKind, u32)]>,
+    /// Changes the script that was drawn, with randomness of its own: tells a story. Steps may be out of order.
+    pub stage: Option<fn(&mut ChaCha8Rng, &mut Script)>,
 }
 
 use FaultKind as F;
@@ -48,6 +56,10 @@ const EVERY_OP: &[(OpKind, u32)] = &[
     (O::Terminate, 7),
     (O::Restart, 3),
     (O::Drain, 1),
+    (O::RegisterMany, 1),
+    (O::Read, 6),
+    (O::StartMany, 1),
+    (O::Retry, 3),
 ];
 
 const EVERY_FAULT: &[(FaultKind, u32)] = &[
@@ -63,108 +75,130 @@ const EVERY_FAULT: &[(FaultKind, u32)] = &[
     (F::Reset, 3),
     (F::Skew, 1),
     (F::Lie, 1),
+    (F::Deaf, 1),
+    (F::Ring, 1),
+    (F::Bridge, 1),
+    (F::Flapping, 1),
+    (F::Stall, 1),
+    (F::Doubling, 1),
+    (F::Reordering, 1),
+    (F::CrashOldDisk, 1),
+    (F::Storm, 1),
+    (F::Stutter, 1),
+    (F::Namesake, 1),
 ];
 
 /// Every scenario, the default one first.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
-        name: "all",
-        about: "every kind of fault and operation, each switched off in a part of the seeds",
+        name: Cow::Borrowed("all"),
+        about: Cow::Borrowed("every kind of fault and operation, each switched off in a part of the seeds"),
         layer: Layer::Either,
-        faults: EVERY_FAULT,
+        faults: Cow::Borrowed(EVERY_FAULT),
         fault_gap_percent: 100,
         pace_percent: 100,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
     Scenario {
-        name: "calm",
-        about: "no faults at all: what must hold without any",
+        name: Cow::Borrowed("calm"),
+        about: Cow::Borrowed("no faults at all: what must hold without any"),
         layer: Layer::Either,
-        faults: &[],
+        faults: Cow::Borrowed(&[]),
         fault_gap_percent: 100,
         pace_percent: 100,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
     Scenario {
-        name: "split-heal",
-        about: "partitions in two that heal, with the same names and children on both sides",
+        name: Cow::Borrowed("split-heal"),
+        about: Cow::Borrowed("partitions in two that heal, with the same names and children on both sides"),
         layer: Layer::Either,
-        faults: &[(F::Split, 3), (F::Isolate, 2)],
+        faults: Cow::Borrowed(&[(F::Split, 3), (F::Isolate, 2)]),
         fault_gap_percent: 150,
         pace_percent: 100,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
     Scenario {
-        name: "long-cuts",
-        about: "partitions, isolations, one-way cuts and crashes that last for long",
+        name: Cow::Borrowed("long-cuts"),
+        about: Cow::Borrowed("partitions, isolations, one-way cuts and crashes that last for long"),
         layer: Layer::Either,
-        faults: &[(F::Split, 2), (F::Isolate, 2), (F::OneWay, 2), (F::CrashKeepDisk, 1)],
+        faults: Cow::Borrowed(&[(F::Split, 2), (F::Isolate, 2), (F::OneWay, 2), (F::CrashKeepDisk, 1)]),
         fault_gap_percent: 250,
         pace_percent: 400,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
     Scenario {
-        name: "one-way",
-        about: "A hears B, B does not hear A",
+        name: Cow::Borrowed("one-way"),
+        about: Cow::Borrowed("A hears B, B does not hear A"),
         layer: Layer::Either,
-        faults: &[(F::OneWay, 1)],
+        faults: Cow::Borrowed(&[(F::OneWay, 1)]),
         fault_gap_percent: 100,
         pace_percent: 100,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
     Scenario {
-        name: "crash-restart",
-        about: "nodes are killed and come back, with their disk and without",
+        name: Cow::Borrowed("crash-restart"),
+        about: Cow::Borrowed("nodes are killed and come back, with their disk and without"),
         layer: Layer::Either,
-        faults: &[(F::CrashKeepDisk, 2), (F::CrashLoseDisk, 1)],
+        faults: Cow::Borrowed(&[(F::CrashKeepDisk, 2), (F::CrashLoseDisk, 1)]),
         fault_gap_percent: 60,
         pace_percent: 100,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
     Scenario {
-        name: "lossy",
-        about: "storms of loss, delay, doubling and broken sessions, nobody dies",
+        name: Cow::Borrowed("lossy"),
+        about: Cow::Borrowed("storms of loss, delay, doubling and broken sessions, nobody dies"),
         layer: Layer::Either,
-        faults: &[(F::Loss, 2), (F::Delay, 2), (F::Reset, 4)],
+        faults: Cow::Borrowed(&[(F::Loss, 2), (F::Delay, 2), (F::Reset, 4)]),
         fault_gap_percent: 50,
         pace_percent: 100,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
     Scenario {
-        name: "pauses",
-        about: "nodes stop for seconds and go on as if nothing had been",
+        name: Cow::Borrowed("pauses"),
+        about: Cow::Borrowed("nodes stop for seconds and go on as if nothing had been"),
         layer: Layer::Either,
-        faults: &[(F::Pause, 1)],
+        faults: Cow::Borrowed(&[(F::Pause, 1)]),
         fault_gap_percent: 60,
         pace_percent: 100,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
     Scenario {
-        name: "churn",
-        about: "nodes leave, die and return all the time",
+        name: Cow::Borrowed("churn"),
+        about: Cow::Borrowed("nodes leave, die and return all the time"),
         layer: Layer::Either,
-        faults: &[(F::CrashKeepDisk, 3), (F::CrashLoseDisk, 1), (F::Leave, 3), (F::Split, 1)],
+        faults: Cow::Borrowed(&[(F::CrashKeepDisk, 3), (F::CrashLoseDisk, 1), (F::Leave, 3), (F::Split, 1)]),
         fault_gap_percent: 40,
         pace_percent: 100,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
     Scenario {
-        name: "skew",
-        about: "wall clocks that differ by minutes and jump, under partitions",
+        name: Cow::Borrowed("skew"),
+        about: Cow::Borrowed("wall clocks that differ by minutes and jump, under partitions"),
         layer: Layer::Either,
-        faults: &[(F::Skew, 3), (F::Split, 2), (F::CrashKeepDisk, 1)],
+        faults: Cow::Borrowed(&[(F::Skew, 3), (F::Split, 2), (F::CrashKeepDisk, 1)]),
         fault_gap_percent: 80,
         pace_percent: 100,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
     Scenario {
-        name: "names-only",
-        about: "every kind of fault, the registry core alone",
+        name: Cow::Borrowed("names-only"),
+        about: Cow::Borrowed("every kind of fault, the registry core alone"),
         layer: Layer::Names,
-        faults: EVERY_FAULT,
+        faults: Cow::Borrowed(EVERY_FAULT),
         fault_gap_percent: 100,
         pace_percent: 100,
-        ops: EVERY_OP,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: None,
     },
 ];
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ordu_transport::core::hash::StableHasher;
 
-use crate::plan::Options;
+use crate::draw::Options;
+use crate::script::Script;
 use crate::world::{self, Outcome};
 
 const PURPOSE_SWEEP: u64 = 0x7369_6d32;
@@ -24,7 +25,7 @@ pub struct Ran {
 pub fn sweep(
     first: u64,
     seeds: u64,
-    options: Options,
+    options: &Options,
     jobs: usize,
     twice: bool,
     done: impl Fn(&Ran) + Sync,
@@ -40,8 +41,9 @@ pub fn sweep(
                         return;
                     }
                     let seed = first.wrapping_add(number);
-                    let (outcome, _) = world::run(seed, options, None);
-                    let again = twice.then(|| world::run(seed, options, None).0.digest);
+                    let script = Script::draw(seed, options);
+                    let (outcome, _) = world::run(&script, None);
+                    let again = twice.then(|| world::run(&script, None).0.digest);
                     let one = Ran { outcome, again };
                     done(&one);
                     ran.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((number, one));

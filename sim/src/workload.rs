@@ -1,188 +1,153 @@
-//! What users do: operations drawn from the seed over a small hot set of names, so that they meet.
+//! What users do: the operations of the script, one at a time, on the real cores.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::{Name, RegisterError};
-use ordu_supervisor::core::{Call, CallError, ChildId, ChildSpec, Placement, Reply, Restart};
+use ordu_supervisor::core::{Call, CallError, ChildId, ChildSpec, Placement, Reply};
 use ordu_transport::core::Pid;
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 
-use crate::children::Character;
 use crate::invariants::truth;
 use crate::node::KIND;
 use crate::oracle::Asked;
-use crate::plan::{Plan, Stream, draw_weighted, stream};
-use crate::world::{Happening, World};
+use crate::script::{Op, Spec};
+use crate::world::World;
 
-/// The kinds of operations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpKind {
-    /// A new process registers one to three names.
-    Register,
-    /// A living process registers one more name.
-    RegisterMore,
-    /// A process gives up a name.
-    Unregister,
-    /// A process changes the value of a name.
-    UpdateValue,
-    /// A process ends.
-    EndProcess,
-    /// A child shall run, and shall not run yet.
-    Start,
-    /// A child shall run.
-    Ensure,
-    /// A child shall not run any more.
-    Terminate,
-    /// A child shall be started again.
-    Restart,
-    /// A node shall give its children away, or take some again.
-    Drain,
-}
+/// Most starts that ended with "unknown" and are remembered to be asked for again.
+const UNKNOWN_MAX: usize = 64;
 
-impl OpKind {
-    /// Whether it needs the supervisor core.
-    pub fn is_about_children(self) -> bool {
-        use OpKind as O;
-        match self {
-            O::Start | O::Ensure | O::Terminate | O::Restart | O::Drain => true,
-            O::Register | O::RegisterMore | O::Unregister | O::UpdateValue | O::EndProcess => false,
-        }
-    }
-}
-
-/// The user of a run.
+/// The users of a run.
+#[derive(Debug, Default)]
 pub(crate) struct Workload {
-    rng: ChaCha8Rng,
-    left: usize,
     requests: u64,
-}
-
-impl Workload {
-    pub(crate) fn new(plan: &Plan) -> Self {
-        Self { rng: stream(plan.seed, Stream::Workload), left: plan.ops, requests: 0 }
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.left == 0
-    }
+    /// Starts whose callers were told that the deadline has passed: node, life, request and what was asked.
+    unknown: Vec<(usize, u64, u64, Call)>,
 }
 
 impl World {
-    pub(crate) fn on_operation(&mut self) {
-        if self.workload.is_over() {
-            return;
-        }
-        self.workload.left -= 1;
-        let gap = self.workload.rng.random_range(0..=self.plan.op_gap_us * 2);
-        self.schedule(self.now + gap, Happening::Operation);
-        let node = self.workload.rng.random_range(0..self.nodes.len());
-        let Some(kind) = draw_weighted(&mut self.workload.rng, &self.plan.op_weights) else { return };
+    /// Does what somebody asks of a node, if the node can be asked.
+    pub(crate) fn operate(&mut self, node: usize, ask: Op) {
         if self.life(node).is_none() || self.nodes[node].paused {
             return;
         }
-        match kind {
-            OpKind::Register => {
-                let pid = self.with_names(node, &"activate", |names, now, _| names.activate(now));
-                let Some(pid) = pid else { return };
-                let Some(life) = self.life(node) else { return };
-                let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
-                let number = life.number;
-                self.oracle.activated(&pid, node, number, rank);
-                for _ in 0..self.workload.rng.random_range(1..=3) {
-                    self.register(node, &pid);
+        self.trace.world(self.now, &format_args!("n{node} is asked: {ask:?}"));
+        match ask {
+            Op::Register { names, value } => {
+                let Some(pid) = self.activate(node) else { return };
+                for name in names {
+                    self.register(node, &pid, &name_of(name), &value);
                 }
-                if self.life(node).is_some_and(|life| life.upper.names().names_of(&pid).next().is_none()) {
-                    self.end_now(node, pid);
+                self.end_if_nameless(node, pid);
+            }
+            Op::RegisterMany { first, count } => {
+                let Some(pid) = self.activate(node) else { return };
+                for number in first..first.saturating_add(count.min(NAMES_AT_ONCE_MAX)) {
+                    let name = Name::new(&format!("many/{}/{number}", self.nodes[node].name)).expect("a valid name");
+                    self.register(node, &pid, &name, "");
+                }
+                self.end_if_nameless(node, pid);
+            }
+            Op::RegisterMore { which, name, value } => {
+                if let Some(pid) = self.some_process(node, which) {
+                    self.register(node, &pid, &name_of(name), &value);
                 }
             }
-            OpKind::RegisterMore => {
-                if let Some(pid) = self.some_process(node) {
-                    self.register(node, &pid);
-                }
-            }
-            OpKind::Unregister => {
-                if let Some((pid, name)) = self.some_claim(node) {
+            Op::Unregister { which, name } => {
+                if let Some((pid, name)) = self.some_claim(node, which, name) {
                     self.with_names(node, &("unregister", &pid, &name), |names, now, effects| {
                         names.unregister(now, &pid, &name, effects)
                     });
                 }
             }
-            OpKind::UpdateValue => {
-                if let Some((pid, name)) = self.some_claim(node) {
-                    let value = self.some_value();
+            Op::UpdateValue { which, name, value } => {
+                if let Some((pid, name)) = self.some_claim(node, which, name) {
+                    let value = Bytes::from(value);
                     self.with_names(node, &("update", &pid, &name, &value), |names, now, effects| {
                         names.update_value(now, &pid, &name, value.clone(), effects)
                     });
                 }
             }
-            OpKind::EndProcess => {
-                if let Some(pid) = self.some_process(node) {
+            Op::EndProcess { which } => {
+                if let Some(pid) = self.some_process(node, which) {
                     self.end_now(node, pid);
                 }
             }
-            OpKind::Start => {
-                let spec = self.some_spec();
-                self.wish(node, Call::Start { spec, ensure: false });
+            Op::Read => self.read_everything(node),
+            Op::Start { spec, ensure, wait_ms } => {
+                let spec = self.spec_of(&spec);
+                self.wish(node, Call::Start { spec, ensure }, wait_ms);
             }
-            OpKind::Ensure => {
-                let spec = self.some_spec();
-                self.wish(node, Call::Start { spec, ensure: true });
+            Op::StartMany { first, count, wait_ms } => {
+                for child in first..first.saturating_add(count.min(NAMES_AT_ONCE_MAX)) {
+                    let spec = ChildSpec::new(id_of(child), KIND, Vec::new());
+                    self.wish(node, Call::Start { spec, ensure: false }, wait_ms);
+                }
             }
-            OpKind::Terminate => {
-                let id = self.some_id();
-                self.wish(node, Call::Terminate(id));
-            }
-            OpKind::Restart => {
-                let id = self.some_id();
-                self.wish(node, Call::Restart(id));
-            }
-            OpKind::Drain => {
-                let of = self.workload.rng.random_range(0..self.nodes.len());
-                let on = self.workload.rng.random_bool(0.5);
+            Op::Retry { which, wait_ms } => self.ask_again(node, which, wait_ms),
+            Op::Terminate { child, wait_ms } => self.wish(node, Call::Terminate(id_of(child)), wait_ms),
+            Op::Restart { child, wait_ms } => self.wish(node, Call::Restart(id_of(child)), wait_ms),
+            Op::Drain { of, on, wait_ms } => {
                 let of = self.nodes[of].name.clone();
-                self.wish(node, Call::Drain { node: of, on });
+                self.wish(node, Call::Drain { node: of, on }, wait_ms);
             }
         }
         self.plan_timer(node);
     }
 
-    fn some_id(&mut self) -> ChildId {
-        let number = self.workload.rng.random_range(0..self.plan.children_ids.max(1));
-        ChildId::new(&format!("child-{number}")).expect("a valid id")
-    }
-
-    fn some_spec(&mut self) -> ChildSpec {
-        let id = self.some_id();
-        let nodes = self.nodes.len();
-        let rng = &mut self.workload.rng;
-        let character = draw_weighted(rng, &Character::ALL).unwrap_or(Character::Steady);
-        let mut spec = ChildSpec::new(id, KIND, character.args());
-        let restarts = [(Restart::Permanent, 6), (Restart::Transient, 3), (Restart::Temporary, 1)];
-        spec.restart = draw_weighted(rng, &restarts).unwrap_or_default();
-        if rng.random_bool(0.1) {
-            spec.placement = Placement::Pinned(self.nodes[rng.random_range(0..nodes)].name.clone());
+    fn spec_of(&self, spec: &Spec) -> ChildSpec {
+        let mut asked = ChildSpec::new(id_of(spec.child), KIND, spec.character.args());
+        asked.restart = spec.restart;
+        if let Some(node) = spec.pinned {
+            asked.placement = Placement::Pinned(self.nodes[node].name.clone());
         }
-        spec.stop_timeout = Duration::from_millis([300, 1_000, 10_000][rng.random_range(0..3)]);
-        spec
+        asked.stop_timeout = Duration::from_millis(spec.stop_timeout_ms);
+        asked
     }
 
-    fn wish(&mut self, node: usize, call: Call) {
-        let Some(life) = self.life(node).map(|life| life.number) else { return };
+    // ---- calls about children
+
+    fn wish(&mut self, node: usize, call: Call, wait_ms: u64) {
         self.workload.requests += 1;
-        let request = self.workload.requests;
-        let wait = Duration::from_millis(self.workload.rng.random_range(200..8_000));
-        let deadline_us = self.now + u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        self.ask(node, self.workload.requests, call, wait_ms);
+    }
+
+    fn ask(&mut self, node: usize, request: u64, call: Call, wait_ms: u64) {
+        let Some(life) = self.life(node).filter(|life| life.upper.children().is_some()) else { return };
+        let life = life.number;
+        let deadline_us = self.now + wait_ms * 1_000;
         self.oracle.calls.insert(request, Asked { node, life, deadline_us, call: call.clone() });
-        self.call(node, request, call, wait);
+        self.call(node, request, call, Duration::from_millis(wait_ms));
+    }
+
+    /// Asks for a start of this node's again that ended with "unknown", as the same request.
+    fn ask_again(&mut self, node: usize, which: usize, wait_ms: u64) {
+        let Some(life) = self.life(node).map(|life| life.number) else { return };
+        let theirs = |(at, (of, in_life, ..)): (usize, &(usize, u64, u64, Call))| {
+            ((*of, *in_life) == (node, life)).then_some(at)
+        };
+        let mine: Vec<usize> = self.workload.unknown.iter().enumerate().filter_map(theirs).collect();
+        if mine.is_empty() {
+            return;
+        }
+        let (_, _, request, call) = self.workload.unknown.remove(mine[which % mine.len()]);
+        self.ask(node, request, call, wait_ms);
+    }
+
+    /// A caller was told that the deadline has passed.
+    pub(crate) fn told_unknown(&mut self, node: usize, life: u64, request: u64, call: &Call) {
+        if matches!(call, Call::Start { .. }) && self.workload.unknown.len() < UNKNOWN_MAX {
+            self.workload.unknown.push((node, life, request, call.clone()));
+        }
     }
 
     /// What a caller is told.
     pub(crate) fn on_reply(&mut self, node: usize, request: u64, reply: Reply) {
-        let Some(Asked { call, .. }) = self.oracle.calls.remove(&request) else {
+        let Some(Asked { call, life, .. }) = self.oracle.calls.remove(&request) else {
             return self.oracle.break_promise(truth::NAME, format!("n{node} answers {request} twice: {reply:?}"));
         };
+        if matches!(reply, Reply::Child(Err(CallError::Timeout))) {
+            self.told_unknown(node, life, request, &call);
+        }
         let desired = |id: &ChildId| {
             let children = self.life(node).and_then(|life| life.upper.children());
             children.is_some_and(|children| children.desired().table().live(id).next().is_some())
@@ -201,42 +166,98 @@ impl World {
         }
     }
 
+    // ---- processes and names
+
+    /// A new process.
+    fn activate(&mut self, node: usize) -> Option<Pid> {
+        let pid = self.with_names(node, "activate", |names, now, _| names.activate(now))?;
+        let life = self.life(node)?;
+        let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
+        let number = life.number;
+        self.oracle.activated(&pid, node, number, rank);
+        Some(pid)
+    }
+
+    fn end_if_nameless(&mut self, node: usize, pid: Pid) {
+        if self.life(node).is_some_and(|life| life.upper.names().names_of(&pid).next().is_none()) {
+            self.end_now(node, pid);
+        }
+    }
+
     fn end_now(&mut self, node: usize, pid: Pid) {
         if let Some(life) = self.life(node).map(|life| life.number) {
             self.on_process_ends(node, life, &pid);
         }
     }
 
-    fn register(&mut self, node: usize, pid: &Pid) {
-        let name =
-            Name::new(&format!("name/{}", self.workload.rng.random_range(0..self.plan.names))).expect("a valid name");
-        let value = self.some_value();
-        let result = self.with_names(node, &("register", pid, &name, &value), |names, now, effects| {
+    fn register(&mut self, node: usize, pid: &Pid, name: &Name, value: &str) {
+        let value = Bytes::copy_from_slice(value.as_bytes());
+        let result = self.with_names(node, &("register", pid, name, &value), |names, now, effects| {
             names.register(now, pid, name.clone(), value.clone(), effects)
         });
-        let shown = self.life(node).and_then(|life| life.upper.names().lookup(&name)).map(|entry| entry.pid.clone());
+        let shown = self.life(node).and_then(|life| life.upper.names().lookup(name)).map(|entry| entry.pid.clone());
         self.trace.effects(&[&result]);
         match result {
-            Some(Ok(())) => self.oracle.registered(pid, &name, shown),
-            Some(Err(RegisterError::AlreadyRegistered { pid: holder })) => self.oracle.refused(&name, &holder, shown),
+            Some(Ok(())) => self.oracle.registered(pid, name, shown),
+            Some(Err(RegisterError::AlreadyRegistered { pid: holder })) => self.oracle.refused(name, &holder, shown),
             Some(Err(_)) | None => {}
         }
     }
 
-    fn some_value(&mut self) -> Bytes {
-        let length = self.workload.rng.random_range(0..24);
-        (0..length).map(|_| self.workload.rng.random_range(b'a'..=b'z')).collect()
-    }
-
-    fn some_process(&mut self, node: usize) -> Option<Pid> {
+    fn some_process(&mut self, node: usize, which: usize) -> Option<Pid> {
         let mine = |pid: &&Pid| !self.oracle.is_child(pid);
         let pids: Vec<Pid> = self.life(node)?.upper.names().processes().filter(mine).cloned().collect();
-        (!pids.is_empty()).then(|| pids[self.workload.rng.random_range(0..pids.len())].clone())
+        (!pids.is_empty()).then(|| pids[which % pids.len()].clone())
     }
 
-    fn some_claim(&mut self, node: usize) -> Option<(Pid, Name)> {
-        let pid = self.some_process(node)?;
+    fn some_claim(&mut self, node: usize, which: usize, name: usize) -> Option<(Pid, Name)> {
+        let pid = self.some_process(node, which)?;
         let names: Vec<Name> = self.life(node)?.upper.names().names_of(&pid).cloned().collect();
-        (!names.is_empty()).then(|| (pid, names[self.workload.rng.random_range(0..names.len())].clone()))
+        (!names.is_empty()).then(|| (pid, names[name % names.len()].clone()))
     }
+
+    // ---- reading
+
+    /// Compares all that a node shows with itself: every way of reading one thing gives the same.
+    fn read_everything(&mut self, node: usize) {
+        let Some(life) = self.life(node) else { return };
+        let names = life.upper.names();
+        let shown: Vec<_> = names.entries("").collect();
+        let contradiction = shown
+            .iter()
+            .find(|entry| names.lookup(&entry.name) != Some(entry))
+            .map(|entry| format!("{:?} is listed and not looked up alike", entry.name))
+            .or_else(|| (shown.len() != names.len()).then(|| format!("{} are listed of {}", shown.len(), names.len())))
+            .or_else(|| {
+                let hot: Vec<_> = names.entries("name/").collect();
+                let picked = shown.iter().filter(|entry| entry.name.as_str().starts_with("name/"));
+                (!picked.eq(hot.iter())).then(|| "a prefix lists other names than all do".to_owned())
+            })
+            .or_else(|| {
+                let hidden = |entry: &&&ordu_registry::core::Entry| {
+                    entry.node != life.id && !names.view().is_living(&entry.node)
+                };
+                shown.iter().find(hidden).map(|entry| format!("{:?} is shown at a node that is down", entry.name))
+            })
+            .or_else(|| {
+                let children = life.upper.children()?;
+                let rows = children.rows();
+                let unlike = rows.iter().find(|row| children.row(&row.id).as_ref() != Some(row))?;
+                Some(format!("the row of {:?} differs from the one listed", unlike.id))
+            });
+        if let Some(what) = contradiction {
+            self.oracle.break_promise(truth::NAME, format!("n{node}: {what}"));
+        }
+    }
+}
+
+/// Most names, or children, that one operation asks for.
+const NAMES_AT_ONCE_MAX: usize = 20_000;
+
+fn name_of(number: usize) -> Name {
+    Name::new(&format!("name/{number}")).expect("a valid name")
+}
+
+fn id_of(number: usize) -> ChildId {
+    ChildId::new(&format!("child-{number}")).expect("a valid id")
 }

@@ -5,7 +5,7 @@
 //! randomness comes from the seed; two happenings at one time follow the order in which they were planned.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::io::Write;
 
 use ordu_supervisor::core::{Call, Exit};
@@ -18,7 +18,8 @@ use crate::invariants::{self, Moment, Violation};
 use crate::link::Network;
 use crate::node::{Arrival, Node};
 use crate::oracle::Oracle;
-use crate::plan::{Options, Plan, Stream, stream};
+use crate::plan::{Plan, Stream, stream};
+use crate::script::{Act, Script, Step};
 use crate::trace::Trace;
 use crate::twin::Twin;
 use crate::workload::Workload;
@@ -57,10 +58,10 @@ pub(crate) enum Happening {
     DialAnswered { dial: u64 },
     /// The dialled side of a new session begins.
     SessionUp { session: u64 },
-    /// The next operation.
-    Operation,
-    /// The next fault.
-    FaultBegins,
+    /// A step of the script.
+    Step { number: usize },
+    /// A fault that comes and goes does so.
+    FaultTurns { number: u64 },
     /// A fault undoes itself.
     FaultEnds { number: u64 },
     /// A local process ends.
@@ -117,6 +118,7 @@ pub struct Outcome {
 /// One run.
 pub struct World {
     pub(crate) plan: Plan,
+    steps: Vec<Step>,
     pub(crate) now: u64,
     heap: BinaryHeap<Reverse<Planned>>,
     order: u64,
@@ -134,11 +136,14 @@ pub struct World {
     pub(crate) cause: Option<Call>,
     /// When the network or a node last changed.
     pub(crate) disturbed_us: u64,
+    /// The nodes that gave way to another of their name, since it came.
+    pub(crate) gave_way: BTreeSet<usize>,
 }
 
-/// Runs one seed; the text of the run goes to `out`, if there is one.
-pub fn run(seed: u64, options: Options, out: Option<Box<dyn Write + Send>>) -> (Outcome, std::io::Result<()>) {
-    let mut world = World::new(Plan::draw(seed, options), out);
+/// Plays a script; the text of the run goes to `out`, if there is one.
+pub fn run(script: &Script, out: Option<Box<dyn Write + Send>>) -> (Outcome, std::io::Result<()>) {
+    let seed = script.plan.seed;
+    let mut world = World::new(script, out);
     let healed_us = world.play();
     let outcome = Outcome {
         seed,
@@ -151,18 +156,22 @@ pub fn run(seed: u64, options: Options, out: Option<Box<dyn Write + Send>>) -> (
 }
 
 impl World {
-    fn new(plan: Plan, out: Option<Box<dyn Write + Send>>) -> Self {
+    fn new(script: &Script, out: Option<Box<dyn Write + Send>>) -> Self {
+        let Script { plan, steps } = script.clone();
+        let is_namesake = |step: &Step| matches!(step.act, Act::Fault { fault: Fault::Namesake { .. }, .. });
+        let places = plan.nodes + usize::from(steps.iter().any(is_namesake));
         let mut node_rng = stream(plan.seed, Stream::Nodes);
-        let nodes = (0..plan.nodes).map(|index| Node::new(index, &plan, &mut node_rng)).collect();
+        let nodes = (0..places).map(|index| Node::new(index, &plan, &mut node_rng)).collect();
         let mut world = Self {
+            steps,
             now: 0,
             heap: BinaryHeap::new(),
             order: 0,
             rng: stream(plan.seed, Stream::World),
             nodes,
-            net: Network::new(plan.nodes),
-            faults: ActiveFaults::new(&plan),
-            workload: Workload::new(&plan),
+            net: Network::new(places),
+            faults: ActiveFaults::default(),
+            workload: Workload::default(),
             oracle: Oracle::default(),
             twin: Twin::default(),
             trace: Trace::new(out),
@@ -170,6 +179,7 @@ impl World {
             same_instant: 0,
             cause: None,
             disturbed_us: 0,
+            gave_way: BTreeSet::new(),
             plan,
         };
         world.trace.world(0, &world.plan);
@@ -198,13 +208,9 @@ impl World {
     /// All three phases. Returns how long after the heal everything was true.
     fn play(&mut self) -> u64 {
         self.schedule(SAMPLE_US, Happening::Sample);
-        self.schedule(self.plan.op_gap_us, Happening::Operation);
-        self.schedule(self.plan.fault_gap_us, Happening::FaultBegins);
-        while self.violation.is_none() && !self.workload.is_over() {
-            self.step();
-        }
-        let settle_us = self.rng.random_range(0..3_000_000);
-        self.run_until(self.now + settle_us);
+        self.plan_step(0);
+        let ends_us = self.steps.last().map_or(0, |step| step.at_us);
+        self.run_until(ends_us + self.plan.settle_us);
         self.heal();
         let healed_at = self.now;
         let mut true_since: Option<u64> = None;
@@ -239,16 +245,15 @@ impl World {
 
     fn heal(&mut self) {
         self.trace.world(self.now, &"HEAL");
-        self.faults.stop();
-        if self.rng.random_bool(0.15) {
-            // One of those that are down stays down for good.
-            let down = self.nodes.iter().position(|node| node.life.is_none());
+        self.faults.heal();
+        if self.plan.one_stays_down {
+            let down = self.nodes[..self.plan.nodes].iter().position(|node| node.life.is_none());
             down.into_iter().for_each(|node| self.nodes[node].gone = true);
         }
         for number in self.faults.active() {
             self.end_fault(number);
         }
-        for node in 0..self.nodes.len() {
+        for node in 0..self.plan.nodes {
             if self.nodes[node].life.is_none() && !self.nodes[node].gone {
                 self.start(node);
             }
@@ -283,8 +288,8 @@ impl World {
             Happening::DialArrives { dial } => self.on_dial_arrives(dial),
             Happening::DialAnswered { dial } => self.on_dial_answered(dial),
             Happening::SessionUp { session } => self.on_session_up(session),
-            Happening::Operation => self.on_operation(),
-            Happening::FaultBegins => self.on_fault_begins(),
+            Happening::Step { number } => self.on_step(number),
+            Happening::FaultTurns { number } => self.on_fault_turns(number),
             Happening::FaultEnds { number } => self.end_fault(number),
             Happening::ProcessEnds { node, life, pid } => self.on_process_ends(node, life, &pid),
             Happening::ChildStarted { node, life, pid } => self.on_child_started(node, life, pid),
@@ -305,12 +310,19 @@ impl World {
         self.nodes[node].life.as_ref().is_some_and(|now| now.number == life)
     }
 
-    /// Begins a fault, and plans its end.
-    pub(crate) fn begin_fault(&mut self, fault: Fault, lasts_us: u64) {
-        self.trace.world(self.now, &fault);
-        self.disturbed_us = self.now;
-        self.apply_fault(&fault);
-        let number = self.faults.insert(fault);
-        self.schedule(self.now + lasts_us, Happening::FaultEnds { number });
+    /// A step of the script happens; the next one is planned.
+    fn on_step(&mut self, number: usize) {
+        self.plan_step(number + 1);
+        let Some(Step { act, .. }) = self.steps.get(number).cloned() else { return };
+        match act {
+            Act::Op { node, ask } => self.operate(node, ask),
+            Act::Fault { fault, lasts_us } => self.begin_fault(fault, lasts_us),
+        }
+    }
+
+    fn plan_step(&mut self, number: usize) {
+        if let Some(at) = self.steps.get(number).map(|step| step.at_us) {
+            self.schedule(at, Happening::Step { number });
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod claim;
 pub mod clock;
-pub mod defects;
+mod defects;
 pub mod delta;
 pub mod names;
 pub mod rank;

@@ -10,10 +10,10 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, HlcClock, Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status, View};
 
 use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
-use super::defects::{self, Defect};
 use super::delta;
 use super::rank::{Rank, RankPolicy};
 use super::retire::Retired;
@@ -258,7 +258,9 @@ impl Registry {
     /// The claims to a name whose nodes are not held as down, ourselves included.
     pub fn visible<'a>(&'a self, name: &Name) -> impl Iterator<Item = (&'a NodeId, &'a Claim)> + 'a + use<'a> {
         let live = self.names.table().live(name);
-        live.filter(|(node, _, _)| **node == self.id || self.view.is_living(node)).map(|(node, _, claim)| (node, claim))
+        let hidden = |node: &NodeId| is_present(Defect::HiddenIsGone) && self.down_since.contains_key(node);
+        let shown = move |node: &NodeId| *node == self.id || (self.view.is_living(node) && !hidden(node));
+        live.filter(move |(node, _, _)| shown(node)).map(|(node, _, claim)| (node, claim))
     }
 
     /// The members whose acknowledgements removals wait for.
@@ -338,13 +340,17 @@ impl Registry {
             stale.extend(self.names.table().keys_of(&before.id).cloned());
             self.down_since.remove(&before.id);
             self.unheard.remove(&before.id);
-            retired.insert_below(&member.id);
+            if !is_present(Defect::OriginsPileUp) {
+                retired.insert_below(&member.id);
+            }
         }
         if member.status == Status::Left && member.id != self.id {
             retired.insert(&member.id);
         }
         if member.status.is_living() {
-            self.down_since.remove(&member.id);
+            if !is_present(Defect::HiddenIsGone) {
+                self.down_since.remove(&member.id);
+            }
             if !lived && member.id != self.id && !self.names.has_heard(&member.id) {
                 self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
             }
@@ -364,7 +370,9 @@ impl Registry {
             return self.supersede(kin, effects);
         }
         let mut retired = Retired::default();
-        retired.insert_below(&self.id);
+        if !is_present(Defect::OriginsPileUp) {
+            retired.insert_below(&self.id);
+        }
         self.names.retire(&retired);
     }
 
@@ -427,7 +435,10 @@ impl Registry {
             self.raise_fence(now, name, &claims, effects);
             return;
         }
-        let believed = claims.iter().filter(|(node, claim)| claim.losing.is_none() && !self.unheard.contains_key(node));
+        let believed = claims.iter().filter(|(node, claim)| {
+            (claim.losing.is_none() || is_present(Defect::LosingClaimCounts))
+                && (!self.unheard.contains_key(node) || is_present(Defect::OldNewsDecides))
+        });
         if let Some((_, best)) =
             believed.filter(|(_, claim)| claim.order() < own.order()).min_by_key(|(_, claim)| claim.order())
         {
@@ -463,7 +474,7 @@ impl Registry {
         };
         let highest = claims.iter().map(|(_, claim)| claim.fence).max();
         let Some(process) = self.processes.get(&pid) else { return };
-        if process.lost_to.is_some() || highest <= Some(process.fence) {
+        if process.lost_to.is_some() || highest <= Some(process.fence) || is_present(Defect::FenceStays) {
             return;
         }
         let fence = Fence::new(self.clock.tick(now), &self.id);
@@ -482,7 +493,7 @@ impl Registry {
     /// Tells a local process, once, that it lost, and marks its claims. Does nothing for one that was told or has ended.
     pub fn lose(&mut self, pid: &Pid, conflict: NameConflict, effects: &mut Vec<Effect>) {
         let Some(process) = self.processes.get_mut(pid).filter(|process| process.lost_to.is_none()) else { return };
-        if defects::is_present(Defect::LoserLives) {
+        if is_present(Defect::LoserLives) {
             return;
         }
         process.lost_to = Some(conflict.winner.clone());
@@ -554,7 +565,10 @@ impl Registry {
             return Err(RegisterError::TooManyNames);
         }
         process.names.insert(name.clone());
-        let Process { rank, fence, since, lost_to, .. } = process.clone();
+        let Process { mut rank, fence, since, lost_to, .. } = process.clone();
+        if is_present(Defect::RankPerName) {
+            rank = self.policy.rank(self.clock.tick(now));
+        }
         self.names.put(name, Claim { pid: pid.clone(), rank, fence, since, value, losing: lost_to });
         self.settle(now, BTreeSet::new(), effects);
         self.finish(Vec::new(), effects);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use ordu_transport::core::Hlc;
+use ordu_transport::core::defects::{Defect, is_present};
 use serde::{Deserialize, Serialize};
 
 /// A process's place in conflicts, fixed at its activation by its own node. Compared as bytes, the lesser is the better;
@@ -42,6 +43,9 @@ impl RankPolicy {
     /// The rank of a process activated at `since`.
     pub fn rank(self, since: Hlc) -> Rank {
         match self {
+            RankPolicy::LongestRunning if is_present(Defect::FreshWins) => {
+                Rank::new((!since.as_u64()).to_be_bytes().to_vec())
+            }
             RankPolicy::LongestRunning => Rank::new(since.as_u64().to_be_bytes().to_vec()),
         }
     }

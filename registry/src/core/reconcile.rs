@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use crdts::{CmRDT, CvRDT};
 use ordu_transport::core::NodeId;
+use ordu_transport::core::defects::{Defect, is_present};
 
 use super::clock::{Context, Dot};
 use super::delta::{Key, Payload};
@@ -99,7 +100,9 @@ impl<K: Key, V: Payload> Table<K, V> {
                 incoming.fresh.insert((event.dot.actor.clone(), event.dot.counter));
             }
             let key = event.key.clone();
-            if self.apply(event) {
+            let stale = is_present(Defect::StaleSnapshot) && !self.events_of(&key).any(|held| held.dot == event.dot);
+            let changed = if stale { self.insert(event) } else { self.apply(event) };
+            if changed {
                 touched.insert(key);
             }
         }
@@ -122,6 +125,10 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.horizon.merge(start.clock().clone());
         for (origin, dots) in start.cloud() {
             dots.last().into_iter().for_each(|&last| self.horizon.apply(Dot::new(origin.clone(), last)));
+        }
+        if is_present(Defect::ClearedContext) {
+            let others: Vec<NodeId> = self.context.origins().filter(|of| **of != self.origin).cloned().collect();
+            others.iter().for_each(|origin| self.context.forget(origin));
         }
         self.context.merge(start);
         touched

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crdts::{CmRDT, CvRDT};
+use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Instant, Lane, NodeId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -438,6 +439,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
             Some((events, intervals)) => {
                 let retired = Some(self.table.retired().clone());
                 self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, true, out);
+                if is_present(Defect::AnswerMovesCursor) {
+                    self.peer(from).sent = self.table.context().clock().get(self.table.origin());
+                }
             }
             None => self.send_state(from, self.table.context().clone(), None, out),
         }

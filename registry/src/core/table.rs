@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crdts::{CmRDT, CvRDT};
 use ordu_transport::core::NodeId;
+use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::hash::StableHasher;
 
 use super::clock::{Clock, Context, Dot};
@@ -257,7 +258,7 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     /// Superseding is transitive, whatever each event says: one that goes leaves what it covers to one that stays, for
     /// the latter may have been written where the former's knowledge had left the log already.
-    fn insert(&mut self, mut event: Shared<K, V>) -> bool {
+    pub(super) fn insert(&mut self, mut event: Shared<K, V>) -> bool {
         self.context.apply(event.dot.clone());
         let foreign = |other: &Event<K, V>| self.kind == Kind::OwnerWritten && other.dot.actor != event.dot.actor;
         let (mut superseded, mut killer) = (Vec::new(), None);
@@ -332,7 +333,8 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     /// Whether nothing of this origin is kept or taken here.
     pub(super) fn is_dropped(&self, origin: &NodeId) -> bool {
-        self.kind == Kind::OwnerWritten && *origin != self.origin && self.retired.contains(origin)
+        let droppable = self.kind == Kind::OwnerWritten || is_present(Defect::RetireDropsDesired);
+        droppable && *origin != self.origin && self.retired.contains(origin)
     }
 
     /// What of a peer's context concerns this replica: all but the origins of which nothing is kept here.
@@ -401,7 +403,7 @@ impl<K: Key, V: Payload> Table<K, V> {
             log.flat_map(move |log| log.range((Bound::Excluded(counter), Bound::Unbounded))).map(|(_, event)| event)
         };
         let mut events: Vec<Shared<K, V>> = after(&self.origin, from).cloned().collect();
-        if self.kind == Kind::Shared {
+        if self.kind == Kind::Shared && !is_present(Defect::SilentSuperseder) {
             for origin in self.log.keys().filter(|origin| **origin != self.origin) {
                 let superseders =
                     after(origin, acked.get(origin)).filter(|event| event.covers.get(&self.origin) > from);
@@ -413,6 +415,10 @@ impl<K: Key, V: Payload> Table<K, V> {
             return None;
         }
         defects::tamper_delta(&mut events);
+        if is_present(Defect::OmittedSuperseder) && self.kind == Kind::OwnerWritten && events.len() > 1 {
+            events.truncate(1);
+            return Some((events.clone(), Interval { origin: self.origin.clone(), from, to: events[0].dot.counter }));
+        }
         Some((events, Interval { origin: self.origin.clone(), from, to }))
     }
 

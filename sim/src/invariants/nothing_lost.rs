@@ -110,7 +110,7 @@ impl World {
     pub(crate) fn watch_children(&mut self) {
         let mut missing = BTreeMap::new();
         let mut double = BTreeMap::new();
-        if self.plan.children_ids == 0 || (self.faults.is_stormy() && !self.faults.are_over()) {
+        if !self.plan.children || (self.faults.is_stormy() && !self.faults.are_over()) {
             (self.oracle.missing_since, self.oracle.double_since) = (missing, double);
             return;
         }
@@ -119,12 +119,13 @@ impl World {
                 let here = |pid: &&ordu_transport::core::Pid| {
                     self.oracle.processes.get(pid).is_some_and(|process| group.contains(&process.node))
                 };
-                let copies = self.oracle.copies.get(&id).map_or(0, |copies| copies.iter().filter(here).count());
+                let all = || self.oracle.copies.get(&id).into_iter().flatten().filter(here);
+                let (copies, unasked) = (all().count(), all().filter(|pid| !self.oracle.is_stopping(pid)).count());
                 let key = (id, group.clone());
                 if copies == 0 {
                     let since = self.oracle.missing_since.get(&key).copied().unwrap_or(self.now);
                     missing.insert(key, since);
-                } else if copies > 1 && agree(self, &group) {
+                } else if unasked > 1 && agree(self, &group) {
                     let since = self.oracle.double_since.get(&key).copied().unwrap_or(self.now);
                     double.insert(key, since);
                 }

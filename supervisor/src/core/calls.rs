@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
 use ordu_registry::core::delta::Payload;
+use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
 
 use super::row::ChildRow;
@@ -220,6 +221,11 @@ impl Supervisor {
     fn begin_restart(&mut self, now: Now, id: ChildId) -> Result<Waited, CallError> {
         let Some((dot, _)) = self.winner(&id) else { return Err(CallError::NotFound) };
         let after = self.registry.tick(now);
+        if is_present(Defect::RestartRevives)
+            && let Some((_, desired)) = self.winner(&id)
+        {
+            self.desired.put(id.clone(), desired.clone());
+        }
         self.mark(&id, &dot, |mark| Mark { restart: mark.restart.max(Some(after)), ..mark });
         Ok(Waited::Restarted { id, after })
     }
@@ -295,7 +301,11 @@ impl Supervisor {
                 State::Running | State::Done if node == *self.id() && !self.outlives_us(id, dot) => return None,
                 State::Running | State::Done => return self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
                 State::Failed => {
-                    self.desired.withdraw(id, dot);
+                    if is_present(Defect::FailedStartTakesAll) {
+                        self.undesire(id);
+                    } else if !is_present(Defect::FailedStartStays) {
+                        self.desired.withdraw(id, dot);
+                    }
                     self.remove_marks_of(id, dot);
                     let reason = claim.reason.as_deref().unwrap_or("its init failed").to_owned();
                     return Some(Reply::Child(Err(CallError::Failed(reason))));
@@ -319,7 +329,8 @@ impl Supervisor {
     /// "done" must not be undone by this node's death alone. If not, the child is looked at again with the next
     /// acknowledgement.
     fn outlives_us(&mut self, id: &ChildId, dot: &Dot) -> bool {
-        let outlives = dot.actor != *self.id() || self.desired.is_kept_elsewhere(dot.counter);
+        let outlives =
+            is_present(Defect::HastyAnswer) || dot.actor != *self.id() || self.desired.is_kept_elsewhere(dot.counter);
         if !outlives {
             self.unacked.insert(id.clone());
         }

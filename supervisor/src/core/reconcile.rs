@@ -9,6 +9,7 @@ use std::time::Duration;
 use ordu_registry::core::clock::Dot;
 use ordu_registry::core::names::HEAR_MAX;
 use ordu_registry::core::{Name, NameConflict};
+use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{NodeId, Now, Pid};
 use rand::RngExt;
 
@@ -110,18 +111,22 @@ impl Supervisor {
 
     /// Compares a child that we hold with what other nodes say of it.
     fn give_way(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
-        let Some(local) = self.local.get(id) else { return };
+        let Some(local) = self.local.get(id).filter(|_| !is_present(Defect::NamelessChild)) else { return };
         let mine = local.pid.clone();
         let standing = mine.as_ref().and_then(|pid| self.registry.standing(pid)).map(|(rank, _)| rank.clone());
         let mut winner: Option<(NodeId, Pid)> = None;
         let mut drop_ours = false;
+        let counts = |node: &NodeId, claim: &Actual| {
+            (!claim.losing || is_present(Defect::LosingClaimCounts))
+                && (!self.unheard.contains_key(node) || is_present(Defect::OldNewsDecides))
+        };
         for (node, claim) in self.claims(id).filter(|(node, claim)| *node != self.id() && claim.is_held()) {
             let handed_over = matches!(&local.phase, Phase::Released { to, token, .. }
                 if node == to && claim.token == Some(*token));
             let comes_to_us = matches!(&claim.state, State::Moving { to, .. } if to == self.id());
             if handed_over {
                 drop_ours = true;
-            } else if comes_to_us || claim.losing || local.is_done() || self.unheard.contains_key(node) {
+            } else if comes_to_us || local.is_done() || !counts(node, claim) {
                 continue;
             } else if let Some(theirs) = &claim.pid {
                 match (&mine, &standing) {
@@ -244,13 +249,16 @@ impl Supervisor {
         let (mut token, mut blocked, mut restarts, mut taken_over) = (None, false, 0, false);
         for (_, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
             match &claim.state {
-                State::Moving { to, token: of, released: true } if to == self.id() && token.is_none() => {
+                State::Moving { to, token: of, released }
+                    if to == self.id() && token.is_none() && (*released || is_present(Defect::EarlyHandoff)) =>
+                {
                     (token, restarts) = (Some(*of), claim.restarts);
                 }
                 _ => blocked = true,
             }
         }
-        if blocked || self.is_name_held(id) || self.shutting_down {
+        let early = is_present(Defect::EarlyHandoff) && token.is_some();
+        if blocked || (self.is_name_held(id) && !early) || self.shutting_down {
             return;
         }
         if token.is_none() {
@@ -258,7 +266,8 @@ impl Supervisor {
                 return;
             }
             let until = waits.unwrap_or(now.at + HEAR_MAX);
-            if until > now.at && (!self.is_settled() || self.is_held_by_stranger(id)) {
+            let blind = is_present(Defect::BlindStart);
+            if until > now.at && !blind && (!self.is_settled() || self.is_held_by_stranger(id)) {
                 self.deferred.insert(id.clone(), until);
                 self.timers.insert((until, id.clone()));
                 return;
@@ -303,7 +312,7 @@ impl Supervisor {
 
     /// Notes that a temporary child has its one run here.
     pub(super) fn mark_started(&mut self, id: &ChildId, dot: &Dot, spec: &ChildSpec) {
-        if spec.restart == Restart::Temporary {
+        if spec.restart == Restart::Temporary && !is_present(Defect::RunsTwice) {
             let started = Some(self.id().clone());
             self.mark(id, dot, |mark| Mark { started, ..mark });
         }
@@ -327,6 +336,9 @@ impl Supervisor {
         let value = bytes::Bytes::new();
         let pid = self.with_registry_raw(now, effects, |registry, out| {
             let pid = registry.activate(now);
+            if is_present(Defect::NamelessChild) {
+                return pid;
+            }
             if let Err(error) = registry.register(now, &pid, name, value, out) {
                 // Its claim in the table of children still finds every duplicate.
                 tracing::warn!(child = %id, %error, "a child runs without its name");
@@ -369,7 +381,8 @@ impl Supervisor {
     pub(super) fn stop(&mut self, id: &ChildId, then: Then, effects: &mut Vec<Effect>) {
         let Some(local) = self.local.get_mut(id) else { return };
         let Some(pid) = local.pid.clone() else { return };
-        if !matches!(local.phase, Phase::Stopping(_)) {
+        let forgotten = is_present(Defect::SlowInitDeadlock) && local.phase == Phase::Starting;
+        if !matches!(local.phase, Phase::Stopping(_)) && !forgotten {
             effects.push(Effect::Stop { pid, timeout: local.spec.stop_timeout });
         }
         local.phase = Phase::Stopping(then);
@@ -395,7 +408,7 @@ impl Supervisor {
         if let Some(local) = self.local.get_mut(id) {
             local.reason = Some(format!("lost the name {} to {}", conflict.name, conflict.winner).into());
         }
-        if conflict.name.as_str() == id.as_str() {
+        if conflict.name.as_str() == id.as_str() && !is_present(Defect::ConflictIsRestart) {
             self.stop(id, Then::Gone, effects);
         } else if self.local.get(id).is_some_and(|local| !matches!(local.phase, Phase::Stopping(_))) {
             // A name beside the child's own may be lost to something else.
@@ -467,7 +480,7 @@ impl Supervisor {
     fn after_conflict(&mut self, now: Now, id: &ChildId) {
         let Some(local) = self.local.get_mut(id) else { return };
         let lost = Exit::Abnormal(local.reason.as_deref().unwrap_or("lost a name").to_owned());
-        if !local.restarts_after(&lost) {
+        if !local.restarts_after(&lost) || is_present(Defect::ConflictIsRestart) {
             return self.follow_policy(now, id, &lost);
         }
         let until = now.at + backoff(1, self.rng.random::<f64>());

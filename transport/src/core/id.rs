@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use super::defects::{Defect, is_present};
 use serde::{Deserialize, Serialize};
 
 /// Longest node name, child id and registry name, in bytes.
@@ -97,6 +98,7 @@ pub struct NodeId {
 impl NodeId {
     /// An identity from its parts.
     pub fn new(name: NodeName, boot: u64, nonce: u64) -> Self {
+        let nonce = if is_present(Defect::DotReuse) { 0 } else { nonce };
         Self { name, boot, nonce }
     }
 

@@ -41,6 +41,7 @@ use self::judge::Ask;
 use self::packet::{Packet, PacketCodec, Update};
 use self::swim::{Identity, LEFT, Swim, Wishes};
 use self::timers::Timers;
+use super::defects::{Defect, is_present};
 use super::id::{NodeId, NodeName};
 use super::message::{Hello, Refusal};
 use super::time::{Hlc, Instant, Now};
@@ -249,6 +250,9 @@ impl Membership {
         if packet.header.message == Message::TurnUndead && !self.may_renew(now) {
             return;
         }
+        if is_present(Defect::OneWayFlaps) && matches!(packet.header.message, Message::PingReq { .. }) {
+            return;
+        }
         let mut above = None;
         let mut updates = std::mem::take(&mut packet.updates);
         updates.retain(|update| self.admit(now, &own, update, &mut above));
@@ -264,6 +268,10 @@ impl Membership {
     /// the name down, to everybody.
     fn admit(&self, now: Instant, own: &Identity, update: &Update, above: &mut Option<NodeId>) -> bool {
         let about = update.id();
+        if is_present(Defect::SuspectIsDown) && self.view.of(&about.id).is_some_and(|row| row.status == Status::Suspect)
+        {
+            return update.state() != State::Alive;
+        }
         if about.id.name != own.id.name {
             return !self.is_full_for(&about.id.name);
         }

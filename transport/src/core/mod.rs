@@ -5,6 +5,7 @@
 //! in order. `now` is always an argument; randomness comes from a seed given at birth.
 
 pub mod codec;
+pub mod defects;
 pub mod hash;
 pub mod id;
 pub mod lane;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::defects::{Defect, is_present};
 use serde::{Deserialize, Serialize};
 
 /// A point on one node's monotonic clock, in microseconds since an origin of the driver's choosing.
@@ -83,7 +84,8 @@ pub struct HlcClock {
 impl HlcClock {
     /// A stamp above every earlier one and every observed one, at the wall clock's time if that is ahead.
     pub fn tick(&mut self, now: Now) -> Hlc {
-        self.last = Hlc((self.last.0.saturating_add(1)).max(Hlc::from_wall_ms(now.wall_ms).0));
+        let after = if is_present(Defect::ClockFalls) { 0 } else { self.last.0.saturating_add(1) };
+        self.last = Hlc(after.max(Hlc::from_wall_ms(now.wall_ms).0));
         self.last
     }
 
@@ -95,7 +97,9 @@ impl HlcClock {
         if seen.wall_ms() > limit_ms {
             return false;
         }
-        self.last = self.last.max(seen);
+        if !is_present(Defect::SkewDecides) {
+            self.last = self.last.max(seen);
+        }
         true
     }
 }

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::{Effect, Membership, Phase};
+use crate::core::defects::{Defect, is_present};
 use crate::core::id::NodeId;
 use crate::core::message::{Hello, Refusal};
 use crate::core::time::{Instant, Now};
@@ -109,5 +110,5 @@ impl Membership {
 
 /// Of two holders of a name, whether the first gives way.
 fn started_later(one: &Hello, other: &Hello) -> bool {
-    (one.started, &one.id) > (other.started, &other.id)
+    (one.started, &one.id) > (other.started, &other.id) && !is_present(Defect::NameDuel)
 }

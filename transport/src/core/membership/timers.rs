@@ -11,6 +11,7 @@ use std::time::Duration;
 use foca::Timer;
 
 use super::swim::Identity;
+use crate::core::defects::{Defect, is_present};
 use crate::core::time::Instant;
 
 /// A timer that fires later than this says that we are not healthy.
@@ -50,7 +51,7 @@ impl Timers {
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Timer<Identity>> {
         let at = self.first().filter(|at| *at <= now)?;
         let late = now.saturating_since(at);
-        if late > LATE_MIN && self.postponed < POSTPONED_MAX {
+        if late > LATE_MIN && self.postponed < POSTPONED_MAX && !is_present(Defect::PauseBlamesOthers) {
             self.postpone(late + late.min(GRACE_MAX));
             return None;
         }

@@ -1,0 +1,189 @@
+//! A script: everything that a run does on purpose, written down before it begins. What users do, what breaks, and
+//! when; and the make-up of the cluster that it happens to.
+//!
+//! A seed draws a script (`draw`), a file holds one (`file`), a failing one is made shorter step by step (`shrink`), and
+//! the world plays it (`world`). What is left to chance while it plays (delays, losses, how long an init takes) comes from
+//! the plan's seed.
+
+use ordu_supervisor::core::Restart;
+use serde::{Deserialize, Serialize};
+
+use crate::children::Character;
+use crate::fault::Fault;
+use crate::plan::Plan;
+
+/// Everything that a run does on purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Script {
+    /// The cluster and its network.
+    pub plan: Plan,
+    /// What happens to it, in the order of time.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// When, in simulated microseconds.
+    pub at_us: u64,
+    /// What.
+    pub act: Act,
+}
+
+/// What a step is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Act {
+    /// Somebody does something.
+    Op {
+        /// The node that is asked; where it is down or paused nothing happens.
+        node: usize,
+        /// What is asked.
+        ask: Op,
+    },
+    /// Something breaks.
+    Fault {
+        /// What.
+        fault: Fault,
+        /// For how long, in microseconds; the heal ends it earlier.
+        lasts_us: u64,
+    },
+}
+
+/// What somebody asks of a node. Names and children are numbers out of small sets, so that they meet; `which` is one of
+/// the node's own processes or claims, counted round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Op {
+    /// A new process registers these names.
+    Register {
+        /// The names.
+        names: Vec<usize>,
+        /// The value of each.
+        value: String,
+    },
+    /// A new process registers many names of its own.
+    RegisterMany {
+        /// The first of them.
+        first: usize,
+        /// How many.
+        count: usize,
+    },
+    /// A living process registers one more name.
+    RegisterMore {
+        /// The process.
+        which: usize,
+        /// The name.
+        name: usize,
+        /// Its value.
+        value: String,
+    },
+    /// A process gives up a name.
+    Unregister {
+        /// The process.
+        which: usize,
+        /// Which of its names.
+        name: usize,
+    },
+    /// A process changes the value of a name.
+    UpdateValue {
+        /// The process.
+        which: usize,
+        /// Which of its names.
+        name: usize,
+        /// The value.
+        value: String,
+    },
+    /// A process ends.
+    EndProcess {
+        /// The process.
+        which: usize,
+    },
+    /// Everything that can be read is read and compared: lookups, prefixes, counts, the names of a process, rows of
+    /// children, members and the node.
+    Read,
+    /// A child shall run.
+    Start {
+        /// What.
+        spec: Spec,
+        /// If it should run already, that is fine.
+        ensure: bool,
+        /// How long the caller waits, in milliseconds.
+        wait_ms: u64,
+    },
+    /// Many children shall run, each asked for by itself.
+    StartMany {
+        /// The first id.
+        first: usize,
+        /// How many.
+        count: usize,
+        /// How long the callers wait, in milliseconds.
+        wait_ms: u64,
+    },
+    /// A start of this node that ended with "unknown" is asked for again, as the same request.
+    Retry {
+        /// Which of them.
+        which: usize,
+        /// How long the caller waits, in milliseconds.
+        wait_ms: u64,
+    },
+    /// A child shall not run any more.
+    Terminate {
+        /// The id.
+        child: usize,
+        /// How long the caller waits, in milliseconds.
+        wait_ms: u64,
+    },
+    /// A child shall be stopped and started again.
+    Restart {
+        /// The id.
+        child: usize,
+        /// How long the caller waits, in milliseconds.
+        wait_ms: u64,
+    },
+    /// A node shall give its children away, or take some again.
+    Drain {
+        /// Which.
+        of: usize,
+        /// Which of both.
+        on: bool,
+        /// How long the caller waits, in milliseconds.
+        wait_ms: u64,
+    },
+}
+
+/// A child to start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The id.
+    pub child: usize,
+    /// What it is like.
+    pub character: Character,
+    /// When it is started again.
+    pub restart: Restart,
+    /// The only node that it may run on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<usize>,
+    /// How long it may take to stop, in milliseconds.
+    pub stop_timeout_ms: u64,
+}
+
+impl Script {
+    /// When the last step happens, in microseconds.
+    pub fn ends_us(&self) -> u64 {
+        self.steps.last().map_or(0, |step| step.at_us)
+    }
+
+    /// How many of the steps are operations.
+    pub fn ops(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step.act, Act::Op { .. })).count()
+    }
+
+    /// Puts the steps into the order of time; steps of one time stay as they are.
+    pub fn sort(&mut self) {
+        self.steps.sort_by_key(|step| step.at_us);
+    }
+}
