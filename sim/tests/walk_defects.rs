@@ -1,9 +1,9 @@
-//! What a walk is worth: each known defect, put back, is found in a small world, and the world is sound without it.
+//! What a walk is worth: known defects, put back, are found in small worlds that are sound without them.
 //!
 //! Run with `cargo test --release -p ordu-sim --features defects --test walk_defects -- --nocapture` to see the actions.
 
-use ordu_registry::core::defects::{Defect, put_back};
-use ordu_sim::walk::{find, walk};
+use ordu_sim::walk::{WORLDS, find, walk};
+use ordu_transport::core::defects::{Defect, put_back};
 
 fn is_found(defect: Defect, name: &str) {
     let world = find(name).expect("a world");
@@ -31,4 +31,29 @@ fn removals_that_ship_without_what_they_cover_are_found() {
 #[test]
 fn contexts_wider_than_their_events_are_found() {
     is_found(Defect::WideContext, "crossing");
+}
+
+/// Says of every defect which small world finds it, and in how many actions: `ORDU_WALK_DEPTH=8 ORDU_DEFECTS=
+/// OldNewsDecides,BlindStart cargo test --release -p ordu-sim --features defects --test walk_defects -- --ignored
+/// --nocapture table`.
+#[test]
+#[ignore = "takes minutes; it reports and asserts nothing"]
+#[allow(clippy::disallowed_methods, reason = "a report for whoever asks for it, no part of a core")]
+fn table() {
+    let depth = std::env::var("ORDU_WALK_DEPTH").ok().and_then(|text| text.parse().ok()).unwrap_or(7);
+    let only = std::env::var("ORDU_DEFECTS").unwrap_or_default();
+    let wanted = |defect: &Defect| only.is_empty() || only.split(',').any(|name| name == format!("{defect:?}"));
+    for defect in Defect::ALL.into_iter().filter(wanted) {
+        put_back(Some(defect));
+        let found: Vec<String> = WORLDS
+            .iter()
+            .filter_map(|world| {
+                let walked = walk(world, depth.min(world.depth), |_| {});
+                let trace = walked.violation?;
+                Some(format!("{} in {} actions ({})", world.name, trace.actions.len(), trace.what))
+            })
+            .collect();
+        put_back(None);
+        println!("{defect:?}: {}", if found.is_empty() { "not found".to_owned() } else { found.join("; ") });
+    }
 }

@@ -13,7 +13,7 @@ use ordu_supervisor::core::Supervisor;
 use ordu_transport::core::{NodeId, Pid};
 
 use super::book::Book;
-use super::local::{Local, child};
+use super::local::{CHILD, Local, child, name_of};
 use super::prints::Prints;
 use super::state::{Action, State};
 
@@ -210,6 +210,10 @@ fn children(locals: &[(usize, &Local)]) -> Result<(), String> {
         (true, 0) => return Err("the child should run and runs nowhere".to_owned()),
         (true, _) => return Err(format!("the child runs more than once: {copies:?}")),
         (false, _) => return Err(format!("the child should not run, and runs: {copies:?}")),
+    }
+    let nameless = locals.iter().find(|(_, local)| local.upper.names().lookup(&name_of(CHILD)).is_some() != wanted);
+    if let Some((node, _)) = nameless {
+        return Err(format!("n{node} does not show the child's name as it runs"));
     }
     match desired.iter().find(|(_, _, calls)| *calls > 0) {
         Some((node, _, calls)) => Err(format!("{calls} callers of n{node} still wait")),

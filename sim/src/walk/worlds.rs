@@ -73,7 +73,7 @@ pub struct World {
 pub const WORLDS: &[World] = &[
     World {
         name: "pair",
-        about: "two registries, one name registered on both, a cut and a broken session, a process that ends",
+        about: "two registries, one name registered on both, a cut, a process that ends",
         depth: 18,
         nodes: 2,
         children: false,
@@ -162,8 +162,8 @@ pub const WORLDS: &[World] = &[
     },
     World {
         name: "restart",
-        about: "two supervisors, a running child that is asked to restart while the other end crashes or is cut off",
-        depth: 14,
+        about: "two supervisors, a running child that is asked to restart while the other end crashes or is cut off; lane by lane",
+        depth: 12,
         nodes: 2,
         children: true,
         met: true,
@@ -179,7 +179,7 @@ pub const WORLDS: &[World] = &[
     World {
         name: "duel",
         about: "two supervisors, starts and terminations on both sides of a cut, and a crash; lane by lane",
-        depth: 14,
+        depth: 8,
         nodes: 2,
         children: true,
         met: true,
@@ -210,8 +210,8 @@ pub const WORLDS: &[World] = &[
     },
     World {
         name: "trio",
-        about: "three supervisors, a running child, one cut, one crash",
-        depth: 9,
+        about: "three supervisors, a running child, one cut, one crash; lane by lane",
+        depth: 7,
         nodes: 3,
         children: true,
         met: true,
