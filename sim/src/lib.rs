@@ -110,6 +110,7 @@ pub mod sweep;
 pub mod trace;
 mod twin;
 mod upper;
+pub mod walk;
 mod words;
 mod workload;
 pub mod world;

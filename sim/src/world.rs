@@ -205,12 +205,14 @@ pub(crate) fn play<E: External>(
 }
 
 impl World {
-    pub(crate) fn new(
-        script: &Script,
-        choices: Choices,
-        cast: Box<dyn AnyCast>,
-        out: Option<Box<dyn Write + Send>>,
-    ) -> Self {
+    /// A world with what the binary plugs in.
+    pub(crate) fn plain(script: &Script) -> Self {
+        let lab: Lab = Lab::default();
+        let cast = Box::new(Cast::new(lab.play.clone(), lab.choices.external_delay_us.clone(), script.plan.seed));
+        Self::new(script, lab.choices, cast, None)
+    }
+
+    fn new(script: &Script, choices: Choices, cast: Box<dyn AnyCast>, out: Option<Box<dyn Write + Send>>) -> Self {
         let Script { plan, steps } = script.clone();
         let is_namesake = |step: &Step| matches!(step.act, Act::Fault { fault: Fault::Namesake { .. }, .. });
         let places = plan.nodes + usize::from(steps.iter().any(is_namesake));

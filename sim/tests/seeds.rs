@@ -7,9 +7,9 @@ use ordu_sim::sweep::{digest_of, sweep};
 
 /// The lines that say something, each without its comment.
 fn lines(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
-    text.lines().map(|line| line.split('#').next().unwrap_or("").split_whitespace().collect()).filter(
-        |words: &Vec<_>| !words.is_empty(),
-    )
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or("").split_whitespace().collect())
+        .filter(|words: &Vec<_>| !words.is_empty())
 }
 
 fn options(name: &str, nodes: &str, ops: &str) -> Options {
