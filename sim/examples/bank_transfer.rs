@@ -188,7 +188,9 @@ fn each_transfer_is_applied_once(seen: &Observation<'_, Bank>) -> Option<Broken>
     seen.external().ledgers.iter().find_map(|(id, ledger)| {
         let pair = ledger.applied.windows(2).find(|pair| pair[1].0 != pair[0].0 + 1)?;
         let [(one, under), (other, then)] = [pair[0], pair[1]];
-        Some(Broken::Safety(format!("{id}: transfer {other} (fence {then}) follows transfer {one} (fence {under})")))
+        Some(Broken::Safety(format!(
+            "{id}: transfer {one}, applied under {under}, is followed by {other} under {then}"
+        )))
     })
 }
 

@@ -134,7 +134,7 @@ impl<E: External> Lab<E> {
         let mut outcome = self.run(script);
         match outcome.violation.take() {
             None => Ok(outcome),
-            Some(violation) => Err(Failure { violation, script: script.clone() }),
+            Some(violation) => Err(Failure { violation, script: Box::new(script.clone()) }),
         }
     }
 
@@ -156,7 +156,7 @@ impl<E: External> Lab<E> {
             }
             let (script, mut outcome) = shrink::shrink(script, outcome, |script| self.run(script), |_| true);
             let violation = outcome.violation.take().expect("the shortest one fails too");
-            return Err(Failure { violation, script });
+            return Err(Failure { violation, script: Box::new(script) });
         }
         Ok(())
     }
@@ -181,7 +181,7 @@ pub struct Failure {
     /// What was broken.
     pub violation: Violation,
     /// What was played.
-    pub script: Script,
+    pub script: Box<Script>,
 }
 
 impl std::error::Error for Failure {}
@@ -189,7 +189,7 @@ impl std::error::Error for Failure {}
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Violation { invariant, at_us, what, .. } = &self.violation;
-        let Script { plan, steps } = &self.script;
+        let Script { plan, steps } = &*self.script;
         let (seconds, millis) = (at_us / 1_000_000, at_us / 1_000 % 1_000);
         writeln!(f, "{invariant} does not hold at {seconds}.{millis:03}s: {what}")?;
         write!(f, "Seed {}, {} nodes, {} steps:", plan.seed, plan.nodes, steps.len())?;
