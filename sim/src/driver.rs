@@ -47,8 +47,7 @@ impl World {
             }
             Arrival::DialFailed { addr, refusal } => self.on_dial_failed(node, addr, refusal),
             Arrival::Unreachable { peer } => self.feed_membership(node, membership::Input::Unreachable { peer }),
-            Arrival::Started { pid, info } => self.feed(node, Input::Started { pid, info }),
-            Arrival::Exited { pid, exit } => self.feed(node, Input::Exited { pid, exit }),
+            Arrival::Child { pid, word } => self.child_hears(node, pid, word),
         }
     }
 
@@ -246,7 +245,7 @@ impl World {
         for effect in effects {
             match effect {
                 supervisor::Effect::Send { to, lane, message } => self.send_message(node, &to, lane, message),
-                supervisor::Effect::Start { pid, spec, fence } => self.start_child(node, pid, &spec, fence),
+                supervisor::Effect::Start { pid, spec, fence } => self.start_child(node, pid, spec, fence),
                 supervisor::Effect::Stop { pid, timeout } => self.stop_child(node, pid, timeout),
                 supervisor::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),
                 supervisor::Effect::Exit { pid, conflict } => {

@@ -2,7 +2,7 @@
 //!
 //! Holds facts only, and notes those that break a promise by themselves. The rest is for `invariants` to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ordu_registry::core::{Fence, Name, Rank};
@@ -10,7 +10,6 @@ use ordu_supervisor::core::tables::Desired;
 use ordu_supervisor::core::{Call, ChildId, ChildSpec, Restart};
 use ordu_transport::core::Pid;
 
-use crate::children::Character;
 use crate::twin::Wrote;
 
 /// That a process was told to exit.
@@ -26,7 +25,6 @@ pub(crate) struct Told {
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) id: ChildId,
-    character: Character,
     ran: bool,
     stops: u32,
 }
@@ -63,6 +61,8 @@ pub(crate) struct Oracle {
     pub(crate) calls: BTreeMap<u64, Asked>,
     /// Promises that were broken by a single fact, each with the invariant that it breaks.
     pub(crate) broken: Vec<(&'static str, String)>,
+    /// Children whose init failed.
+    failed: BTreeSet<ChildId>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
     pub(crate) missing_since: BTreeMap<(ChildId, Vec<usize>), u64>,
     pub(crate) double_since: BTreeMap<(ChildId, Vec<usize>), u64>,
@@ -149,7 +149,7 @@ impl Oracle {
         let id = spec.id.clone();
         self.copies.entry(id.clone()).or_default().push(pid.clone());
         if let Some(process) = self.processes.get_mut(pid) {
-            process.child = Some(Child { id, character: Character::of(spec), ran: false, stops: 0 });
+            process.child = Some(Child { id, ran: false, stops: 0 });
             process.fence = Some(fence);
         }
     }
@@ -168,9 +168,8 @@ impl Oracle {
             return;
         }
         let last = wrote.gone.iter().max_by_key(|(origin, counter, desired)| (desired.at, origin, *counter));
-        let endless = last.is_some_and(|(_, _, desired)| {
-            desired.spec.restart == Restart::Permanent && Character::of(&desired.spec) != Character::BadInit
-        });
+        let endless =
+            last.is_some_and(|(_, _, desired)| desired.spec.restart == Restart::Permanent && !self.failed.contains(id));
         if !terminated && endless {
             let what = format!("{id:?}, which is permanent, was removed by nobody's wish");
             self.break_promise(crate::invariants::nothing_lost::NAME, what);
@@ -187,8 +186,17 @@ impl Oracle {
         self.processes.get(pid).is_some_and(|process| process.child.is_some())
     }
 
-    pub(crate) fn character(&self, pid: &Pid) -> Option<Character> {
-        Some(self.processes.get(pid)?.child.as_ref()?.character)
+    /// The present fence of a child.
+    pub(crate) fn fence_of(&self, pid: &Pid) -> Option<Fence> {
+        self.processes.get(pid)?.fence
+    }
+
+    /// A child ended badly: if its init was not over and nobody had told it to stop, that was a failed init.
+    pub(crate) fn ended_badly(&mut self, pid: &Pid) {
+        let child = self.processes.get(pid).and_then(|process| process.child.as_ref());
+        if let Some(child) = child.filter(|child| !child.ran && child.stops == 0) {
+            self.failed.insert(child.id.clone());
+        }
     }
 
     pub(crate) fn stopped(&mut self, pid: &Pid) {

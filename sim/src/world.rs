@@ -8,13 +8,16 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::io::Write;
 
-use ordu_supervisor::core::{Call, Exit};
+use ordu_supervisor::core::Call;
 use ordu_transport::core::Pid;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::behaviour::External;
+use crate::cast::{AnyCast, Cast, Word};
 use crate::fault::{ActiveFaults, Fault};
 use crate::invariants::{self, Moment, Violation};
+use crate::lab::{Choices, Lab};
 use crate::link::Network;
 use crate::node::{Arrival, Node};
 use crate::oracle::Oracle;
@@ -66,10 +69,10 @@ pub(crate) enum Happening {
     FaultEnds { number: u64 },
     /// A local process ends.
     ProcessEnds { node: usize, life: u64, pid: Pid },
-    /// A child's init is over.
-    ChildStarted { node: usize, life: u64, pid: Pid },
-    /// A child ends.
-    ChildEnds { node: usize, life: u64, pid: Pid, exit: Exit },
+    /// A child is told something, or ends.
+    Child { node: usize, life: u64, pid: Pid, word: Word },
+    /// A request reaches the external world.
+    Request { number: u64 },
     /// A node that leaves is gone.
     Leaves { node: usize, life: u64 },
     /// Look at the safety invariants.
@@ -127,6 +130,9 @@ pub struct World {
     pub(crate) net: Network,
     pub(crate) faults: ActiveFaults,
     pub(crate) workload: Workload,
+    pub(crate) choices: Choices,
+    /// Away while it is being called.
+    pub(crate) cast: Option<Box<dyn AnyCast>>,
     pub(crate) oracle: Oracle,
     pub(crate) twin: Twin,
     pub(crate) trace: Trace,
@@ -140,10 +146,20 @@ pub struct World {
     pub(crate) gave_way: BTreeSet<usize>,
 }
 
-/// Plays a script; the text of the run goes to `out`, if there is one.
+/// Plays a script in the lab of the binary; the text of the run goes to `out`, if there is one.
 pub fn run(script: &Script, out: Option<Box<dyn Write + Send>>) -> (Outcome, std::io::Result<()>) {
+    play(&Lab::default(), script, out)
+}
+
+/// Plays a script in a lab.
+pub(crate) fn play<E: External>(
+    lab: &Lab<E>,
+    script: &Script,
+    out: Option<Box<dyn Write + Send>>,
+) -> (Outcome, std::io::Result<()>) {
     let seed = script.plan.seed;
-    let mut world = World::new(script, out);
+    let cast = Box::new(Cast::new(lab.play.clone(), lab.choices.external_delay_us.clone(), seed));
+    let mut world = World::new(script, lab.choices.clone(), cast, out);
     let healed_us = world.play();
     let outcome = Outcome {
         seed,
@@ -156,7 +172,7 @@ pub fn run(script: &Script, out: Option<Box<dyn Write + Send>>) -> (Outcome, std
 }
 
 impl World {
-    fn new(script: &Script, out: Option<Box<dyn Write + Send>>) -> Self {
+    fn new(script: &Script, choices: Choices, cast: Box<dyn AnyCast>, out: Option<Box<dyn Write + Send>>) -> Self {
         let Script { plan, steps } = script.clone();
         let is_namesake = |step: &Step| matches!(step.act, Act::Fault { fault: Fault::Namesake { .. }, .. });
         let places = plan.nodes + usize::from(steps.iter().any(is_namesake));
@@ -172,6 +188,8 @@ impl World {
             net: Network::new(places),
             faults: ActiveFaults::default(),
             workload: Workload::default(),
+            choices,
+            cast: Some(cast),
             oracle: Oracle::default(),
             twin: Twin::default(),
             trace: Trace::new(out),
@@ -292,8 +310,8 @@ impl World {
             Happening::FaultTurns { number } => self.on_fault_turns(number),
             Happening::FaultEnds { number } => self.end_fault(number),
             Happening::ProcessEnds { node, life, pid } => self.on_process_ends(node, life, &pid),
-            Happening::ChildStarted { node, life, pid } => self.on_child_started(node, life, pid),
-            Happening::ChildEnds { node, life, pid, exit } => self.on_child_ends(node, life, pid, exit),
+            Happening::Child { node, life, pid, word } => self.on_child(node, life, pid, word),
+            Happening::Request { number } => self.with_cast(|cast, world| cast.request(world, number)),
             Happening::Leaves { node, life } => self.on_leaves(node, life),
             Happening::Sample => {
                 self.watch_children();

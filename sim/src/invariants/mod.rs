@@ -65,13 +65,21 @@ pub const ALL: [Invariant; 7] = [
     converge::INVARIANT,
 ];
 
-/// The first invariant that does not hold.
+/// The first invariant that does not hold, the user's ones last.
 pub(crate) fn check(world: &World, moment: Moment) -> Option<Violation> {
-    ALL.iter().find_map(|invariant| {
+    let built_in = ALL.iter().find_map(|invariant| {
         let (what, liveness) = match (invariant.check)(world, moment)? {
             Broken::Safety(what) => (what, false),
             Broken::NotYet(what) => (what, true),
         };
         Some(Violation { invariant: invariant.name, at_us: world.now, what, liveness })
-    })
+    });
+    // A built-in one that only must not last yet must not hide what must never be.
+    match built_in {
+        Some(violation) if !violation.liveness => Some(violation),
+        not_yet => match world.cast.as_ref().and_then(|cast| cast.check(world, moment)) {
+            Some(violation) if !violation.liveness => Some(violation),
+            waits => not_yet.or(waits),
+        },
+    }
 }
