@@ -229,6 +229,7 @@ impl World {
                 }
                 registry::Effect::Visible { .. } => {}
                 registry::Effect::Exit { pid, conflict } => {
+                    self.watch_loser(node, &pid, &conflict.winner, conflict.name.as_str());
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
@@ -250,6 +251,7 @@ impl World {
                 supervisor::Effect::Stop { pid, timeout } => self.stop_child(node, pid, timeout),
                 supervisor::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),
                 supervisor::Effect::Exit { pid, conflict } => {
+                    self.watch_loser(node, &pid, &conflict.winner, conflict.name.as_str());
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
@@ -257,6 +259,7 @@ impl World {
                 supervisor::Effect::Reply { request, reply } => self.on_reply(node, request, reply),
                 supervisor::Effect::Event(event) => {
                     if let EventKind::NameConflict { loser, winner, name, .. } = event.what {
+                        self.watch_loser(node, &loser, &winner, &name);
                         self.oracle.conflict(&loser);
                         if self.oracle.is_child(&loser) {
                             self.oracle.told(self.now, &loser, Some((winner, name)));

@@ -11,6 +11,10 @@ pub enum Must {
     Undisputed,
     /// Nobody is told to exit for a process that ended more than a second before.
     NoGhosts,
+    /// Nobody holds a living node as suspect or down.
+    Unsuspected,
+    /// No child is shown as having failed: in back-off, or with restarts.
+    Blameless,
     /// No temporary child has a second process.
     RunsOnce,
 }

@@ -3,10 +3,12 @@
 //! A scenario sets the weights; the seed then draws from them, and switches whole kinds off at random (see `plan`).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
 use crate::draw::{FaultKind, OpKind};
+use crate::file::Fixed;
 use crate::scenarios;
 use crate::script::Script;
 
@@ -41,6 +43,8 @@ pub struct Scenario {
     pub ops: Cow<'static, [(OpKind, u32)]>,
     /// Changes the script that was drawn, with randomness of its own: tells a story. Steps may be out of order.
     pub stage: Option<fn(&mut ChaCha8Rng, &mut Script)>,
+    /// What a scenario file lays down.
+    pub fixed: Option<Arc<Fixed>>,
 }
 
 use FaultKind as F;
@@ -100,6 +104,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("calm"),
@@ -110,6 +115,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("split-heal"),
@@ -120,6 +126,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("long-cuts"),
@@ -130,6 +137,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 400,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("one-way"),
@@ -140,6 +148,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("crash-restart"),
@@ -150,6 +159,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("lossy"),
@@ -160,6 +170,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("pauses"),
@@ -170,6 +181,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("churn"),
@@ -180,6 +192,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("skew"),
@@ -190,6 +203,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("names-only"),
@@ -200,6 +214,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     scenarios::split_sync::SCENARIO,
     scenarios::foreign_superseder::SCENARIO,
@@ -230,6 +245,11 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::clock_skew::SCENARIO,
     scenarios::namesake::SCENARIO,
 ];
+
+/// The scenario that is run where none is named.
+pub fn default() -> Scenario {
+    SCENARIOS[0].clone()
+}
 
 /// The scenario of this name.
 pub fn find(name: &str) -> Option<&'static Scenario> {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ordu_registry::core::clock::{Clock, Context};
 use ordu_registry::core::delta::{Key, Payload};
+use ordu_registry::core::sync::Replica;
 use ordu_registry::core::table::{Kind, Table};
 use ordu_registry::core::{Claim, Name};
 use ordu_supervisor::core::ChildId;
@@ -133,15 +134,19 @@ impl Default for Twin {
 }
 
 impl Twin {
-    /// How any table of a node differs from its twin.
+    /// How any table of a node differs from its twin. A table that is just being healed by state may lack what was
+    /// removed somewhere, unless `strict`.
     pub(crate) fn difference(&self, upper: &Upper, strict: bool) -> Option<String> {
+        fn of<K: Key, V: Payload>(model: &Model<K, V>, replica: &Replica<K, V>, strict: bool) -> Option<String> {
+            model.difference(replica.table(), strict || !replica.is_taking_state())
+        }
         let about = |table: &str, found: Option<String>| found.map(|found| format!("{table}: {found}"));
-        about("names", self.names.difference(upper.names().names().table(), strict)).or_else(|| {
+        about("names", of(&self.names, upper.names().names(), strict)).or_else(|| {
             let children = upper.children()?;
-            about("desired", self.desired.difference(children.desired().table(), strict))
-                .or_else(|| about("actual", self.actual.difference(children.actual().table(), strict)))
-                .or_else(|| about("marks", self.marks.difference(children.marks().table(), strict)))
-                .or_else(|| about("facts", self.facts.difference(children.facts().table(), strict)))
+            about("desired", of(&self.desired, children.desired(), strict))
+                .or_else(|| about("actual", of(&self.actual, children.actual(), strict)))
+                .or_else(|| about("marks", of(&self.marks, children.marks(), strict)))
+                .or_else(|| about("facts", of(&self.facts, children.facts(), strict)))
         })
     }
 }

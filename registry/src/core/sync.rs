@@ -183,6 +183,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
     }
 
+    /// Whether some peer's whole state is on its way in: what that peer has removed goes at its end only.
+    pub fn is_taking_state(&self) -> bool {
+        self.peers.values().any(|peer| peer.state.is_some())
+    }
+
     /// Whether every connected peer has acknowledged all our own events.
     pub fn is_acknowledged(&self) -> bool {
         let origin = self.table.origin();

@@ -1,5 +1,8 @@
 //! What a story makes sure of beside the promises; see `musts`.
 
+use ordu_supervisor::core::tables::{Actual, State};
+use ordu_transport::core::{Member, Status};
+
 use super::{Broken, Invariant, Moment};
 use crate::musts::Must;
 use crate::world::World;
@@ -32,6 +35,20 @@ fn broken(world: &World, must: Must) -> Option<String> {
             let ended = oracle.processes.get(&told.by)?.ended_us?;
             let ghost = told.at_us > ended + OLD_NEWS_US;
             ghost.then(|| format!("{pid:?} was told to give {:?} to {:?}, which ended at {ended}", told.name, told.by))
+        }),
+        Must::Unsuspected => world.up().find_map(|(node, life)| {
+            let mut members = life.upper.names().view().members();
+            let doubted =
+                |member: &&Member| member.status != Status::Up && world.up().any(|(_, it)| it.id == member.id);
+            members.find(doubted).map(|member| format!("n{node} holds {:?} as {:?}", member.id, member.status))
+        }),
+        Must::Blameless => world.up().find_map(|(node, life)| {
+            let actual = life.upper.children()?.actual().table();
+            actual.keys().find_map(|id| {
+                let blamed = |claim: &&Actual| claim.restarts > 0 || claim.state == State::Backoff;
+                let claim = actual.live(id).map(|(_, _, claim)| claim).find(blamed)?;
+                Some(format!("n{node} shows {id:?} with {} restarts, as {:?}", claim.restarts, claim.state))
+            })
         }),
         Must::RunsOnce => {
             let again = oracle.temporary_runs.iter().find(|(_, runs)| **runs > 1);

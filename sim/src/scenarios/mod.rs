@@ -93,5 +93,6 @@ const fn story(
         pace_percent: 100,
         ops: Cow::Borrowed(&[]),
         stage: Some(stage),
+        fixed: None,
     }
 }
