@@ -39,7 +39,10 @@ impl World {
                 self.feed(node, Input::Disconnected(peer));
             }
             Arrival::Frame { from, wire } => match self.read(node, wire) {
-                Ok(message) => self.feed(node, Input::Message { from, message }),
+                Ok(message) => {
+                    self.feed(node, Input::Message { from, message });
+                    self.watch_twin(node);
+                }
                 Err(error) => self.violate(bounded::NAME, false, format!("n{node} cannot read a frame: {error}")),
             },
             Arrival::Datagram { from, bytes } => {
@@ -256,7 +259,10 @@ impl World {
                     self.end_soon(node, pid);
                 }
                 supervisor::Effect::Visible { .. } => {}
-                supervisor::Effect::Reply { request, reply } => self.on_reply(node, request, reply),
+                supervisor::Effect::Reply { request, reply } => {
+                    self.watch_reply(node, request, &reply);
+                    self.on_reply(node, request, reply);
+                }
                 supervisor::Effect::Event(event) => {
                     if let EventKind::NameConflict { loser, winner, name, .. } = event.what {
                         self.watch_loser(node, &loser, &winner, &name);

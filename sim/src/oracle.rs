@@ -2,7 +2,7 @@
 //!
 //! Holds facts only, and notes those that break a promise by themselves. The rest is for `invariants` to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ordu_registry::core::{Fence, Name, Rank};
@@ -65,6 +65,8 @@ pub(crate) struct Oracle {
     pub(crate) broken: Vec<(&'static str, String)>,
     /// The first time that a child had two living processes.
     pub(crate) doubled: Option<String>,
+    /// The permanent children whose callers were told that they run, and that nobody ended since.
+    pub(crate) accepted: BTreeSet<ChildId>,
     /// How many processes each temporary child had.
     pub(crate) temporary_runs: BTreeMap<ChildId, u32>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.

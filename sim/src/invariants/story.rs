@@ -1,5 +1,6 @@
 //! What a story makes sure of beside the promises; see `musts`.
 
+use ordu_supervisor::core::ChildId;
 use ordu_supervisor::core::tables::{Actual, State};
 use ordu_transport::core::{Member, Status};
 
@@ -19,7 +20,16 @@ pub(super) const INVARIANT: Invariant = Invariant {
     check,
 };
 
-fn check(world: &World, _: Moment) -> Option<Broken> {
+fn check(world: &World, moment: Moment) -> Option<Broken> {
+    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
+        return Some(Broken::Safety(what.clone()));
+    }
+    if moment == Moment::Quiet && world.plan.musts.contains(&Must::AcceptedRuns) {
+        let lost = |id: &&ChildId| world.oracle.copies.get(*id).is_none_or(Vec::is_empty);
+        if let Some(id) = world.oracle.accepted.iter().find(lost) {
+            return Some(Broken::NotYet(format!("{id:?} was accepted, and does not run")));
+        }
+    }
     world.plan.musts.iter().find_map(|must| broken(world, *must)).map(Broken::Safety)
 }
 
@@ -50,6 +60,12 @@ fn broken(world: &World, must: Must) -> Option<String> {
                 Some(format!("n{node} shows {id:?} with {} restarts, as {:?}", claim.restarts, claim.state))
             })
         }),
+        // Looked at elsewhere.
+        Must::TwinAlways | Must::RefusedGoes | Must::AcceptedRuns => None,
+        Must::FirstStays => {
+            let first = world.gave_way.iter().find(|node| **node < world.plan.nodes);
+            first.map(|node| format!("n{node} gave way to a node that took its name later"))
+        }
         Must::RunsOnce => {
             let again = oracle.temporary_runs.iter().find(|(_, runs)| **runs > 1);
             again.map(|(id, runs)| format!("{id:?}, which is temporary, was started {runs} times"))
