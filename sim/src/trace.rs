@@ -28,6 +28,8 @@ pub struct Trace {
     hasher: RunHasher,
     line: String,
     events: u64,
+    /// How many of them each node handled.
+    handled: Vec<u64>,
     out: Option<Box<dyn std::io::Write + Send>>,
     failed: Option<std::io::Error>,
 }
@@ -35,8 +37,14 @@ pub struct Trace {
 impl Trace {
     /// A record that only hashes, or also writes to `out`.
     pub fn new(out: Option<Box<dyn std::io::Write + Send>>) -> Self {
-        let mut trace =
-            Self { hasher: RunHasher::new(PURPOSE_TRACE), line: String::new(), events: 0, out, failed: None };
+        let mut trace = Self {
+            hasher: RunHasher::new(PURPOSE_TRACE),
+            line: String::new(),
+            events: 0,
+            handled: Vec::new(),
+            out,
+            failed: None,
+        };
         if trace.out.is_some() {
             LEGEND.lines().for_each(|legend| trace.write_out(|line| line.write_str(legend)));
         }
@@ -46,6 +54,10 @@ impl Trace {
     /// Begins the record of one input that a core of `node` is about to handle.
     pub fn input<I: Debug + Hash + ?Sized>(&mut self, at_us: u64, node: usize, core: &str, input: &I) {
         self.events += 1;
+        if self.handled.len() <= node {
+            self.handled.resize(node + 1, 0);
+        }
+        self.handled[node] += 1;
         (at_us, node, core, input).hash(&mut self.hasher);
         if self.out.is_some() {
             self.write_out(|line| write!(line, "{at_us:>10} n{node} {core} < {input:?}"));
@@ -84,6 +96,11 @@ impl Trace {
     /// How many inputs were handled.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// How many of them were this node's.
+    pub fn events_of(&self, node: usize) -> u64 {
+        self.handled.get(node).copied().unwrap_or(0)
     }
 
     /// The digest so far.

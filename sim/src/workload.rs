@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::{Name, RegisterError};
-use ordu_supervisor::core::{Call, CallError, ChildId, ChildSpec, Placement, Reply};
+use ordu_supervisor::core::{Call, ChildId, ChildSpec, Placement};
 use ordu_transport::core::Pid;
 
 use crate::invariants::truth;
@@ -140,33 +140,6 @@ impl World {
     pub(crate) fn told_unknown(&mut self, node: usize, life: u64, request: u64, call: &Call) {
         if matches!(call, Call::Start { .. }) && self.workload.unknown.len() < UNKNOWN_MAX {
             self.workload.unknown.push((node, life, request, call.clone()));
-        }
-    }
-
-    /// What a caller is told.
-    pub(crate) fn on_reply(&mut self, node: usize, request: u64, reply: Reply) {
-        self.record.replied(self.now, request, &reply);
-        let Some(Asked { call, life, .. }) = self.oracle.calls.remove(&request) else {
-            return self.oracle.break_promise(truth::NAME, format!("n{node} answers {request} twice: {reply:?}"));
-        };
-        if matches!(reply, Reply::Child(Err(CallError::Timeout))) {
-            self.told_unknown(node, life, request, &call);
-        }
-        let desired = |id: &ChildId| {
-            let children = self.life(node).and_then(|life| life.upper.children());
-            children.is_some_and(|children| children.desired().table().live(id).next().is_some())
-        };
-        let lie = match (&call, &reply) {
-            (Call::Terminate(id), Reply::Done(Ok(()))) if desired(id) => true,
-            (Call::Start { spec, .. }, Reply::Child(Ok(_))) => !self.oracle.ever_ran(&spec.id),
-            (Call::Start { ensure: true, .. }, Reply::Child(Err(CallError::AlreadyStarted(_)))) => true,
-            (Call::Start { .. } | Call::Restart(_), Reply::Done(_)) => true,
-            (Call::Terminate(_) | Call::Drain { .. }, Reply::Child(_)) => true,
-            (Call::Start { .. } | Call::Restart(_), Reply::Child(_)) => false,
-            (Call::Terminate(_) | Call::Drain { .. }, Reply::Done(_)) => false,
-        };
-        if lie {
-            self.oracle.break_promise(truth::NAME, format!("n{node} answers {call:?} with {reply:?}"));
         }
     }
 
