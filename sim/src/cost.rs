@@ -7,7 +7,6 @@
 
 use std::fmt::Write;
 
-use crate::lab::Lab;
 use crate::link::Sent;
 use crate::plan::Plan;
 use crate::script::{Op, Script};
@@ -114,7 +113,7 @@ pub fn measure(nodes: usize, seed: u64, heals: &[usize]) -> Cost {
 
 fn calm(nodes: usize, seed: u64) -> World {
     let plan = Plan { codec: true, ..Plan::calm(seed, nodes) };
-    let mut world = World::of(&Lab::default(), &Script { plan, steps: Vec::new() }, None);
+    let mut world = World::plain(&Script { plan, steps: Vec::new() });
     world.run_until(SETTLE_US);
     world
 }

@@ -166,6 +166,7 @@ impl World {
             return;
         }
         cut.1 = now;
+        self.record.cut(now, from, to);
         for (session, side) in self.sides_between(from, to) {
             let at = now + self.plan.idle_us + self.rng.random_range(0..200_000);
             self.schedule(at, Happening::IdleCheck { session, side, silent_since: now });
@@ -177,6 +178,7 @@ impl World {
         let cut = &mut self.net.cuts[from * self.net.nodes + to];
         cut.0 = cut.0.saturating_sub(1);
         if cut.0 == 0 {
+            self.record.uncut(self.now, from, to);
             self.unstall(from, to);
         }
     }
@@ -478,6 +480,7 @@ impl World {
             queue.frames.push_back((ready, wire.clone()));
             self.net.sent[node].frames += 1;
             self.net.sent[node].frame_bytes += bytes as u64;
+            self.record.sent(self.now, (session, 1 - side, lane), node, peer, &wire);
             if !queue.scheduled && !queue.stalled {
                 queue.scheduled = true;
                 self.schedule(ready, Happening::LaneDue { session, side: 1 - side, lane });
@@ -505,6 +508,7 @@ impl World {
             return self.schedule(self.now + 200, Happening::LaneDue { session, side, lane });
         }
         let Some((_, wire)) = queue.frames.pop_front() else { return };
+        self.record.received(self.now, (session, side, lane));
         if let Some((ready, _)) = queue.frames.front() {
             let ready = *ready;
             queue.scheduled = true;
@@ -526,7 +530,9 @@ impl World {
         for _ in 0..copies {
             let late = if self.rng.random_bool(late_share) { self.delay() * 3 } else { 0 };
             let at = self.now + self.delay() + late;
-            if !self.is_lost() {
+            let arrives = !self.is_lost();
+            self.record.datagram_sent(self.now, (session, 1 - side), node, to, bytes.len(), arrives.then_some(at));
+            if arrives {
                 self.schedule(at, Happening::Datagram { session, side: 1 - side, bytes: bytes.clone() });
             }
         }
@@ -537,6 +543,7 @@ impl World {
         let (this, other) = (&open.sides[side], &open.sides[1 - side]);
         if this.phase == Phase::Up && self.net.is_open(other.node, this.node) && self.is_life(this.node, this.life) {
             let (node, from) = (this.node, other.hello.id.clone());
+            self.record.datagram_received(self.now, (session, side));
             self.arrive(node, Arrival::Datagram { from, bytes });
         }
     }

@@ -10,6 +10,18 @@ use std::io::Write as _;
 use crate::hash::RunHasher;
 
 const PURPOSE_TRACE: u64 = 0x7369_6d31;
+/// What a text begins with.
+const LEGEND: &str = "\
+# A run of ordu-sim, in the order in which it happened. TIME is in simulated microseconds since the run began.
+#
+#      TIME NODE CORE < INPUT      a core of a node handles an input
+#                     > EFFECT     what came of it, one line for each effect
+#      TIME -- WHAT                the world: nodes start and crash, sessions begin, faults begin and end, HEAL, VIOLATED
+#
+# CORE is membership, upper (the registry, or the supervisor with the registry inside), or judge (the same as membership,
+# asked about somebody's first words). n2#3~9f04 is boot 3 of node n2, 9f04 the end of its nonce; n2#3~9f04.17 is the
+# 17th process of that boot. docs/simulation.md tells how to read it.
+";
 
 /// The record of one run.
 pub struct Trace {
@@ -25,14 +37,18 @@ pub struct Trace {
 impl Trace {
     /// A record that only hashes, or also writes to `out`.
     pub fn new(out: Option<Box<dyn std::io::Write + Send>>) -> Self {
-        Self {
+        let mut trace = Self {
             hasher: RunHasher::new(PURPOSE_TRACE),
             line: String::new(),
             events: 0,
             handled: Vec::new(),
             out,
             failed: None,
+        };
+        if trace.out.is_some() {
+            LEGEND.lines().for_each(|legend| trace.write_out(|line| line.write_str(legend)));
         }
+        trace
     }
 
     /// Begins the record of one input that a core of `node` is about to handle.

@@ -73,6 +73,8 @@ struct Entry<V> {
 pub(crate) struct Wrote<K, V> {
     pub(crate) key: K,
     pub(crate) put: bool,
+    /// Whether the writer holds anything under the key after it.
+    pub(crate) left: bool,
     /// What the writer held and went by it: whose event it was, which of its, and the value.
     pub(crate) gone: Vec<(NodeId, u64, V)>,
 }
@@ -186,7 +188,8 @@ impl<K: Key, V: Payload> Model<K, V> {
                 Some((self.written[entry.origin].0.clone(), entry.counter, entry.value.clone()?))
             });
             let gone = gone.collect();
-            wrote.push(Wrote { key: event.key.clone(), put: event.value.is_some(), gone });
+            let (put, left) = (event.value.is_some(), !alive.is_empty());
+            wrote.push(Wrote { key: event.key.clone(), put, left, gone });
             let at = (history, self.histories[history].len());
             let entry = Entry { origin, counter: event.dot.counter, value: event.value.clone(), kills };
             self.histories[history].push(entry);

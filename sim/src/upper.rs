@@ -12,6 +12,7 @@ use ordu_transport::core::{Instant, Now};
 use crate::twin::{Model, Twin, Wrote};
 
 /// The layer above membership.
+#[derive(Clone)]
 pub(crate) enum Upper {
     /// The registry core alone.
     Names(Box<Registry>),

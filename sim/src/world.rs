@@ -22,6 +22,8 @@ use crate::link::Network;
 use crate::node::{Arrival, Node};
 use crate::oracle::Oracle;
 use crate::plan::{Plan, Stream, stream};
+use crate::record::Record;
+use crate::record::notes::Notes;
 use crate::script::{Act, Script, Step};
 use crate::trace::Trace;
 use crate::twin::Twin;
@@ -148,6 +150,7 @@ pub struct World {
     pub(crate) twin: Twin,
     pub(crate) remembered: invariants::Remembered,
     pub(crate) trace: Trace,
+    pub(crate) record: Record,
     pub(crate) violation: Option<Violation>,
     same_instant: u64,
     /// The caller's wish that is being handled.
@@ -160,17 +163,36 @@ pub struct World {
 
 /// Plays a script in the lab of the binary; the text of the run goes to `out`, if there is one.
 pub fn run(script: &Script, out: Option<Box<dyn Write + Send>>) -> (Outcome, std::io::Result<()>) {
-    play(&Lab::default(), script, out)
+    let (outcome, written, _) = play(&Lab::default(), script, RunOutputs { trace: out, record: false });
+    (outcome, written)
+}
+
+/// What is wanted of a run beside its outcome.
+#[derive(Default)]
+pub struct RunOutputs {
+    /// Where its text goes.
+    pub trace: Option<Box<dyn Write + Send>>,
+    /// Whether notes are kept.
+    pub record: bool,
+}
+
+/// Plays a script as [`run`] does, and returns the notes of it, if they were wanted.
+pub fn run_recorded(script: &Script, outputs: RunOutputs) -> (Outcome, std::io::Result<()>, Option<Notes>) {
+    play(&Lab::default(), script, outputs)
 }
 
 /// Plays a script in a lab.
 pub(crate) fn play<E: External>(
     lab: &Lab<E>,
     script: &Script,
-    out: Option<Box<dyn Write + Send>>,
-) -> (Outcome, std::io::Result<()>) {
+    outputs: RunOutputs,
+) -> (Outcome, std::io::Result<()>, Option<Notes>) {
     let seed = script.plan.seed;
-    let mut world = World::of(lab, script, out);
+    let cast = Box::new(Cast::new(lab.play.clone(), lab.choices.external_delay_us.clone(), seed));
+    let mut world = World::new(script, lab.choices.clone(), cast, outputs.trace);
+    if outputs.record {
+        world.record = Record::asked_for(world.nodes.len(), world.plan.children);
+    }
     let healed_us = world.play();
     let outcome = Outcome {
         seed,
@@ -179,14 +201,15 @@ pub(crate) fn play<E: External>(
         violation: world.violation.take(),
         healed_us,
     };
-    (outcome, world.trace.finish())
+    (outcome, world.trace.finish(), world.record.finish(world.now))
 }
 
 impl World {
-    /// The world of a script in a lab, before anything happens.
-    pub(crate) fn of<E: External>(lab: &Lab<E>, script: &Script, out: Option<Box<dyn Write + Send>>) -> Self {
-        let cast = Cast::new(lab.play.clone(), lab.choices.external_delay_us.clone(), script.plan.seed);
-        Self::new(script, lab.choices.clone(), Box::new(cast), out)
+    /// A world with what the binary plugs in.
+    pub(crate) fn plain(script: &Script) -> Self {
+        let lab: Lab = Lab::default();
+        let cast = Box::new(Cast::new(lab.play.clone(), lab.choices.external_delay_us.clone(), script.plan.seed));
+        Self::new(script, lab.choices, cast, None)
     }
 
     fn new(script: &Script, choices: Choices, cast: Box<dyn AnyCast>, out: Option<Box<dyn Write + Send>>) -> Self {
@@ -210,6 +233,7 @@ impl World {
             twin: Twin::default(),
             remembered: invariants::Remembered::default(),
             trace: Trace::new(out),
+            record: Record::default(),
             violation: None,
             same_instant: 0,
             cause: None,
@@ -235,6 +259,7 @@ impl World {
     pub(crate) fn violate(&mut self, invariant: &'static str, liveness: bool, what: String) {
         if self.violation.is_none() {
             self.trace.world(self.now, &format_args!("VIOLATED {invariant}: {what}"));
+            self.record.violated(self.now, invariant, &what);
             self.violation = Some(Violation { invariant, at_us: self.now, what, liveness });
         }
     }
@@ -282,6 +307,7 @@ impl World {
 
     fn heal(&mut self) {
         self.trace.world(self.now, &"HEAL");
+        self.record.healed(self.now);
         self.faults.heal();
         if self.plan.one_stays_down {
             let down = self.nodes[..self.plan.nodes].iter().position(|node| node.life.is_none());

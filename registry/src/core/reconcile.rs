@@ -16,7 +16,7 @@ use super::delta::{Key, Payload};
 use super::table::{Kind, Shared, Table};
 
 /// A peer's whole state on its way in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Incoming<K: Key> {
     start: Context,
     /// What we had seen when it began.

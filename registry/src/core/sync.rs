@@ -11,6 +11,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,12 @@ pub const DELTA_BYTES_MAX: usize = 4 << 20;
 pub const PUSH_WINDOW_EVENTS: u64 = 16_384;
 /// Most unfinished deltas that are kept track of per peer; the oldest is given up first.
 pub const OPEN_DELTAS_MAX: usize = 16;
+
+/// How long `until` still lies ahead, for fingerprints: in half seconds, so that jitter does not tell states apart.
+pub fn wait(now: Instant, until: Instant) -> u64 {
+    const STEP_US: u64 = 500_000;
+    until.as_micros().saturating_sub(now.as_micros()).div_ceil(STEP_US)
+}
 
 /// A message on its way to one or more peers; it is encoded once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -157,6 +164,25 @@ impl<K: Key, V: Payload> Replica<K, V> {
     /// The keys whose live values may have changed since the last call, in order.
     pub fn take_touched(&mut self) -> BTreeSet<K> {
         std::mem::take(&mut self.touched)
+    }
+
+    /// Takes into `hasher` all that decides what this replica will do, as it is at `now`, times by how long they are still
+    /// waited for. Left out is what is drawn (jitter, and with it when the next repair is due), how deltas are numbered,
+    /// and what is kept for the reader only: two that give the same do the same from here on, up to jitter.
+    pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher)
+    where
+        K: Hash,
+        V: Hash,
+    {
+        let Self { table, peers, counted, touched, .. } = self;
+        table.fingerprint(hasher);
+        (counted, touched).hash(hasher);
+        for (id, peer) in peers {
+            let Peer { connected, sent, acked, retired_sent, pulling, open, state, heard, nudged, digest: _ } = peer;
+            (id, connected, sent, acked, retired_sent, state, heard, nudged).hash(hasher);
+            pulling.map(|since| wait(now, since + PULL_PATIENCE)).hash(hasher);
+            open.values().for_each(|taken| taken.hash(hasher));
+        }
     }
 
     /// How often equal contexts came with unequal sums. Anything but zero is a bug of ours.

@@ -5,6 +5,7 @@
 //! and events may arrive in any order. Nothing here knows of peers; see `sync`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
@@ -209,6 +210,17 @@ impl<K: Key, V: Payload> Table<K, V> {
             hasher = dots.iter().fold(hasher.node(origin).number(dots.len() as u64), |hasher, &dot| hasher.number(dot));
         }
         self.retired.iter().fold(hasher, |hasher, id| hasher.node(&id)).finish()
+    }
+
+    /// Takes the whole state into `hasher`, what it still knows of superseded events included.
+    pub fn fingerprint(&self, hasher: &mut impl Hasher)
+    where
+        K: Hash,
+        V: Hash,
+    {
+        // The rest follows from the log.
+        let Self { kind, origin, context, horizon, retired, log, .. } = self;
+        (kind, origin, context, horizon, retired, log).hash(hasher);
     }
 
     pub(super) fn events_of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {

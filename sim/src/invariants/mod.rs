@@ -7,6 +7,7 @@ pub mod converge;
 pub mod nothing_back;
 pub mod nothing_lost;
 pub mod one_owner;
+pub mod story;
 pub mod truth;
 pub mod twins;
 
@@ -61,7 +62,7 @@ pub struct Invariant {
 }
 
 /// Every invariant, in the order in which they are checked.
-pub const ALL: [Invariant; 7] = [
+pub const ALL: [Invariant; 8] = [
     bounded::INVARIANT,
     truth::INVARIANT,
     twins::INVARIANT,
@@ -69,6 +70,7 @@ pub const ALL: [Invariant; 7] = [
     nothing_back::INVARIANT,
     nothing_lost::INVARIANT,
     converge::INVARIANT,
+    story::INVARIANT,
 ];
 
 /// What checks remember of what they have seen, so that they look at no state twice. Whoever wants everything looked at
