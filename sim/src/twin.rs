@@ -266,7 +266,7 @@ impl<K: Key, V: Payload> Model<K, V> {
         let mut early = None;
         let mut held = table.entries().peekable();
         for (key, &history) in &self.keys {
-            while let Some((unknown, _)) = held.next_if(|(of, _)| *of < key) {
+            if let Some((unknown, _)) = held.next_if(|(of, _)| *of < key) {
                 return Some(Difference::Wrong(format!("{unknown:?} was never written")));
             }
             let (seen, killed) = &mirror.seen[history];
