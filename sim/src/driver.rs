@@ -196,7 +196,8 @@ impl World {
         for wrote in life.upper.record(&since, &mut self.twin) {
             self.oracle.desired_changed(self.cause.as_ref(), &wrote);
         }
-        if wanted.len() > bounded::EFFECTS_MAX {
+        // A peer's state may change what every name shows.
+        if wanted.len() > bounded::EFFECTS_MAX + bounded::EFFECTS_A_NAME_MAX * life.upper.names().len() {
             self.violate(bounded::NAME, false, format!("{} effects of one input", wanted.len()));
         }
         match wanted {
