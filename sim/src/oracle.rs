@@ -10,6 +10,7 @@ use ordu_supervisor::core::tables::Desired;
 use ordu_supervisor::core::{Call, ChildId, ChildSpec, Restart};
 use ordu_transport::core::Pid;
 
+use crate::replies::Replies;
 use crate::twin::Wrote;
 
 /// That a process was told to exit.
@@ -56,13 +57,20 @@ pub(crate) struct Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) processes: BTreeMap<Pid, Process>,
+    /// Those that were told to exit, or of whose loss an event told.
+    pub(crate) losers: BTreeSet<Pid>,
     /// The living processes of each child.
     pub(crate) copies: BTreeMap<ChildId, Vec<Pid>>,
     pub(crate) calls: BTreeMap<u64, Asked>,
+    pub(crate) replies: Replies,
     /// Promises that were broken by a single fact, each with the invariant that it breaks.
     pub(crate) broken: Vec<(&'static str, String)>,
     /// Children whose init failed.
     failed: BTreeSet<ChildId>,
+    /// The first time that a child had two living processes.
+    pub(crate) doubled: Option<String>,
+    /// How many processes each temporary child had.
+    pub(crate) temporary_runs: BTreeMap<ChildId, u32>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
     pub(crate) missing_since: BTreeMap<(ChildId, Vec<usize>), u64>,
     pub(crate) double_since: BTreeMap<(ChildId, Vec<usize>), u64>,
@@ -102,7 +110,10 @@ impl Oracle {
     pub(crate) fn told(&mut self, at_us: u64, pid: &Pid, by: Option<(Pid, Arc<str>)>) {
         let Some((by, name)) = by else { return };
         match self.processes.get_mut(pid) {
-            Some(process) => process.told.push(Told { at_us, by, name }),
+            Some(process) => {
+                process.told.push(Told { at_us, by, name });
+                self.losers.insert(pid.clone());
+            }
             None => self.lie(format!("{pid:?}, which never was, was told to exit")),
         }
     }
@@ -110,6 +121,7 @@ impl Oracle {
     pub(crate) fn conflict(&mut self, loser: &Pid) {
         if let Some(process) = self.processes.get_mut(loser) {
             process.conflicts += 1;
+            self.losers.insert(loser.clone());
         }
     }
 
@@ -147,7 +159,14 @@ impl Oracle {
 
     pub(crate) fn child_starts(&mut self, pid: &Pid, spec: &ChildSpec, fence: Fence) {
         let id = spec.id.clone();
-        self.copies.entry(id.clone()).or_default().push(pid.clone());
+        let copies = self.copies.entry(id.clone()).or_default();
+        copies.push(pid.clone());
+        if copies.len() > 1 && self.doubled.is_none() {
+            self.doubled = Some(format!("{id:?} was started as {pid:?} beside {:?}", copies[0]));
+        }
+        if spec.restart == Restart::Temporary {
+            *self.temporary_runs.entry(id.clone()).or_default() += 1;
+        }
         if let Some(process) = self.processes.get_mut(pid) {
             process.child = Some(Child { id, ran: false, stops: 0 });
             process.fence = Some(fence);
@@ -170,7 +189,8 @@ impl Oracle {
         let last = wrote.gone.iter().max_by_key(|(origin, counter, desired)| (desired.at, origin, *counter));
         let endless =
             last.is_some_and(|(_, _, desired)| desired.spec.restart == Restart::Permanent && !self.failed.contains(id));
-        if !terminated && endless {
+        // A caller's own start may be taken back beside another one.
+        if !terminated && endless && !wrote.left {
             let what = format!("{id:?}, which is permanent, was removed by nobody's wish");
             self.break_promise(crate::invariants::nothing_lost::NAME, what);
         }
@@ -209,6 +229,17 @@ impl Oracle {
             }
             None => self.lie(format!("{pid:?}, which is no child, was stopped")),
         }
+    }
+
+    /// Whether a child's process got through its init.
+    pub(crate) fn has_run(&self, pid: &Pid) -> bool {
+        self.processes.get(pid).and_then(|process| process.child.as_ref()).is_some_and(|child| child.ran)
+    }
+
+    /// The processes of a child that got through their init.
+    pub(crate) fn runs_of(&self, id: &ChildId) -> impl Iterator<Item = (&Pid, &Process)> {
+        let ran = move |process: &Process| process.child.as_ref().is_some_and(|child| child.ran && child.id == *id);
+        self.processes.iter().filter(move |(_, process)| ran(process))
     }
 
     /// Whether this process was told to stop, and has its time to do so.
