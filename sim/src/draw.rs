@@ -28,6 +28,13 @@ pub struct Options {
     pub scenario: Scenario,
 }
 
+impl Default for Options {
+    /// Five nodes, 200 operations, every kind of fault and operation.
+    fn default() -> Self {
+        Self { nodes: 5, ops: 200, scenario: Scenario::default() }
+    }
+}
+
 /// The kinds of operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

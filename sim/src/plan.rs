@@ -24,6 +24,7 @@ pub enum Stream {
     Faults = 4,
     Nodes = 5,
     Stage = 6,
+    Cast = 7,
 }
 
 /// The randomness of one stream of a seed.

@@ -251,6 +251,13 @@ pub fn default() -> Scenario {
     SCENARIOS[0].clone()
 }
 
+impl Default for Scenario {
+    /// The scenario that is run where none is named.
+    fn default() -> Self {
+        default()
+    }
+}
+
 /// The scenario of this name.
 pub fn find(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)

@@ -2,6 +2,7 @@
 
 use super::{Broken, Invariant, Moment};
 use crate::musts::Must;
+use crate::twin::Difference;
 use crate::world::World;
 
 /// Its name.
@@ -13,10 +14,12 @@ const EVERY_US: u64 = 1_000_000;
 impl World {
     /// A message was handled: a story may want to know at once.
     pub(crate) fn watch_twin(&mut self, node: usize) {
-        if self.plan.musts.contains(&Must::TwinAlways)
-            && let Some(difference) = self.life(node).and_then(|life| self.twin.difference(&life.upper, true))
-        {
-            self.violate(NAME, false, format!("n{node}, {difference}"));
+        if !self.plan.musts.contains(&Must::TwinAlways) {
+            return;
+        }
+        let difference = self.life(node).and_then(|life| self.twin.difference(node, life.number, &life.upper));
+        if let Some(Difference::Wrong(what) | Difference::Early(what)) = difference {
+            self.violate(NAME, false, format!("n{node}, {what}"));
         }
     }
 }
@@ -32,11 +35,9 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     if moment == Moment::Any && !world.now.is_multiple_of(EVERY_US) {
         return None;
     }
-    world.up().find_map(|(node, life)| {
-        if let Some(difference) = world.twin.difference(&life.upper, false) {
-            return Some(Broken::Safety(format!("n{node}, {difference}")));
-        }
-        let difference = world.twin.difference(&life.upper, true).filter(|_| moment == Moment::Quiet)?;
-        Some(Broken::NotYet(format!("n{node}, {difference}")))
+    world.up().find_map(|(node, life)| match world.twin.difference(node, life.number, &life.upper)? {
+        Difference::Wrong(what) => Some(Broken::Safety(format!("n{node}, {what}"))),
+        Difference::Early(what) if moment == Moment::Quiet => Some(Broken::NotYet(format!("n{node}, {what}"))),
+        Difference::Early(_) => None,
     })
 }
