@@ -14,12 +14,12 @@ const EVERY_US: u64 = 1_000_000;
 impl World {
     /// A message was handled: a story may want to know at once.
     pub(crate) fn watch_twin(&mut self, node: usize) {
-        if self.plan.musts.contains(&Must::TwinAlways)
-            && let Some(life) = self.life(node)
-            && let Some(Difference::Wrong(difference) | Difference::Early(difference)) =
-                self.twin.difference(node, life.number, &life.upper)
-        {
-            self.violate(NAME, false, format!("n{node}, {difference}"));
+        if !self.plan.musts.contains(&Must::TwinAlways) {
+            return;
+        }
+        let difference = self.life(node).and_then(|life| self.twin.difference(node, life.number, &life.upper));
+        if let Some(Difference::Wrong(what) | Difference::Early(what)) = difference {
+            self.violate(NAME, false, format!("n{node}, {what}"));
         }
     }
 }
