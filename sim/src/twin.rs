@@ -173,7 +173,9 @@ impl<K: Key, V: Payload> Model<K, V> {
                 table.live(&event.key).map(|(origin, counter, _)| (origin, counter)).collect();
             let (mut kills, mut killed) = (Places::default(), Places::default());
             for (place, old) in self.histories[history].iter().enumerate() {
-                if !seen.contains(self, old.origin, old.counter) {
+                // A removal may also mean what its writer has only heard of.
+                let named = event.value.is_none() && event.covers.get(&self.written[old.origin].0) >= old.counter;
+                if !seen.contains(self, old.origin, old.counter) && !named {
                     continue;
                 }
                 killed.extend(&old.kills);

@@ -145,7 +145,12 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// Removes what was seen under a key; see [`Table::remove`].
     pub fn remove(&mut self, key: &K) -> bool {
-        let removed = self.table.remove(key);
+        self.remove_with(key, &[])
+    }
+
+    /// The same, and values that were heard of and may not have come yet; see [`Table::remove_with`].
+    pub fn remove_with(&mut self, key: &K, heard_of: &[Dot]) -> bool {
+        let removed = self.table.remove_with(key, heard_of);
         if removed {
             self.touched.insert(key.clone());
         }

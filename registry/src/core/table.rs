@@ -239,12 +239,23 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// Removes every value of a key that this origin may remove and has seen. Returns false, and changes nothing, where
     /// there is none.
     pub fn remove(&mut self, key: &K) -> bool {
-        let covers = self.known(key);
-        if !self.live(key).any(|(origin, counter, _)| covers.get(origin) >= counter) {
-            return false;
+        self.remove_with(key, &[])
+    }
+
+    /// The same, and of a shared table also the values of these dots: they were heard of and may not have come yet.
+    pub fn remove_with(&mut self, key: &K, heard_of: &[Dot]) -> bool {
+        let mut covers = self.known(key);
+        let mut any = self.live(key).any(|(origin, counter, _)| covers.get(origin) >= counter);
+        if self.kind == Kind::Shared {
+            for dot in heard_of.iter().filter(|dot| !self.context.contains(&dot.actor, dot.counter)) {
+                covers.apply(dot.clone());
+                any = true;
+            }
         }
-        self.write(key.clone(), None, covers);
-        true
+        if any {
+            self.write(key.clone(), None, covers);
+        }
+        any
     }
 
     /// Removes just one value of a key, and what it had covered. Returns false, and changes nothing, if it is not live or

@@ -211,7 +211,10 @@ impl Supervisor {
         let held = self.claims(&id).next().is_some() || self.local.contains_key(&id);
         starts.extend(self.claims(&id).map(|(_, claim)| claim.dot.clone()));
         starts.extend(self.local.get(&id).map(|local| local.dot.clone()));
-        if !self.undesire(&id) && !held {
+        // A claim can be here before the start that it is about.
+        let removed = self.desired.remove_with(&id, &starts);
+        self.remove_marks(&id);
+        if !removed && !held {
             return Err(CallError::NotFound);
         }
         let upto = self.desired.table().context().clock().dot(self.id().clone());
