@@ -213,7 +213,6 @@ impl Supervisor {
         starts.extend(self.local.get(&id).map(|local| local.dot.clone()));
         // A claim can be here before the start that it is about.
         let removed = self.desired.remove_with(&id, &starts);
-        self.remove_marks(&id);
         if !removed && !held {
             return Err(CallError::NotFound);
         }
@@ -221,11 +220,9 @@ impl Supervisor {
         Ok(Waited::Terminated { id, starts, upto })
     }
 
-    /// Removes every start of a child that was seen, and the marks beside it.
+    /// Removes every start of a child that was seen.
     pub(super) fn undesire(&mut self, id: &ChildId) -> bool {
-        let removed = self.desired.remove(id);
-        self.remove_marks(id);
-        removed
+        self.desired.remove(id)
     }
 
     fn begin_restart(&mut self, now: Now, id: ChildId) -> Result<Waited, CallError> {
@@ -356,7 +353,6 @@ impl Supervisor {
 
     fn withdraw_start(&mut self, id: &ChildId, dot: &Dot) {
         self.desired.withdraw(id, dot);
-        self.remove_marks_of(id, dot);
     }
 
     fn is_live(&self, id: &ChildId, dot: &Dot) -> bool {

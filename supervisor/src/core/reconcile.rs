@@ -15,6 +15,7 @@ use rand::RngExt;
 
 use super::child::{Exit, FAILED_KEPT_MAX, HEALTHY_AFTER, Local, Phase, Then, backoff};
 use super::placement::{self, Candidate, Ineligible};
+use super::replicate::alike_since;
 use super::row::EventKind;
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::{Effect, StartedInfo, Supervisor};
@@ -50,32 +51,36 @@ impl Supervisor {
         self.marks.table().keys_from(&first).take_while(|key| key.child == *id).cloned().collect()
     }
 
-    /// Removes the marks beside every start of a child.
-    pub(super) fn remove_marks(&mut self, id: &ChildId) {
-        for key in self.mark_keys(id) {
-            self.marks.remove(&key);
+    /// Notes whether marks are left beside starts of a child that are gone.
+    fn note_void_marks(&mut self, id: &ChildId) {
+        if self.mark_keys(id).iter().any(|key| self.is_void(key)) {
+            self.void_marks.insert(id.clone());
+        } else {
+            self.void_marks.remove(id);
         }
     }
 
-    /// Removes the marks beside one start.
-    pub(super) fn remove_marks_of(&mut self, id: &ChildId, dot: &Dot) {
-        self.marks.remove(&MarkKey::new(id, dot));
+    fn is_void(&self, key: &MarkKey) -> bool {
+        let table = self.desired.table();
+        table.context().contains(&key.origin, key.counter)
+            && !table.live(&key.child).any(|(origin, counter, _)| (origin, counter) == (&key.origin, key.counter))
     }
 
-    /// Removes marks beside starts that are gone: one may have been written while another node removed the start. The
-    /// least living node does it.
-    fn remove_void_marks(&mut self, id: &ChildId) {
-        if self.registry.view().living().any(|member| member.id < *self.id()) {
+    /// Removes marks beside starts that are gone. The least living node does it, once all that live know what is desired:
+    /// a mark that goes before its start would let a temporary child run again.
+    pub(super) fn remove_void_marks(&mut self, now: Now) {
+        let others = || self.registry.view().living().map(|member| &member.id).filter(|id| *id != self.id());
+        let since = alike_since(now);
+        if self.void_marks.is_empty() || others().any(|id| id < self.id() || !self.desired.is_alike(id, since)) {
             return;
         }
-        let gone = |key: &MarkKey| {
-            let table = self.desired.table();
-            table.context().contains(&key.origin, key.counter)
-                && !table.live(id).any(|(origin, counter, _)| (origin, counter) == (&key.origin, key.counter))
-        };
-        for key in self.mark_keys(id).into_iter().filter(gone).collect::<Vec<_>>() {
-            self.marks.remove(&key);
+        let children: Vec<ChildId> = self.void_marks.iter().cloned().collect();
+        for key in children.iter().flat_map(|id| self.mark_keys(id)).collect::<Vec<_>>() {
+            if self.is_void(&key) {
+                self.marks.remove(&key);
+            }
         }
+        self.dirty.extend(children);
     }
 
     /// Whether somebody says that this start has ended for good; its removal is under way then.
@@ -101,7 +106,7 @@ impl Supervisor {
     // ---- one child
 
     pub(super) fn reconcile(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
-        self.remove_void_marks(id);
+        self.note_void_marks(id);
         if self.local.contains_key(id) {
             self.give_way(now, id, effects);
         }

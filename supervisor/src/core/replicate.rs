@@ -26,8 +26,7 @@ impl Supervisor {
 
     /// Whether every living member showed our own digests of all tables within the last two repair intervals.
     pub fn is_converged(&self, now: Now) -> bool {
-        let window = u64::try_from(alike_window().as_micros()).unwrap_or(u64::MAX);
-        let since = Instant::from_micros(now.at.as_micros().saturating_sub(window));
+        let since = alike_since(now);
         let others = self.registry.view().living().filter(|member| member.id != *self.id());
         others.map(|member| &member.id).all(|id| {
             self.registry.names().is_alike(id, since)
@@ -233,6 +232,12 @@ impl Supervisor {
             && self.marks.has_heard(id)
             && self.facts.has_heard(id)
     }
+}
+
+/// Since when a digest must have been seen that is to count.
+pub(super) fn alike_since(now: Now) -> Instant {
+    let window = u64::try_from(alike_window().as_micros()).unwrap_or(u64::MAX);
+    Instant::from_micros(now.at.as_micros().saturating_sub(window))
 }
 
 fn touched_values(desired: &mut Replica<ChildId, Desired>) -> Vec<(ChildId, Vec<Hlc>)> {

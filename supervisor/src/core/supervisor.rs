@@ -228,6 +228,8 @@ pub struct Supervisor {
     pub(super) shown_draining: BTreeSet<NodeName>,
     /// Children whose callers wait until somebody else knows what we wrote.
     pub(super) unacked: BTreeSet<ChildId>,
+    /// Children with marks beside starts that are gone.
+    pub(super) void_marks: BTreeSet<ChildId>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
@@ -267,6 +269,7 @@ impl Supervisor {
             shown: BTreeMap::new(),
             shown_draining: BTreeSet::new(),
             unacked: BTreeSet::new(),
+            void_marks: BTreeSet::new(),
             waiting: BTreeMap::new(),
             waiting_for: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -339,6 +342,7 @@ impl Supervisor {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.repair(now, effects);
+        self.remove_void_marks(now);
         while let Some((at, id)) = self.timers.first().filter(|(at, _)| *at <= now.at).cloned() {
             self.timers.remove(&(at, id.clone()));
             if let Some(local) = self.local.get_mut(&id) {

@@ -360,6 +360,9 @@ impl Membership {
         self.renewed_at = None;
         effects.push(Effect::Reborn { id });
         self.swim(now, effects, |swim, wishes| swim.change_identity(identity, wishes));
+        let mut wishes = Wishes::default();
+        self.go_on_probing(&mut wishes);
+        self.grant(now, &mut wishes, effects);
         self.show(self.own_row(Status::Up), effects);
     }
 
@@ -378,6 +381,7 @@ impl Membership {
         if wishes.rejoined {
             self.renewed_at = Some(now);
             let mut wishes = Wishes::default();
+            self.go_on_probing(&mut wishes);
             for session in self.sessions.values() {
                 let peer = self.identity_of(&session.hello.id, &session.hello.addr);
                 if let Err(error) = self.swim.announce(peer, &mut wishes) {
@@ -385,6 +389,14 @@ impl Membership {
                 }
             }
             self.grant(now, &mut wishes, effects);
+        }
+    }
+
+    /// Under a new identity foca probes nobody until it hears of somebody: cut off in that moment, it would hold the
+    /// others as up for ever. It looks at whom it knows when it is told of nothing.
+    fn go_on_probing(&mut self, wishes: &mut Wishes) {
+        if let Err(error) = self.swim.apply_many(std::iter::empty(), false, wishes) {
+            tracing::debug!(node = %self.id(), %error, "foca refused");
         }
     }
 
