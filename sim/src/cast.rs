@@ -183,12 +183,14 @@ impl World {
         let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
         self.oracle.activated(&pid, node, number, rank);
         self.oracle.child_starts(&pid, &spec, fence);
+        self.record.child_starts(self.now, node, &pid, &spec, fence);
         self.tell_child(node, &pid, 0, Word::Begins(spec));
     }
 
     /// A core wants a child stopped.
     pub(crate) fn stop_child(&mut self, node: usize, pid: Pid, timeout: Duration) {
         self.oracle.stopped(&pid);
+        self.record.child_stops(self.now, &pid);
         let timeout_us = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
         self.tell_child(node, &pid, 0, Word::Stop);
         self.tell_child(node, &pid, timeout_us, Word::Ends(Exit::Abnormal("killed".into())));
@@ -210,6 +212,7 @@ impl World {
             Word::Ends(exit) => return self.child_ends(node, pid, exit.clone()),
             Word::Ready => {
                 self.oracle.child_runs(self.now, &pid);
+                self.record.child_runs(self.now, &pid);
                 self.feed(node, Input::Started { pid: pid.clone(), info: StartedInfo::default() });
             }
             Word::Begins(_) | Word::Woken(_) | Word::Answered(_) | Word::Stop => {}
@@ -222,6 +225,7 @@ impl World {
             self.oracle.ended_badly(&pid);
         }
         self.oracle.ended(self.now, &pid);
+        self.record.child_ends(self.now, &pid, &exit);
         if let Some(cast) = &mut self.cast {
             cast.forget(&pid);
         }

@@ -170,6 +170,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         start_apart_us: if rng.random_bool(0.7) { 0 } else { rng.random_range(1..2_000_000) },
         settle_us: rng.random_range(0..3_000_000),
         one_stays_down: rng.random_bool(0.15),
+        musts: Vec::new(),
     };
     let manners = Manners {
         ops,

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use ordu_registry::core as registry;
 use ordu_registry::core::Registry;
@@ -53,7 +54,7 @@ impl World {
 
     fn read(&self, node: usize, wire: Wire) -> Result<Message, codec::DecodeError> {
         Ok(match wire {
-            Wire::Message(message) => *message,
+            Wire::Message(message) => Arc::unwrap_or_clone(message),
             Wire::Bytes(bytes) => match self.life(node).map(|life| &life.upper) {
                 Some(Upper::Children(_)) => codec::decode(Kind::Replication, &bytes)?,
                 Some(Upper::Names(_)) | None => Message::Names(codec::decode(Kind::Replication, &bytes)?),
@@ -118,6 +119,7 @@ impl World {
 
     /// The node's view changed.
     pub(crate) fn member(&mut self, node: usize, member: Member) {
+        self.record.view(self.now, node, &member);
         self.feed(node, Input::Member(member));
     }
 
@@ -140,6 +142,8 @@ impl World {
         self.nodes[node].disk_boot = self.nodes[node].disk_boot.max(id.boot);
         let Some(life) = self.life_mut(node) else { return };
         life.id = id.clone();
+        self.record.node_reborn(self.now, node, &id);
+        let Some(life) = self.life(node) else { return };
         let peers: Vec<NodeId> = life.sessions.keys().cloned().collect();
         for peer in &peers {
             self.reset(node, peer);
@@ -225,12 +229,13 @@ impl World {
                     let wire = if self.plan.codec {
                         Wire::Bytes(codec::encode(Kind::Replication, &message))
                     } else {
-                        Wire::Message(Box::new(Message::Names(message)))
+                        Wire::Message(Arc::new(Message::Names(message)))
                     };
                     self.send(node, &to, lane, wire);
                 }
                 registry::Effect::Visible { .. } => {}
                 registry::Effect::Exit { pid, conflict } => {
+                    self.record.told(self.now, &pid, &conflict.winner, conflict.name.as_str());
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
@@ -255,6 +260,7 @@ impl World {
                 supervisor::Effect::Stop { pid, timeout } => self.stop_child(node, pid, timeout),
                 supervisor::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),
                 supervisor::Effect::Exit { pid, conflict } => {
+                    self.record.told(self.now, &pid, &conflict.winner, conflict.name.as_str());
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
@@ -264,6 +270,7 @@ impl World {
                     if let EventKind::NameConflict { loser, winner, name, .. } = event.what {
                         self.oracle.conflict(&loser);
                         if self.oracle.is_child(&loser) {
+                            self.record.told(self.now, &loser, &winner, &name);
                             self.oracle.told(self.now, &loser, Some((winner, name)));
                         }
                     }
@@ -283,7 +290,7 @@ impl World {
         let wire = if self.plan.codec {
             Wire::Bytes(codec::encode(Kind::Replication, &message))
         } else {
-            Wire::Message(Box::new(message))
+            Wire::Message(Arc::new(message))
         };
         self.send(node, to, lane, wire);
     }
@@ -306,6 +313,7 @@ impl World {
             return self.schedule(at, Happening::ProcessEnds { node, life, pid: pid.clone() });
         }
         self.oracle.ended(self.now, pid);
+        self.record.process_ends(self.now, pid);
         self.with_names(node, &("ended", pid), |names, now, effects| names.ended(now, pid, effects));
         self.plan_timer(node);
     }

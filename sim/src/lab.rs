@@ -17,7 +17,7 @@ use crate::invariants::{Broken, Violation};
 use crate::observe::Observation;
 use crate::script::Script;
 use crate::shrink::{self, Scripts};
-use crate::world::{self, Outcome};
+use crate::world::{self, Outcome, RunOutputs};
 
 /// How long requests to the external world and their replies take each way, unless the lab says otherwise.
 const EXTERNAL_DELAY_US: Range<u64> = 1_000..50_000;
@@ -114,7 +114,7 @@ impl<E: External> Lab<E> {
 
     /// Plays a script.
     pub fn run(&self, script: &Script) -> Outcome {
-        world::play(self, script, None).0
+        world::play(self, script, RunOutputs::default()).0
     }
 
     /// Plays a script, and writes everything that happens, in order, as text.
@@ -122,7 +122,7 @@ impl<E: External> Lab<E> {
     /// # Errors
     /// If `out` cannot be written to.
     pub fn run_traced(&self, script: &Script, out: Box<dyn Write + Send>) -> std::io::Result<Outcome> {
-        let (outcome, written) = world::play(self, script, Some(out));
+        let (outcome, written, _) = world::play(self, script, RunOutputs { trace: Some(out), record: false });
         written.map(|()| outcome)
     }
 

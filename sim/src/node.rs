@@ -195,6 +195,7 @@ impl World {
         };
         self.disturbed_us = self.now;
         self.trace.world(self.now, &format_args!("START n{index} as {:?}", life.id));
+        self.record.node_up(self.now, index, &life.id);
         // What a supervisor says of its node it wrote before anybody could watch.
         life.upper.record(&Upper::nothing_written(), &mut self.twin);
         node.life = Some(life);
@@ -207,6 +208,7 @@ impl World {
         self.disturbed_us = self.now;
         self.trace.world(self.now, &format_args!("CRASH n{index}"));
         let Some(life) = self.nodes[index].life.take() else { return };
+        self.record.node_down(self.now, index, life.leaving);
         self.nodes[index].inbox.clear();
         self.nodes[index].paused = false;
         self.oracle.life_over(self.now, index, life.number);
@@ -233,6 +235,7 @@ impl World {
     /// A paused node goes on: what waited is handled now, before or after its timers.
     pub(crate) fn resume(&mut self, index: usize) {
         self.nodes[index].paused = false;
+        self.record.node_resumed(self.now, index);
         let Some(life) = self.life(index) else { return };
         let number = life.number;
         if self.rng.random_bool(0.5) {

@@ -57,6 +57,8 @@ pub(crate) struct Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) processes: BTreeMap<Pid, Process>,
+    /// Those that were told to exit, or of whose loss an event told.
+    pub(crate) losers: BTreeSet<Pid>,
     /// The living processes of each child.
     pub(crate) copies: BTreeMap<ChildId, Vec<Pid>>,
     pub(crate) calls: BTreeMap<u64, Asked>,
@@ -65,6 +67,10 @@ pub(crate) struct Oracle {
     pub(crate) broken: Vec<(&'static str, String)>,
     /// Children whose init failed.
     failed: BTreeSet<ChildId>,
+    /// The first time that a child had two living processes.
+    pub(crate) doubled: Option<String>,
+    /// How many processes each temporary child had.
+    pub(crate) temporary_runs: BTreeMap<ChildId, u32>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
     pub(crate) missing_since: BTreeMap<(ChildId, Vec<usize>), u64>,
     pub(crate) double_since: BTreeMap<(ChildId, Vec<usize>), u64>,
@@ -104,7 +110,10 @@ impl Oracle {
     pub(crate) fn told(&mut self, at_us: u64, pid: &Pid, by: Option<(Pid, Arc<str>)>) {
         let Some((by, name)) = by else { return };
         match self.processes.get_mut(pid) {
-            Some(process) => process.told.push(Told { at_us, by, name }),
+            Some(process) => {
+                process.told.push(Told { at_us, by, name });
+                self.losers.insert(pid.clone());
+            }
             None => self.lie(format!("{pid:?}, which never was, was told to exit")),
         }
     }
@@ -112,6 +121,7 @@ impl Oracle {
     pub(crate) fn conflict(&mut self, loser: &Pid) {
         if let Some(process) = self.processes.get_mut(loser) {
             process.conflicts += 1;
+            self.losers.insert(loser.clone());
         }
     }
 
@@ -149,7 +159,14 @@ impl Oracle {
 
     pub(crate) fn child_starts(&mut self, pid: &Pid, spec: &ChildSpec, fence: Fence) {
         let id = spec.id.clone();
-        self.copies.entry(id.clone()).or_default().push(pid.clone());
+        let copies = self.copies.entry(id.clone()).or_default();
+        copies.push(pid.clone());
+        if copies.len() > 1 && self.doubled.is_none() {
+            self.doubled = Some(format!("{id:?} was started as {pid:?} beside {:?}", copies[0]));
+        }
+        if spec.restart == Restart::Temporary {
+            *self.temporary_runs.entry(id.clone()).or_default() += 1;
+        }
         if let Some(process) = self.processes.get_mut(pid) {
             process.child = Some(Child { id, ran: false, stops: 0 });
             process.fence = Some(fence);

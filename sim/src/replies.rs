@@ -100,6 +100,7 @@ impl World {
 
     /// What a caller is told.
     pub(crate) fn on_reply(&mut self, node: usize, request: u64, reply: Reply) {
+        self.record.replied(self.now, request, &reply);
         let Some(Asked { call, life, .. }) = self.oracle.calls.remove(&request) else {
             return self.oracle.break_promise(truth::NAME, format!("n{node} answers {request} twice: {reply:?}"));
         };

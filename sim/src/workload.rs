@@ -57,6 +57,7 @@ impl World {
                     self.with_names(node, &("unregister", &pid, &name), |names, now, effects| {
                         names.unregister(now, &pid, &name, effects)
                     });
+                    self.record.unregistered(self.now, node, &pid, &name);
                 }
             }
             Op::UpdateValue { which, name, value } => {
@@ -65,6 +66,7 @@ impl World {
                     self.with_names(node, &("update", &pid, &name, &value), |names, now, effects| {
                         names.update_value(now, &pid, &name, value.clone(), effects)
                     });
+                    self.record.named(self.now, node, "update", &pid, &name, "ok");
                 }
             }
             Op::EndProcess { which } => {
@@ -116,6 +118,7 @@ impl World {
         let life = life.number;
         let deadline_us = self.now + wait_ms * 1_000;
         self.oracle.calls.insert(request, Asked { node, life, deadline_us, call: call.clone() });
+        self.record.asked(self.now, node, request, &call);
         self.call(node, request, call, Duration::from_millis(wait_ms));
     }
 
@@ -149,6 +152,7 @@ impl World {
         let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
         let number = life.number;
         self.oracle.activated(&pid, node, number, rank);
+        self.record.process_begins(self.now, node, &pid);
         Some(pid)
     }
 
@@ -171,6 +175,7 @@ impl World {
         });
         let shown = self.life(node).and_then(|life| life.upper.names().lookup(name)).map(|entry| entry.pid.clone());
         self.trace.effects(&[&result]);
+        self.record.registered(self.now, node, pid, name, &result);
         match result {
             Some(Ok(())) => self.oracle.registered(pid, name, shown),
             Some(Err(RegisterError::AlreadyRegistered { pid: holder })) => self.oracle.refused(name, &holder, shown),

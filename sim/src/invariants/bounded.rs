@@ -5,7 +5,7 @@ use ordu_registry::core::table::{LOG_REMOVALS_MAX, Table};
 use ordu_supervisor::core::tables::MarkKey;
 use ordu_transport::core::FRAME_BYTES_MAX;
 
-use super::{Broken, Invariant, Moment};
+use super::{Broken, Invariant, Moment, about_state};
 use crate::world::World;
 
 /// Its name.
@@ -25,6 +25,10 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     if frame > FRAME_BYTES_MAX {
         return Some(Broken::Safety(format!("a frame of {frame} bytes was sent")));
     }
+    about_state(world, if moment == Moment::Any { "bounded at any time" } else { NAME }, || tables(world, moment))
+}
+
+fn tables(world: &World, moment: Moment) -> Option<Broken> {
     let everybody_is_back = world.nodes.iter().all(|node| node.life.is_some());
     for (node, life) in world.up() {
         if let Some(broken) = table(life.upper.names().names().table(), moment, everybody_is_back) {
@@ -40,12 +44,15 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
         if let Some((name, broken)) = tables.into_iter().find_map(|(name, broken)| Some((name, broken?))) {
             return Some(about(node, name, broken));
         }
+        if moment == Moment::Any {
+            continue;
+        }
         let desired = children.desired().table();
         let stands = |key: &&MarkKey| {
             let mut starts = desired.live(&key.child).map(|(origin, counter, _)| (origin, counter));
             starts.any(|start| start == (&key.origin, key.counter))
         };
-        let void = children.marks().table().keys().find(|key| !stands(key)).filter(|_| moment == Moment::Quiet);
+        let void = children.marks().table().keys().find(|key| !stands(key));
         if let Some(key) = void {
             return Some(Broken::NotYet(format!("n{node} keeps a mark of a start that is gone, {key:?}")));
         }

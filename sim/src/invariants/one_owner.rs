@@ -7,7 +7,7 @@ use ordu_registry::core::Name;
 use ordu_transport::core::Pid;
 
 use super::nothing_lost::{DETECTION_US_MAX, TAKEOVER_US_MAX};
-use super::{Broken, Invariant, Moment};
+use super::{Broken, Invariant, Moment, about_state};
 use crate::world::World;
 
 /// Its name.
@@ -21,7 +21,8 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(world: &World, moment: Moment) -> Option<Broken> {
-    for (pid, process) in &world.oracle.processes {
+    for pid in &world.oracle.losers {
+        let Some(process) = world.oracle.processes.get(pid) else { continue };
         if process.told.len() > 1 || process.conflicts != process.told.len() {
             let (told, conflicts) = (process.told.len(), process.conflicts);
             return Some(Broken::Safety(format!("{pid:?} was told to exit {told} times, with {conflicts} events")));
@@ -57,6 +58,10 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     if let Some((id, copies)) = world.oracle.copies.iter().find(|(_, copies)| copies.len() > 1) {
         return Some(Broken::NotYet(format!("{id:?} runs as {copies:?}")));
     }
+    about_state(world, NAME, || held_by_one(world))
+}
+
+fn held_by_one(world: &World) -> Option<Broken> {
     let holders = holders(world);
     if let Some((name, pids)) = holders.iter().find(|(_, pids)| pids.len() > 1) {
         return Some(Broken::NotYet(format!("{name:?} is held by {pids:?}")));

@@ -77,7 +77,7 @@ pub enum CallError {
 }
 
 /// A call that waits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Waiting {
     pub(super) call: Waited,
     pub(super) deadline: Instant,

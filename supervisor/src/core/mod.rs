@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod child;
+mod fingerprint;
 pub mod moves;
 pub mod placement;
 mod reconcile;

@@ -47,7 +47,9 @@ impl Supervisor {
         macro_rules! repair {
             ($($table:ident => $wrap:expr),*) => {$(
                 let mut out = Vec::new();
-                self.$table.set_counted(counted.clone());
+                if *self.$table.counted() != counted {
+                    self.$table.set_counted(counted.clone());
+                }
                 self.$table.handle_timeout(now.at, &mut out);
                 send_all(out, $wrap, effects);
             )*};
@@ -57,8 +59,19 @@ impl Supervisor {
 
     /// Retirements that one table heard of hold for all.
     pub(super) fn share_retired(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for kin in [self.actual.table().kin(), self.facts.table().kin()].into_iter().flatten() {
+        let kin = [self.actual.table().kin(), self.facts.table().kin()].map(Option::<&NodeId>::cloned);
+        for kin in kin.into_iter().flatten() {
             self.with_registry_raw(now, effects, |registry, out| registry.meet_kin(kin, out));
+        }
+        let revisions = [
+            self.registry.names().table().revision(),
+            self.desired.table().revision(),
+            self.actual.table().revision(),
+            self.marks.table().revision(),
+            self.facts.table().revision(),
+        ];
+        if std::mem::replace(&mut self.shared_at, revisions) == revisions {
+            return;
         }
         let mut all = Retired::default();
         let tables = [

@@ -232,6 +232,8 @@ pub struct Supervisor {
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
     pub(super) shutting_down: bool,
+    /// The revisions of all tables when their retirements were last compared.
+    pub(super) shared_at: [u64; 5],
     drained: bool,
     pub(super) rng: ChaCha8Rng,
 }
@@ -269,6 +271,7 @@ impl Supervisor {
             waiting_for: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             shutting_down: false,
+            shared_at: [0; 5],
             drained: false,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 5),
         }
