@@ -69,6 +69,8 @@ pub(crate) struct Oracle {
     failed: BTreeSet<ChildId>,
     /// The first time that a child had two living processes.
     pub(crate) doubled: Option<String>,
+    /// The permanent children whose callers were told that they run, and that nobody ended since.
+    pub(crate) accepted: BTreeSet<ChildId>,
     /// How many processes each temporary child had.
     pub(crate) temporary_runs: BTreeMap<ChildId, u32>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
