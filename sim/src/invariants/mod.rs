@@ -4,6 +4,7 @@
 
 pub mod bounded;
 pub mod converge;
+pub mod losers_beat_nobody;
 pub mod nothing_back;
 pub mod nothing_lost;
 pub mod one_owner;
@@ -62,7 +63,7 @@ pub struct Invariant {
 }
 
 /// Every invariant, in the order in which they are checked.
-pub const ALL: [Invariant; 8] = [
+pub const ALL: [Invariant; 9] = [
     bounded::INVARIANT,
     truth::INVARIANT,
     twins::INVARIANT,
@@ -70,6 +71,7 @@ pub const ALL: [Invariant; 8] = [
     nothing_back::INVARIANT,
     nothing_lost::INVARIANT,
     converge::INVARIANT,
+    losers_beat_nobody::INVARIANT,
     story::INVARIANT,
 ];
 
