@@ -202,7 +202,7 @@ impl Local {
     /// Takes a step; `message` is the one that a [`Step::Message`] means.
     pub(super) fn step(&mut self, step: Step, message: Option<&Message>, ops: &[Op]) -> Outcome {
         let mut out = Outcome::default();
-        let (wished, alarms) = (self.wishes(), self.alarms());
+        let (wished, alarms, starts) = (self.wishes(), self.alarms(), self.starts());
         match step {
             Step::Message(from, _) => {
                 let message = message.cloned();
@@ -243,7 +243,14 @@ impl Local {
             }
         }
         if !matches!(step, Step::Op(_)) && self.wishes() != wished {
-            out.break_promise("what should run was changed by nobody's wish".to_owned());
+            // A caller who is refused has its own start taken back.
+            let refused = out.facts.iter().any(|fact| matches!(fact, Fact::Replied(_, false)));
+            let taken_back: Vec<Dot> = starts.into_iter().filter(|dot| !self.starts().contains(dot)).collect();
+            if refused && taken_back.iter().all(|dot| dot.actor == id_of(self.peer)) && !taken_back.is_empty() {
+                out.facts.push(Fact::Removed(taken_back, self.last_wish()));
+            } else {
+                out.break_promise("what should run was changed by nobody's wish".to_owned());
+            }
         }
         if self.alarms() > alarms {
             out.break_promise("equal contexts came with unequal contents".to_owned());
@@ -266,6 +273,12 @@ impl Local {
     fn wishes(&self) -> u64 {
         let desired = self.upper.children().map(|children| children.desired().table());
         desired.map_or(0, |table| table.context().clock().get(table.origin()))
+    }
+
+    /// The starts of the child that are live here.
+    fn starts(&self) -> Vec<Dot> {
+        let live = self.upper.children().into_iter().flat_map(|children| children.desired().table().live(&child()));
+        live.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect()
     }
 
     fn feed(&mut self, input: Input, out: &mut Outcome) {
@@ -330,17 +343,12 @@ impl Local {
                 }
             }
             Op::Terminate { .. } => {
-                let live = |local: &Self| -> Vec<Dot> {
-                    let desired = local.upper.children().map(|children| children.desired().table());
-                    let live = desired.into_iter().flat_map(|table| {
-                        table
-                            .live(&child())
-                            .map(|(origin, counter, _)| Dot::new(origin.clone(), counter))
-                            .collect::<Vec<_>>()
-                    });
-                    live.collect()
-                };
-                let (held, before) = (live(self), self.wishes());
+                // A start can be known by its claim alone.
+                let claimed =
+                    self.upper.children().into_iter().flat_map(|children| children.actual().table().live(&child()));
+                let mut held: Vec<Dot> = claimed.map(|(_, _, claim)| claim.dot.clone()).collect();
+                held.extend(self.starts());
+                let before = self.wishes();
                 self.call(number, Call::Terminate(child()), out);
                 if self.wishes() > before {
                     out.facts.insert(0, Fact::Removed(held, self.last_wish()));
