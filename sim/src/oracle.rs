@@ -233,6 +233,11 @@ impl Oracle {
         }
     }
 
+    /// Whether an init of the child ever failed.
+    pub(crate) fn has_failed(&self, id: &ChildId) -> bool {
+        self.failed.contains(id)
+    }
+
     /// Whether a child's process got through its init.
     pub(crate) fn has_run(&self, pid: &Pid) -> bool {
         self.processes.get(pid).and_then(|process| process.child.as_ref()).is_some_and(|child| child.ran)

@@ -202,7 +202,7 @@ impl<K: Key, V: Payload> Model<K, V> {
     }
 
     /// How a replica differs from its twin.
-    fn difference(&self, node: usize, life: u64, table: &Table<K, V>) -> Option<Difference> {
+    pub(crate) fn difference(&self, node: usize, life: u64, table: &Table<K, V>) -> Option<Difference> {
         let mut mirrors = self.mirrors.borrow_mut();
         let mirror = mirrors.entry(node).or_default();
         let same = mirror.life == life && mirror.revision == table.revision();
@@ -266,7 +266,7 @@ impl<K: Key, V: Payload> Model<K, V> {
         let mut early = None;
         let mut held = table.entries().peekable();
         for (key, &history) in &self.keys {
-            while let Some((unknown, _)) = held.next_if(|(of, _)| *of < key) {
+            if let Some((unknown, _)) = held.next_if(|(of, _)| *of < key) {
                 return Some(Difference::Wrong(format!("{unknown:?} was never written")));
             }
             let (seen, killed) = &mirror.seen[history];

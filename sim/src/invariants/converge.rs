@@ -78,10 +78,10 @@ fn unequal<'a, K: Key, V: Payload>(
     tables: impl Iterator<Item = (usize, u64, &'a Table<K, V>)>,
 ) -> Option<String> {
     let mut equal = world.remembered.equal.borrow_mut();
-    let mut firsts: Vec<(u64, (usize, u64), &Table<K, V>)> = Vec::new();
+    let mut firsts = Vec::new();
     for (node, life, table) in tables {
         let digest = table.digest();
-        let Some((_, first, other)) = firsts.iter().find(|(of, _, _)| *of == digest) else {
+        let Some((_, first, other)) = firsts.iter().find(|(of, _, _): &&(u64, _, &Table<K, V>)| *of == digest) else {
             firsts.push((digest, (node, life), table));
             continue;
         };

@@ -84,9 +84,11 @@ pub(crate) struct Remembered {
     /// Of each node's table with the digest of another's, that other one, and the revisions in which both were equal.
     equal: RefCell<BTreeMap<(&'static str, usize), Pair>>,
     /// The nodes of a group and their state, and the children that are due in it.
-    due: RefCell<BTreeMap<Vec<usize>, (State, Vec<ChildId>)>>,
+    due: RefCell<BTreeMap<Vec<usize>, Due>>,
 }
 
+/// A state, and the children that are due in it.
+type Due = (State, Vec<ChildId>);
 /// A life of a node and the revision of its table, and the same of another life.
 type Pair = ((usize, u64), u64, u64, u64);
 /// Which lives there are, and the revisions of all that is shown and replicated in them.
