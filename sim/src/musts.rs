@@ -27,6 +27,8 @@ pub enum Must {
     FirstStays,
     /// What a node holds is what its clock says, after every message and not at the sampled moments only.
     TwinAlways,
+    /// The same of what should run and the marks beside it alone, the tables that everybody writes in.
+    SharedTwinAlways,
     /// No temporary child has a second process.
     RunsOnce,
 }

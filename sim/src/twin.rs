@@ -204,7 +204,7 @@ impl<K: Key, V: Payload> Model<K, V> {
     }
 
     /// How a replica differs from its twin.
-    fn difference(&self, node: usize, life: u64, table: &Table<K, V>) -> Option<Difference> {
+    pub(crate) fn difference(&self, node: usize, life: u64, table: &Table<K, V>) -> Option<Difference> {
         let mut mirrors = self.mirrors.borrow_mut();
         let mirror = mirrors.entry(node).or_default();
         let same = mirror.life == life && mirror.revision == table.revision();

@@ -14,10 +14,18 @@ const EVERY_US: u64 = 1_000_000;
 impl World {
     /// A message was handled: a story may want to know at once.
     pub(crate) fn watch_twin(&mut self, node: usize) {
-        if !self.plan.musts.contains(&Must::TwinAlways) {
-            return;
-        }
-        let difference = self.life(node).and_then(|life| self.twin.difference(node, life.number, &life.upper));
+        let Some(life) = self.life(node).filter(|_| !self.plan.musts.is_empty()) else { return };
+        let (number, musts) = (life.number, &self.plan.musts);
+        let difference = if musts.contains(&Must::TwinAlways) {
+            self.twin.difference(node, number, &life.upper)
+        } else if musts.contains(&Must::SharedTwinAlways) {
+            life.upper.children().and_then(|children| {
+                let desired = self.twin.desired.difference(node, number, children.desired().table());
+                desired.or_else(|| self.twin.marks.difference(node, number, children.marks().table()))
+            })
+        } else {
+            None
+        };
         if let Some(Difference::Wrong(what) | Difference::Early(what)) = difference {
             self.violate(NAME, false, format!("n{node}, {what}"));
         }

@@ -23,12 +23,12 @@ pub const SCENARIO: Scenario = story(
     stage,
 );
 /// What it catches.
-pub const CATCHES: &[Caught] = &[(Defect::LosingClaimCounts, 20), (Defect::LoserLives, 3)];
+pub const CATCHES: &[Caught] = &[(Defect::LosingClaimCounts, 100), (Defect::LoserLives, 3)];
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 4);
     let chain: [usize; 4] = tale.pick();
-    for round in 0..2 {
+    for round in 0..4 {
         let first = 10 * round;
         for &node in &chain[1..] {
             tale.breaks(Fault::Isolate { node }, 4_000);
@@ -38,7 +38,9 @@ fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
             tale.register(node, &[first + at, first + at + 1]);
         }
         for &node in &chain {
-            tale.start(node, round, crate::children::Character::Steady);
+            for child in 0..3 {
+                tale.start(node, 3 * round + child, crate::children::Character::Steady);
+            }
         }
         tale.wait(6_000);
     }

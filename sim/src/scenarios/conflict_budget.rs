@@ -19,14 +19,14 @@ use crate::script::Script;
 pub const SCENARIO: Scenario =
     story("conflict-budget", "one heal after another, each with conflicts of every child", Layer::Children, stage);
 /// What it catches.
-pub const CATCHES: &[Caught] = &[(Defect::ConflictIsRestart, 20)];
+pub const CATCHES: &[Caught] = &[(Defect::ConflictIsRestart, 60)];
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 2);
     tale.must(Must::Blameless);
-    tale.start_some(6);
+    tale.start_some(12);
     tale.wait(1_000);
-    for _ in 0..4 {
+    for _ in 0..5 {
         let [one, other] = tale.pick();
         let side = tale.side(one, other);
         tale.breaks(Fault::Split { side }, 3_500);

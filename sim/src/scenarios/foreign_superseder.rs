@@ -28,7 +28,7 @@ pub const CATCHES: &[Caught] = &[(Defect::SilentSuperseder, 10)];
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 3);
-    tale.must(Must::TwinAlways);
+    tale.must(Must::SharedTwinAlways);
     let [asks, changes, away] = tale.pick();
     for child in 0..6 {
         tale.start(asks, child, Character::Steady);
