@@ -174,7 +174,7 @@ impl<K: Key, V: Payload> Model<K, V> {
             let (mut kills, mut killed) = (Places::default(), Places::default());
             for (place, old) in self.histories[history].iter().enumerate() {
                 // A removal may also mean what its writer has only heard of.
-                let named = event.value.is_none() && event.covers.get(&self.written[old.origin].0) >= old.counter;
+                let named = event.value.is_none() && event.covers.get(&self.written[old.origin].0) == old.counter;
                 if !seen.contains(self, old.origin, old.counter) && !named {
                     continue;
                 }
@@ -190,6 +190,14 @@ impl<K: Key, V: Payload> Model<K, V> {
                 Some((self.written[entry.origin].0.clone(), entry.counter, entry.value.clone()?))
             });
             let gone = gone.collect();
+            if event.value.is_none() {
+                // A withdrawal means one value, and nothing of what its writer has seen dead.
+                let meant = kills.less(&killed).fold(Places::default(), |mut meant, place| {
+                    meant.insert(place);
+                    meant
+                });
+                kills = meant;
+            }
             let (put, left) = (event.value.is_some(), !alive.is_empty());
             wrote.push(Wrote { key: event.key.clone(), put, left, gone });
             let at = (history, self.histories[history].len());
