@@ -126,8 +126,14 @@ impl Supervisor {
         let standing = mine.as_ref().and_then(|pid| self.registry.standing(pid)).map(|(rank, _)| rank.clone());
         let mut winner: Option<(NodeId, Pid)> = None;
         let mut drop_ours = false;
+        // Either table may be the first to say that a process lost.
+        let name = Name::new(id.as_str()).ok();
+        let lost = |pid: &Option<Pid>| {
+            let mut claims = name.iter().flat_map(|name| self.registry.visible(name));
+            claims.any(|(_, claim)| Some(&claim.pid) == pid.as_ref() && claim.losing.is_some())
+        };
         let counts = |node: &NodeId, claim: &Actual| {
-            (!claim.losing || is_present(Defect::LosingClaimCounts))
+            (!(claim.losing || lost(&claim.pid)) || is_present(Defect::LosingClaimCounts))
                 && (!self.unheard.contains_key(node) || is_present(Defect::OldNewsDecides))
         };
         for (node, claim) in self.claims(id).filter(|(node, claim)| *node != self.id() && claim.is_held()) {
@@ -151,7 +157,7 @@ impl Supervisor {
         }
         if drop_ours {
             self.drop_local(id);
-        } else if let (Some((_, winner)), Some(pid), Ok(name)) = (winner, mine, Name::new(id.as_str())) {
+        } else if let (Some((_, winner)), Some(pid), Some(name)) = (winner, mine, name) {
             let winner_value = bytes::Bytes::new();
             let conflict = NameConflict { name, winner, winner_value };
             self.with_registry_raw(now, effects, |registry, out| registry.lose_and_settle(now, &pid, conflict, out));
