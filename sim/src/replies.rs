@@ -54,6 +54,8 @@ pub(crate) struct Replies {
     terminated_us: BTreeMap<ChildId, u64>,
     /// The processes that were activated for each start.
     activated: BTreeMap<Start, Vec<Pid>>,
+    /// The requests whose callers were told that they were the first, by the process that they were shown.
+    firsts: BTreeMap<Pid, BTreeSet<u64>>,
 }
 
 impl World {
@@ -114,7 +116,9 @@ impl World {
             {
                 Some("its row says that nobody has it")
             }
-            (Call::Start { spec, ensure: false }, Reply::Child(Ok(_))) => self.is_not_first(node, request, &spec.id),
+            (Call::Start { spec, ensure: false }, Reply::Child(Ok(row))) => {
+                self.is_not_first(node, request, &spec.id, row.pid.as_ref())
+            }
             (Call::Start { ensure: true, .. }, Reply::Child(Err(CallError::AlreadyStarted(_)))) => {
                 Some("it was ensured")
             }
@@ -145,7 +149,35 @@ impl World {
     }
 
     /// Why a start that must be the first was none.
-    fn is_not_first(&self, node: usize, request: u64, id: &ChildId) -> Option<&'static str> {
+    fn is_not_first(&mut self, node: usize, request: u64, id: &ChildId, pid: Option<&Pid>) -> Option<&'static str> {
+        let wrote = &self.oracle.replies.requests.get(&request)?.wrote;
+        if wrote.iter().any(|start| self.ran(start).next().is_some()) {
+            return None;
+        }
+        if let Some(pid) = pid {
+            let others = self.oracle.replies.firsts.entry(pid.clone()).or_default();
+            others.insert(request);
+            let others: Vec<u64> = others.iter().copied().filter(|other| *other != request).collect();
+            let stands = |other: &u64| {
+                let known = self.oracle.replies.requests.get(other);
+                let live =
+                    |life| known.is_some_and(|known| starts_of(life, id).any(|start| known.wrote.contains(&start)));
+                self.life(node).is_some_and(live)
+            };
+            if others.iter().any(stands) {
+                return Some("another caller was told so of this process, and its start stands");
+            }
+        }
+        // What a process was activated for may be gone; then its node says which start it goes on for.
+        let wrote = &self.oracle.replies.requests.get(&request)?.wrote;
+        let goes_on = self.up().any(|(_, life)| {
+            let children = life.upper.children();
+            let claim = children.and_then(|children| children.actual().table().live_of(id, children.id()));
+            claim.is_some_and(|claim| wrote.contains(&(claim.begun().actor.clone(), claim.begun().counter)))
+        });
+        if goes_on {
+            return None;
+        }
         let wrote = &self.oracle.replies.requests.get(&request)?.wrote;
         if wrote.iter().any(|start| self.ran(start).next().is_some()) {
             return None;

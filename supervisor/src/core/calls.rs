@@ -308,11 +308,14 @@ impl Supervisor {
             match claim.state {
                 State::Running | State::Done if node == *self.id() && !self.outlives_us(id, dot) => return None,
                 State::Running | State::Done => {
-                    // An equal start that came first is the one that runs, unless it was terminated since.
+                    // An equal start that came first is the one that runs; if it is gone, the holder will say for which
+                    // one the process goes on.
                     let begun = claim.begun();
-                    let first = begun == dot || (claim.is_held() && !self.is_live(id, begun));
+                    if begun != dot && !ensure && claim.is_held() && !self.is_live(id, begun) {
+                        return None;
+                    }
                     let row = Box::new(self.row(id)?);
-                    return Some(if first || ensure {
+                    return Some(if begun == dot || ensure {
                         Reply::Child(Ok(row))
                     } else {
                         self.refuse_second(id, dot, row)
@@ -355,7 +358,7 @@ impl Supervisor {
         self.desired.withdraw(id, dot);
     }
 
-    fn is_live(&self, id: &ChildId, dot: &Dot) -> bool {
+    pub(super) fn is_live(&self, id: &ChildId, dot: &Dot) -> bool {
         self.desired.table().live(id).any(|(origin, counter, _)| *origin == dot.actor && counter == dot.counter)
     }
 

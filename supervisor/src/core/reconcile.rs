@@ -191,6 +191,13 @@ impl Supervisor {
                 return self.again(now, id, effects);
             }
         }
+        // Once the start that a process was activated for is gone, it runs for the one that it has now, and for no later.
+        let begun = self.local.get(id).map(|local| local.begun.clone());
+        if begun.is_some_and(|begun| !self.is_live(id, &begun))
+            && let Some(local) = self.local.get_mut(id)
+        {
+            local.begun = local.dot.clone();
+        }
         let wished = self.mark_of(id, &dot).restart;
         let Some(local) = self.local.get_mut(id) else { return };
         if wished > local.restart_seen {
