@@ -186,6 +186,7 @@ fn pages_of_defects() {
         let file = dir.join(format!("{defect:?}.html"));
         let whole = page_of(&script, &outcome, &notes);
         assert_eq!(data(&whole)["violation"]["invariant"], outcome.violation.map_or("", |found| found.invariant));
+        assert_eq!(data(&whole)["end_us"], data(&whole)["violation"]["at"], "the page ends with the violation");
         std::fs::write(&file, &whole).expect("the page is written");
         println!("{}", file.display());
         assert_shown(&whole, notes.lanes.len(), &format!("{defect:?}"));

@@ -259,6 +259,7 @@ function legend() {
   key("sees a peer as suspect or down", { background: "linear-gradient(90deg," + colors.warn + " 50%," + colors.bad + " 50%)", opacity: ".45" });
   key("user: yes", { background: colors.good, width: "11px", borderRadius: "3px" });
   key("no", { background: colors.warn, width: "11px", borderRadius: "3px" });
+  for (const kind of LANE_KINDS) key(kind, { background: colors["lane-" + kind], height: "3px" });
   key("no answer", { outline: "1px solid " + colors.quiet, width: "11px", borderRadius: "3px", outlineOffset: "-1px" });
 }
 
