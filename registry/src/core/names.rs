@@ -422,7 +422,7 @@ impl Registry {
             return;
         };
         if *best_node == self.id {
-            self.raise_fence(now, name, &claims, effects);
+            self.raise_fence(now, name, effects);
             return;
         }
         let believed = claims.iter().filter(|(node, claim)| {
@@ -457,12 +457,11 @@ impl Registry {
         effects.push(Effect::Visible { name: name.clone(), entry, was });
     }
 
-    /// Our process keeps the name: its fence goes above those of the processes that do not.
-    fn raise_fence(&mut self, now: Now, name: &Name, claims: &[(NodeId, Claim)], effects: &mut Vec<Effect>) {
-        let Some(pid) = claims.iter().find(|(node, _)| *node == self.id).map(|(_, claim)| claim.pid.clone()) else {
-            return;
-        };
-        let highest = claims.iter().map(|(_, claim)| claim.fence).max();
+    /// Our process keeps the name: its fence goes above those of the processes that do not. Those of members that are
+    /// down too: one may lose to ours and be gone before we see its node again.
+    fn raise_fence(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
+        let Some(pid) = self.names.table().live_of(name, &self.id).map(|claim| claim.pid.clone()) else { return };
+        let highest = self.names.table().live(name).map(|(_, _, claim)| claim.fence).max();
         let Some(process) = self.processes.get(&pid) else { return };
         if process.lost_to.is_some() || highest <= Some(process.fence) || is_present(Defect::FenceStays) {
             return;
