@@ -11,6 +11,7 @@ mod driver;
 pub mod fault;
 pub mod hash;
 pub mod invariants;
+mod last;
 mod link;
 mod node;
 mod oracle;

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ordu_registry::core::clock::{Clock, Context};
+use ordu_registry::core::clock::{Clock, Context, Dot};
 use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::table::{Kind, Table};
 use ordu_registry::core::{Claim, Name};
@@ -41,11 +41,15 @@ pub(crate) struct Wrote<K, V> {
 pub(crate) struct Model<K: Key, V: Payload> {
     kind: Kind,
     keys: BTreeMap<K, Vec<Entry<V>>>,
+    /// The last dot that each incarnation wrote, in whatever life.
+    spent: BTreeMap<NodeId, u64>,
+    /// A dot that was written twice.
+    pub(crate) twice: Option<String>,
 }
 
 impl<K: Key, V: Payload> Model<K, V> {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, keys: BTreeMap::new() }
+        Self { kind, keys: BTreeMap::new(), spent: BTreeMap::new(), twice: None }
     }
 
     /// Takes what the replica's own node wrote since its clock was `before`.
@@ -53,6 +57,7 @@ impl<K: Key, V: Payload> Model<K, V> {
         let origin = table.origin();
         let mut wrote = Vec::new();
         for event in table.written_since(before.get(origin)) {
+            self.spend(&event.dot, &event.key);
             let alive: BTreeSet<(&NodeId, u64)> =
                 table.live(&event.key).map(|(origin, counter, _)| (origin, counter)).collect();
             let history = self.keys.entry(event.key.clone()).or_default();
@@ -75,6 +80,14 @@ impl<K: Key, V: Payload> Model<K, V> {
             history.push(Entry { origin, counter, value: event.value.clone(), kills });
         }
         wrote
+    }
+
+    fn spend(&mut self, dot: &Dot, key: &K) {
+        match self.spent.get_mut(&dot.actor) {
+            None => drop(self.spent.insert(dot.actor.clone(), dot.counter)),
+            Some(last) if *last < dot.counter => *last = dot.counter,
+            Some(_) => self.twice = Some(format!("{dot:?} was written again, for {key:?}")),
+        }
     }
 
     /// How a replica differs from its twin. While it is being healed by state it may lack, of what it claims to have
@@ -143,5 +156,17 @@ impl Twin {
                 .or_else(|| about("marks", self.marks.difference(children.marks().table(), strict)))
                 .or_else(|| about("facts", self.facts.difference(children.facts().table(), strict)))
         })
+    }
+
+    /// A dot that was written twice, in any table.
+    pub(crate) fn twice(&self) -> Option<String> {
+        let tables = [
+            ("names", &self.names.twice),
+            ("desired", &self.desired.twice),
+            ("actual", &self.actual.twice),
+            ("marks", &self.marks.twice),
+            ("facts", &self.facts.twice),
+        ];
+        tables.into_iter().find_map(|(table, twice)| Some(format!("{table}: {}", twice.as_ref()?)))
     }
 }

@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::fault::{ActiveFaults, Fault};
 use crate::invariants::{self, Moment, Violation};
+use crate::last::LastLook;
 use crate::link::Network;
 use crate::node::{Arrival, Node};
 use crate::oracle::Oracle;
@@ -134,6 +135,8 @@ pub struct World {
     same_instant: u64,
     /// The caller's wish that is being handled.
     pub(crate) cause: Option<Call>,
+    /// What the last look saw.
+    pub(crate) last: LastLook,
     /// When the network or a node last changed.
     pub(crate) disturbed_us: u64,
     /// The nodes that gave way to another of their name, since it came.
@@ -178,6 +181,7 @@ impl World {
             violation: None,
             same_instant: 0,
             cause: None,
+            last: LastLook::default(),
             disturbed_us: 0,
             gave_way: BTreeSet::new(),
             plan,
