@@ -107,13 +107,21 @@ struct Manners {
 impl Script {
     /// The script of a seed.
     pub fn draw(seed: u64, options: &Options) -> Self {
-        let mut rng = stream(seed, Stream::Plan);
-        let (plan, manners) = manners(&mut rng, seed, options);
+        let scenario = &options.scenario;
+        let nodes = scenario.nodes().unwrap_or(options.nodes);
+        let (mut plan, manners) = manners(&mut stream(seed, Stream::Plan), seed, nodes, scenario);
+        // A file whose plan is refused is refused where it is read.
+        let _ = scenario.fix_plan(&mut plan);
+        if let Some(steps) = scenario.fixed_steps() {
+            let mut script = Script { plan, steps: steps.to_vec() };
+            script.sort();
+            return script;
+        }
         let mut script = Script { plan, steps: Vec::new() };
         draw_ops(&mut stream(seed, Stream::Workload), &manners, options.ops, &mut script);
         let until_us = script.ends_us();
         draw_faults(&mut stream(seed, Stream::Faults), &manners, until_us, &mut script);
-        if let Some(stage) = options.scenario.stage {
+        if let Some(stage) = scenario.stage {
             stage(&mut stream(seed, Stream::Stage), &mut script);
         }
         script.sort();
@@ -121,8 +129,7 @@ impl Script {
     }
 }
 
-fn manners(rng: &mut ChaCha8Rng, seed: u64, options: &Options) -> (Plan, Manners) {
-    let scenario = &options.scenario;
+fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -> (Plan, Manners) {
     let swim = rng.random_bool(0.7);
     let slow = rng.random_bool(0.2);
     let latency_us =
@@ -143,7 +150,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, options: &Options) -> (Plan, Manners
     let pace_percent = if rng.random_bool(0.1) { scenario.pace_percent.max(400) } else { scenario.pace_percent };
     let plan = Plan {
         seed,
-        nodes: options.nodes,
+        nodes,
         swim,
         codec: rng.random_bool(0.5),
         children,

@@ -178,18 +178,22 @@ impl Fault {
 
     /// The nodes that it names.
     pub fn nodes(&self) -> Vec<usize> {
+        self.clone().nodes_mut().into_iter().map(|node| *node).collect()
+    }
+
+    /// The same, to be changed.
+    pub fn nodes_mut(&mut self) -> Vec<&mut usize> {
         match self {
-            Fault::Split { side } | Fault::Flapping { side, .. } => side.clone(),
-            Fault::Bridge { over, side } => side.iter().chain([over]).copied().collect(),
-            Fault::Storm { nodes, .. } => nodes.clone(),
-            Fault::OneWay { from, to } | Fault::Stall { from, to } => vec![*from, *to],
-            Fault::Reset { one, other } => vec![*one, *other],
-            Fault::Lie { node, peer } => vec![*node, *peer],
-            Fault::Namesake { of } => vec![*of],
-            Fault::Isolate { node } | Fault::Deaf { node } | Fault::Crash { node, .. } | Fault::Leave { node } => {
-                vec![*node]
-            }
-            Fault::Pause { node } | Fault::Stutter { node, .. } | Fault::Skew { node, .. } => vec![*node],
+            Fault::Split { side } | Fault::Flapping { side, .. } => side.iter_mut().collect(),
+            Fault::Bridge { over, side } => side.iter_mut().chain([over]).collect(),
+            Fault::Storm { nodes, .. } => nodes.iter_mut().collect(),
+            Fault::OneWay { from, to } | Fault::Stall { from, to } => vec![from, to],
+            Fault::Reset { one, other } => vec![one, other],
+            Fault::Lie { node, peer } => vec![node, peer],
+            Fault::Namesake { of } => vec![of],
+            Fault::Isolate { node } | Fault::Deaf { node } | Fault::Crash { node, .. } => vec![node],
+            Fault::Leave { node } | Fault::Pause { node } | Fault::Stutter { node, .. } => vec![node],
+            Fault::Skew { node, .. } => vec![node],
             Fault::Ring {} | Fault::Loss { .. } | Fault::Doubling { .. } | Fault::Reordering { .. } => Vec::new(),
             Fault::Delay { .. } => Vec::new(),
         }

@@ -7,18 +7,20 @@ use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use ordu_sim::draw::Options;
+use ordu_sim::file;
 use ordu_sim::plan::{NODES_MAX, OPS_MAX};
 use ordu_sim::report::Report;
 use ordu_sim::scenario::{self, SCENARIOS, Scenario};
 use ordu_sim::script::Script;
+use ordu_sim::shrink::shrink;
 use ordu_sim::sweep::{Ran, sweep};
-use ordu_sim::world;
+use ordu_sim::world::{self, Outcome};
 
 /// Runs Ordu's cores on a simulated network that misbehaves, and checks its promises.
 #[derive(Parser)]
@@ -41,12 +43,16 @@ enum Command {
         /// How many threads [default: one a core].
         #[arg(long, value_parser = value_parser!(u64).range(1..=1024))]
         jobs: Option<u64>,
+        /// How long the first failing seed is shortened, 0s for not at all.
+        #[arg(long, value_name = "D", default_value = "60s", value_parser = humantime::parse_duration)]
+        shrink_for: Duration,
         #[command(flatten)]
         shape: Shape,
     },
-    /// Run one seed again.
+    /// Run one seed, or one scenario file, again.
     Replay {
-        /// The seed.
+        /// The seed, or the file.
+        #[arg(value_name = "SEED|FILE")]
         what: String,
         /// Write everything that happens, in order, to this file.
         #[arg(long, value_name = "FILE")]
@@ -69,8 +75,8 @@ struct Shape {
     /// How many operations.
     #[arg(long, default_value_t = 200, value_parser = value_parser!(u64).range(0..=OPS_MAX as u64))]
     ops: u64,
-    /// Which scenario; see `ordu-sim list`.
-    #[arg(long, default_value = &*SCENARIOS[0].name)]
+    /// Which scenario: a name of `ordu-sim list`, or a scenario file.
+    #[arg(long, value_name = "NAME|FILE", default_value = &*SCENARIOS[0].name)]
     scenario: String,
     /// Run each seed again and compare the digests.
     #[arg(long)]
@@ -82,17 +88,26 @@ struct Shape {
 
 impl Shape {
     fn options(&self) -> anyhow::Result<Options> {
-        let nodes = usize::try_from(self.nodes)?;
-        Ok(Options { nodes, ops: usize::try_from(self.ops)?, scenario: find(&self.scenario)?.clone() })
+        let scenario = find(&self.scenario)?;
+        Ok(Options { nodes: usize::try_from(self.nodes)?, ops: usize::try_from(self.ops)?, scenario })
     }
 }
 
-fn find(name: &str) -> anyhow::Result<&'static Scenario> {
+fn find(name: &str) -> anyhow::Result<Scenario> {
     match scenario::find(name) {
-        Some(scenario) => Ok(scenario),
-        None if Path::new(name).exists() => bail!("scenario files: not yet"),
-        None => bail!("there is no scenario {name}; `ordu-sim list` shows those that are"),
+        Some(scenario) => Ok(scenario.clone()),
+        None if Path::new(name).exists() => read(name),
+        None => bail!("there is no scenario and no file {name}; `ordu-sim list` shows the scenarios"),
     }
+}
+
+fn read(path: &str) -> anyhow::Result<Scenario> {
+    let size = std::fs::metadata(path).with_context(|| format!("cannot read {path}"))?.len();
+    if size > file::FILE_BYTES_MAX as u64 {
+        bail!("{path} is longer than {} bytes", file::FILE_BYTES_MAX);
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    file::read(path, &text).with_context(|| format!("{path} is no scenario"))
 }
 
 fn main() -> ExitCode {
@@ -114,7 +129,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
             }
             Ok(0)
         }
-        Command::Run { seeds, seed, jobs, shape } => {
+        Command::Run { seeds, seed, jobs, shrink_for, shape } => {
             let options = shape.options()?;
             let first = seed.unwrap_or_else(drawn_seed);
             if seed.is_none() && !shape.json {
@@ -128,17 +143,28 @@ fn run(command: Command) -> anyhow::Result<u8> {
             let begun = Instant::now();
             let ran = sweep(first, seeds, &options, jobs, shape.twice, |_| bar.inc(1));
             bar.finish_and_clear();
-            tell(&Report::new(first, &options, &ran, begun.elapsed()), shape.json)
+            let mut report = Report::new(first, &options, &ran, begun.elapsed());
+            let broken = ran.into_iter().map(|one| one.outcome).find(|outcome| outcome.violation.is_some());
+            if let Some(outcome) = broken.filter(|_| !shrink_for.is_zero()) {
+                shorten(&mut report, outcome, &options, shrink_for, shape.json);
+            }
+            tell(&report, shape.json)
         }
         Command::Replay { what, trace, html, shape } => {
             let options = shape.options()?;
             if html.is_some() {
                 bail!("--html: not yet");
             }
-            let seed: u64 = match what.parse() {
-                Ok(seed) => seed,
-                Err(_) if Path::new(&what).exists() => bail!("replaying files: not yet"),
-                Err(_) => bail!("{what} is not a seed"),
+            let (seed, options) = match what.parse() {
+                Ok(seed) => (seed, options),
+                Err(_) if Path::new(&what).exists() => {
+                    let scenario = read(&what)?;
+                    let Some(seed) = scenario.seed() else {
+                        bail!("{what} has no plan.seed; `ordu-sim run --scenario {what}` draws seeds for it")
+                    };
+                    (seed, Options { scenario, ..options })
+                }
+                Err(_) => bail!("{what} is neither a seed nor a file"),
             };
             let script = Script::draw(seed, &options);
             let begun = Instant::now();
@@ -165,6 +191,29 @@ fn tell(report: &Report, json: bool) -> anyhow::Result<u8> {
         write!(out, "{}", report.text(&program))?;
     }
     Ok(report.exit_code())
+}
+
+/// Shortens the script of a failing seed and saves what comes of it.
+fn shorten(report: &mut Report, failed: Outcome, options: &Options, most: Duration, json: bool) {
+    let seed = failed.seed;
+    let bar = if json || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    let begun = Instant::now();
+    let go_on = |left: usize| {
+        bar.set_message(format!("shortening seed {seed}: {left} steps left, {:.0?} of {most:.0?}", begun.elapsed()));
+        bar.tick();
+        begun.elapsed() < most
+    };
+    let (short, outcome) = shrink(Script::draw(seed, options), failed, |script| world::run(script, None).0, go_on);
+    bar.finish_and_clear();
+    let what = outcome.violation.map(|found| format!("{}: {}", found.invariant, found.what)).unwrap_or_default();
+    let path = format!("ordu-sim-seed-{seed}.toml");
+    let saved = file::write(&short, &format!("Breaks {what}\nReplay with `ordu-sim replay {path}`."))
+        .map_err(anyhow::Error::from)
+        .and_then(|text| std::fs::write(&path, text).with_context(|| format!("cannot write {path}")));
+    if let Err(error) = &saved {
+        eprintln!("ordu-sim: the shortened script is not saved: {error:#}");
+    }
+    report.shortened(seed, &short, saved.is_ok().then_some(path));
 }
 
 /// A seed that nobody chose.

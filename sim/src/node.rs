@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::{RankPolicy, Registry};
-use ordu_supervisor::core::{Config, Exit, StartedInfo, Supervisor};
+use ordu_supervisor::core::{Config, Exit, Preference, StartedInfo, Supervisor};
 use ordu_transport::core::membership::{Membership, MembershipConfig, Timings};
 use ordu_transport::core::message::{Hello, Refusal};
 use ordu_transport::core::{Addr, Hlc, Instant, NodeId, NodeName, Now, Pid};
@@ -176,6 +176,7 @@ impl World {
                 kinds: vec![KIND.into()],
                 version: "0".into(),
                 weight: 1,
+                preference: Preference::default(),
                 keep_done: KEEP_DONE,
                 seed,
             })))

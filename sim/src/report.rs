@@ -7,12 +7,15 @@ use serde::Serialize;
 
 use crate::draw::Options;
 use crate::invariants;
+use crate::script::Script;
 use crate::sweep::{Ran, digest_of};
 
 /// The name under which a seed is reported whose two runs differ.
 pub const DETERMINISTIC: &str = "deterministic";
 /// Most violations that the text shows one by one.
 const SHOWN_MAX: usize = 20;
+/// Most steps of a shortened script that the text shows.
+const STEPS_SHOWN_MAX: usize = 40;
 
 /// What a sweep came to.
 #[derive(Debug, Serialize)]
@@ -41,6 +44,11 @@ struct Row {
     /// In simulated time.
     at: String,
     what: String,
+    /// The file that holds the shortest script found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip)]
+    short: Vec<String>,
     #[serde(skip)]
     exit: u8,
 }
@@ -55,11 +63,13 @@ impl Report {
             if let Some(found) = &one.outcome.violation {
                 let (invariant, what) = (found.invariant, found.what.clone());
                 let exit = if found.liveness { 11 } else { 10 };
-                violations.push(Row { seed, invariant, at: seconds(found.at_us), what, exit });
+                let (file, short) = (None, Vec::new());
+                violations.push(Row { seed, invariant, at: seconds(found.at_us), what, file, short, exit });
             }
             if let Some(again) = one.again.filter(|again| *again != one.outcome.digest) {
                 let what = format!("two runs differ: {:016x} and {again:016x}", one.outcome.digest);
-                violations.push(Row { seed, invariant: DETERMINISTIC, at: seconds(0), what, exit: 12 });
+                let (at, file, short) = (seconds(0), None, Vec::new());
+                violations.push(Row { seed, invariant: DETERMINISTIC, at, what, file, short, exit: 12 });
             }
         }
         Self {
@@ -83,6 +93,14 @@ impl Report {
         exits().find(|&exit| exit == 12).or_else(|| exits().min()).unwrap_or(0)
     }
 
+    /// Notes the shortest script that was found for this seed, and where it was saved.
+    pub fn shortened(&mut self, seed: u64, script: &Script, file: Option<String>) {
+        if let Some(row) = self.violations.iter_mut().find(|row| row.seed == seed && row.exit != 12) {
+            row.short = script.steps.iter().map(ToString::to_string).collect();
+            row.file = file;
+        }
+    }
+
     /// For people. `program` is how the simulator was called.
     pub fn text(&self, program: &str) -> String {
         let mut text = String::new();
@@ -97,6 +115,18 @@ impl Report {
                 text,
                 "  {program} replay {seed} --nodes {nodes} --ops {ops} --scenario {scenario}{twice} --trace seed-{seed}.txt"
             );
+            if !row.short.is_empty() {
+                let _ = writeln!(text, "  the shortest script found that breaks the same promise:");
+            }
+            for step in row.short.iter().take(STEPS_SHOWN_MAX) {
+                let _ = writeln!(text, "    {step}");
+            }
+            if row.short.len() > STEPS_SHOWN_MAX {
+                let _ = writeln!(text, "    … and {} more", row.short.len() - STEPS_SHOWN_MAX);
+            }
+            if let Some(file) = &row.file {
+                let _ = writeln!(text, "  {program} replay {file}");
+            }
         }
         if self.violations.len() > SHOWN_MAX {
             let _ = writeln!(text, "… and {} more", self.violations.len() - SHOWN_MAX);

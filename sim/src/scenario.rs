@@ -3,10 +3,12 @@
 //! A scenario sets the weights; the seed then draws from them, and switches whole kinds off at random (see `plan`).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
 use crate::draw::{FaultKind, OpKind};
+use crate::file::Fixed;
 use crate::script::Script;
 
 /// What runs on every node above membership.
@@ -40,6 +42,8 @@ pub struct Scenario {
     pub ops: Cow<'static, [(OpKind, u32)]>,
     /// Changes the script that was drawn, with randomness of its own: tells a story. Steps may be out of order.
     pub stage: Option<fn(&mut ChaCha8Rng, &mut Script)>,
+    /// What a scenario file lays down.
+    pub fixed: Option<Arc<Fixed>>,
 }
 
 use FaultKind as F;
@@ -99,6 +103,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("calm"),
@@ -109,6 +114,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("split-heal"),
@@ -119,6 +125,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("long-cuts"),
@@ -129,6 +136,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 400,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("one-way"),
@@ -139,6 +147,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("crash-restart"),
@@ -149,6 +158,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("lossy"),
@@ -159,6 +169,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("pauses"),
@@ -169,6 +180,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("churn"),
@@ -179,6 +191,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("skew"),
@@ -189,6 +202,7 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
     Scenario {
         name: Cow::Borrowed("names-only"),
@@ -199,8 +213,14 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
     },
 ];
+
+/// The scenario that is run where none is named.
+pub fn default() -> Scenario {
+    SCENARIOS[0].clone()
+}
 
 /// The scenario of this name.
 pub fn find(name: &str) -> Option<&'static Scenario> {

@@ -171,6 +171,26 @@ pub struct Spec {
     pub stop_timeout_ms: u64,
 }
 
+impl Op {
+    /// The node that it names, beside the one that is asked.
+    pub fn node(&self) -> Option<usize> {
+        match self {
+            Op::Start { spec, .. } => spec.pinned,
+            Op::Drain { of, .. } => Some(*of),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn node_mut(&mut self) -> Option<&mut usize> {
+        match self {
+            Op::Start { spec, .. } => spec.pinned.as_mut(),
+            Op::Drain { of, .. } => Some(of),
+            _ => None,
+        }
+    }
+}
+
 impl Script {
     /// When the last step happens, in microseconds.
     pub fn ends_us(&self) -> u64 {

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 
 use crate::children::Children;
 use crate::core::{
-    self, Call, CallError, ChildId, ChildRow, ChildSpec, Event, Exit, Input, MemberRow, Reply, StartedInfo, StatusRow,
+    self, Call, CallError, ChildId, ChildRow, ChildSpec, Event, Exit, Input, MemberRow, Preference, Reply, StartedInfo,
+    StatusRow,
 };
 use crate::driver::Machine;
 use crate::error::{DrainError, RestartError, StartError, TerminateError};
@@ -38,6 +39,8 @@ pub struct SupervisorConfig {
     pub version: Arc<str>,
     /// Its share of children relative to others; 0 for none.
     pub weight: u32,
+    /// Which nodes a child prefers. The same on every node of the cluster.
+    pub preference: Preference,
     /// For how long a child that ended for good keeps its row.
     pub keep_done: Duration,
     /// Which process of several that hold a name stays. The same on every node of the cluster.
@@ -50,6 +53,7 @@ impl Default for SupervisorConfig {
             kinds: Kinds::new(),
             version: env!("CARGO_PKG_VERSION").into(),
             weight: 1,
+            preference: Preference::default(),
             keep_done: Duration::from_secs(60),
             policy: RankPolicy::default(),
         }
@@ -84,12 +88,12 @@ impl Supervisor {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(cluster: Cluster, events: ClusterEvents, config: SupervisorConfig) -> Supervisor {
-        let SupervisorConfig { kinds, version, weight, keep_done, policy } = config;
+        let SupervisorConfig { kinds, version, weight, preference, keep_done, policy } = config;
         let (id, local) = (cluster.id(), Local::new());
         // The nonce is random, and of this start alone.
         let seed = id.nonce;
         let names = kinds.names().cloned().collect();
-        let config = core::Config { id, policy, kinds: names, version, weight, keep_done, seed };
+        let config = core::Config { id, policy, kinds: names, version, weight, preference, keep_done, seed };
         let children = Children::new(Handle::current());
         let rng = ChaCha8Rng::seed_from_u64(seed ^ REQUESTS_SEED);
         let machine = Machine::new(core::Supervisor::new(config), kinds, children, local.clone(), rng);

@@ -13,4 +13,4 @@ pub mod table;
 
 pub use claim::{Claim, Entry, Fence, Name};
 pub use names::{Effect, Input, Message, NameConflict, RegisterError, Registry};
-pub use rank::{Rank, RankPolicy};
+pub use rank::{CustomRank, Rank, RankPolicy};

@@ -527,7 +527,7 @@ impl Registry {
         let pid = Pid::new(self.id.clone(), self.next_serial);
         self.next_serial += 1;
         let since = self.clock.tick(now);
-        let (rank, fence) = (self.policy.rank(since), Fence::new(since, &self.id));
+        let (rank, fence) = (self.policy.rank(&pid, since), Fence::new(since, &self.id));
         let process = Process { rank, fence, since, names: BTreeSet::new(), lost_to: None };
         self.processes.insert(pid.clone(), process);
         pid
@@ -556,7 +556,7 @@ impl Registry {
         process.names.insert(name.clone());
         let Process { mut rank, fence, since, lost_to, .. } = process.clone();
         if is_present(Defect::RankPerName) {
-            rank = self.policy.rank(self.clock.tick(now));
+            rank = self.policy.rank(pid, self.clock.tick(now));
         }
         self.names.put(name, Claim { pid: pid.clone(), rank, fence, since, value, losing: lost_to });
         self.settle(now, BTreeSet::new(), effects);

@@ -13,6 +13,7 @@ pub mod tables;
 
 pub use calls::{Call, CallError, Reply};
 pub use child::Exit;
+pub use placement::Preference;
 pub use row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
 pub use spec::{ChildId, ChildSpec, Placement, Restart};
 pub use supervisor::{Config, Control, Effect, Input, Message, StartedInfo, Supervisor};

@@ -1,7 +1,8 @@
 //! Where children go: weighted rendezvous hashing. Pure, and the same on every machine.
 //!
 //! Each node gets a score for each child; the best one is the child's seat. A node that comes or goes moves only the
-//! children that it gains or loses. Nodes score by name, so a restarted node gets the same children back.
+//! children that it gains or loses. Nodes score by name, so a restarted node gets the same children back. An application
+//! can put a preference of its own before that: the hash then spreads children over the nodes that they like best.
 //!
 //! Sources: Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous", 1996; Schindelhauer and Schomaker,
 //! "Weighted Distributed Hash Tables", 2005 (the logarithmic method), here in fixed point because floating-point
@@ -39,6 +40,42 @@ pub enum Ineligible {
     Pinned(NodeName),
 }
 
+/// Which nodes a child prefers: by default none, so that children are spread by weight alone.
+///
+/// Every node looks for the seat of every child by itself, over its own view, and starts the child if it finds itself.
+/// Whatever the views are, of the nodes that live the one with the best score then finds itself, and no two nodes with
+/// equal views both do. That rests on what the function must keep to:
+///
+/// * it gives the same on every node of the cluster, so all of them run the same one;
+/// * it depends on nothing but its arguments: no clock, no load, no randomness. Facts change seldom, and a child moves
+///   when its seat does;
+/// * it is quick: it runs for every child and every node that may run it, inside the node's lock.
+///
+/// A rolling change of the function is sound, but children may move to and fro until all nodes have the new one.
+#[derive(Clone, Default)]
+pub struct Preference(Option<Arc<Score>>);
+
+/// The lesser is the better.
+type Score = dyn Fn(&ChildSpec, &NodeName, &Facts) -> u64 + Send + Sync;
+
+impl Preference {
+    /// Prefers the nodes for which `score` gives the least; children are spread by weight among equal ones. It is asked
+    /// about nodes that may run the child only.
+    pub fn by(score: impl Fn(&ChildSpec, &NodeName, &Facts) -> u64 + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(score)))
+    }
+
+    fn score(&self, spec: &ChildSpec, node: &NodeName, facts: &Facts) -> u64 {
+        self.0.as_ref().map_or(0, |score| score(spec, node, facts))
+    }
+}
+
+impl std::fmt::Debug for Preference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Preference::by(..)" } else { "Preference::default()" })
+    }
+}
+
 /// Whether a node may run a child.
 pub fn eligible(spec: &ChildSpec, candidate: Candidate<'_>) -> Result<u32, Ineligible> {
     if let Placement::Pinned(name) = &spec.placement
@@ -57,12 +94,17 @@ pub fn eligible(spec: &ChildSpec, candidate: Candidate<'_>) -> Result<u32, Ineli
 }
 
 /// The node that a child belongs on: the best score of those that may run it.
-pub fn seat<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candidate<'a>>) -> Option<&'a NodeId> {
+pub fn seat<'a>(
+    spec: &ChildSpec,
+    preference: &Preference,
+    candidates: impl Iterator<Item = Candidate<'a>>,
+) -> Option<&'a NodeId> {
     let scored = candidates.filter_map(|candidate| {
         let weight = eligible(spec, candidate).ok()?;
-        Some((score(&spec.id, &candidate.id.name, weight), candidate.id))
+        let liked = preference.score(spec, &candidate.id.name, candidate.facts?);
+        Some((liked, score(&spec.id, &candidate.id.name, weight), candidate.id))
     });
-    scored.min().map(|(_, id)| id)
+    scored.min().map(|(_, _, id)| id)
 }
 
 /// Why none of the candidates may run a child, in one sentence.
@@ -117,6 +159,10 @@ mod tests {
     }
 
     fn spread(weights: &[(&str, u32)]) -> BTreeMap<String, Vec<usize>> {
+        spread_by(&Preference::default(), weights)
+    }
+
+    fn spread_by(preference: &Preference, weights: &[(&str, u32)]) -> BTreeMap<String, Vec<usize>> {
         let nodes: Vec<(NodeId, Facts)> = weights
             .iter()
             .map(|(name, weight)| (NodeId::new(NodeName::new(name).unwrap(), 1, 1), facts(*weight)))
@@ -125,7 +171,7 @@ mod tests {
         for child in 0..3000 {
             let spec = ChildSpec::new(ChildId::new(&format!("c{child}")).unwrap(), "k", "");
             let candidates = nodes.iter().map(|(id, facts)| Candidate { id, facts: Some(facts) });
-            spread.entry(seat(&spec, candidates).unwrap().name.to_string()).or_default().push(child);
+            spread.entry(seat(&spec, preference, candidates).unwrap().name.to_string()).or_default().push(child);
         }
         spread
     }
@@ -154,6 +200,17 @@ mod tests {
         for name in ["a", "b"] {
             assert!(before[name].iter().all(|child| after[name].contains(child)));
         }
+    }
+
+    #[test]
+    fn what_is_preferred_comes_first_and_the_hash_spreads_among_equals() {
+        let even = Preference::by(|child, node, _| {
+            let number: u64 = child.id.as_str()[1..].parse().unwrap();
+            u64::from((number % 2 == 0) == (node.as_str() == "a"))
+        });
+        let spread = spread_by(&even, &[("a", 1), ("b", 1), ("c", 1)]);
+        assert!(spread["a"].iter().all(|child| child % 2 == 1) && spread["a"].len() == 1500);
+        assert!(spread["b"].len() > 600 && spread["c"].len() > 600);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Supervisor {
 
     /// The node that a child belongs on, as far as we see.
     pub(super) fn seat(&self, spec: &ChildSpec) -> Option<&NodeId> {
-        placement::seat(spec, self.candidates())
+        placement::seat(spec, &self.preference, self.candidates())
     }
 
     /// Why no node may run a child.

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calls::{Reply, Waiting};
 use super::child::{Exit, Local};
+use super::placement::Preference;
 use super::row::{ChildStatus, Event, EventKind};
 use super::spec::{ChildId, ChildSpec};
 use super::tables::{Actual, Desired, Facts, FactsKey, Mark, MarkKey};
@@ -192,6 +193,8 @@ pub struct Config {
     pub version: Arc<str>,
     /// Its share of children relative to others; 1 where nothing speaks against it.
     pub weight: u32,
+    /// Which nodes a child prefers. The same on every node of the cluster.
+    pub preference: Preference,
     /// For how long a child that ended for good keeps its row.
     pub keep_done: Duration,
     /// Decides all jitter.
@@ -207,6 +210,7 @@ pub struct Supervisor {
     pub(super) marks: Replica<MarkKey, Mark>,
     pub(super) facts: Replica<FactsKey, Facts>,
     own_facts: Facts,
+    pub(super) preference: Preference,
     pub(super) keep_done: Duration,
     pub(super) local: BTreeMap<ChildId, Local>,
     pub(super) children_by_pid: BTreeMap<Pid, ChildId>,
@@ -235,7 +239,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor without children.
     pub fn new(config: Config) -> Self {
-        let Config { id, policy, kinds, version, weight, keep_done, seed } = config;
+        let Config { id, policy, kinds, version, weight, preference, keep_done, seed } = config;
         let own_facts = Facts { draining: false, weight, kinds, version };
         let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed ^ 4);
         facts.put(FactsKey(id.name.clone()), own_facts.clone());
@@ -246,6 +250,7 @@ impl Supervisor {
             marks: Replica::new(Kind::Shared, id, seed ^ 3),
             facts,
             own_facts,
+            preference,
             keep_done,
             local: BTreeMap::new(),
             children_by_pid: BTreeMap::new(),

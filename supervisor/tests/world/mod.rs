@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ordu_registry::core::{Fence, RankPolicy};
 use ordu_supervisor::core::{
-    Call, ChildId, ChildSpec, ChildStatus, Config, Effect, Event, Exit, Input, Message, Reply, StartedInfo, Supervisor,
+    Call, ChildId, ChildSpec, ChildStatus, Config, Effect, Event, Exit, Input, Message, Preference, Reply, StartedInfo,
+    Supervisor,
 };
 use ordu_transport::core::{Instant, Member, NodeId, NodeName, Now, Pid, Status};
 
@@ -91,6 +92,7 @@ impl World {
             kinds: kinds.iter().map(|&kind| Arc::from(kind)).collect(),
             version: "1".into(),
             weight: 1,
+            preference: Preference::default(),
             keep_done: Duration::from_secs(60),
             seed: boot,
         };

@@ -1,0 +1,222 @@
+//! Scenario files: a script, or a part of one, as TOML that people write and `replay` takes.
+//!
+//! ```toml
+//! about = "a name on both sides of a cut"   # every part may be left out
+//! faults = { split = 3, crash_keep_disk = 1 }   # kinds and weights to draw from, in place of the default scenario's
+//! ops = { register = 5, end_process = 1 }
+//! plan.nodes = 3                            # fields of the plan; the others are drawn from the seed
+//! plan.swim = true
+//! steps = [                                 # exactly these, and nothing is drawn
+//!   { at_us = 1000000, act = { op = { node = 0, ask = { register = { names = [1], value = "a" } } } } },
+//!   { at_us = 2000000, act = { fault = { fault = { split = { side = [0] } }, lasts_us = 5000000 } } },
+//! ]
+//! ```
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::draw::{FaultKind, OpKind};
+use crate::plan::{OPS_MAX, Plan};
+use crate::scenario::{self, Layer, Scenario};
+use crate::script::{Act, Script, Step};
+
+/// Longest scenario file, in bytes.
+pub const FILE_BYTES_MAX: usize = 64 << 20;
+/// Latest time of a step, and longest time that a fault lasts, in microseconds.
+pub const AT_US_MAX: u64 = 86_400_000_000;
+
+/// Why a text is no scenario. Nothing was run.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It is no TOML, or not of this shape.
+    #[error("{0}")]
+    Shape(#[from] toml::de::Error),
+    /// It cannot be played.
+    #[error("{0}")]
+    Content(String),
+}
+
+/// What a file lays down for every seed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fixed {
+    /// Fields of the plan.
+    plan: toml::Table,
+    /// All steps.
+    steps: Option<Vec<Step>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    about: Option<String>,
+    fault_gap_percent: Option<u64>,
+    pace_percent: Option<u64>,
+    faults: Option<BTreeMap<FaultKind, u32>>,
+    ops: Option<BTreeMap<OpKind, u32>>,
+    #[serde(default)]
+    plan: toml::Table,
+    steps: Option<Vec<Step>>,
+}
+
+/// Reads a scenario. `name` is what it is called in reports, the file's path as a rule.
+///
+/// # Errors
+/// If the text is no scenario, with the line or the step at fault.
+pub fn read(name: &str, text: &str) -> Result<Scenario, Refused> {
+    if text.len() > FILE_BYTES_MAX {
+        return Err(Refused::Content(format!("it is longer than {FILE_BYTES_MAX} bytes")));
+    }
+    let document: Document = toml::from_str(text)?;
+    let default = scenario::default();
+    let layer = match document.plan.get("children").and_then(toml::Value::as_bool) {
+        Some(true) => Layer::Children,
+        Some(false) => Layer::Names,
+        None => default.layer,
+    };
+    let percent = |given: Option<u64>, field: &str| match given.unwrap_or(100) {
+        percent @ 1..=100_000 => Ok(percent),
+        other => Err(Refused::Content(format!("{field} is {other}, not 1 to 100000"))),
+    };
+    let fixed = Fixed { plan: document.plan, steps: document.steps };
+    let scenario = Scenario {
+        name: Cow::Owned(name.to_owned()),
+        about: document.about.map_or(Cow::Borrowed("a scenario file"), Cow::Owned),
+        layer,
+        faults: document.faults.map_or(default.faults, |faults| faults.into_iter().collect()),
+        fault_gap_percent: percent(document.fault_gap_percent, "fault_gap_percent")?,
+        pace_percent: percent(document.pace_percent, "pace_percent")?,
+        ops: document.ops.map_or(default.ops, |ops| ops.into_iter().collect()),
+        stage: None,
+        fixed: Some(Arc::new(fixed)),
+    };
+    // Whatever the seed, the same fields decide whether it can be played.
+    let mut plan = Plan::calm(0, 1);
+    scenario.fix_plan(&mut plan)?;
+    let script = Script { plan, steps: scenario.fixed_steps().unwrap_or_default().to_vec() };
+    match refuse(&script) {
+        None => Ok(scenario),
+        Some(why) => Err(Refused::Content(why)),
+    }
+}
+
+impl Scenario {
+    /// The seed that the file gives.
+    pub fn seed(&self) -> Option<u64> {
+        self.fixed.as_ref().and_then(|fixed| fixed.plan.get("seed")).and_then(toml::Value::as_integer)?.try_into().ok()
+    }
+
+    /// The number of nodes that the file gives.
+    pub fn nodes(&self) -> Option<usize> {
+        self.fixed.as_ref().and_then(|fixed| fixed.plan.get("nodes")).and_then(toml::Value::as_integer)?.try_into().ok()
+    }
+
+    /// The steps that the file gives.
+    pub(crate) fn fixed_steps(&self) -> Option<&[Step]> {
+        self.fixed.as_ref()?.steps.as_deref()
+    }
+
+    /// Lays down what the file says of the plan; the seed stays.
+    pub(crate) fn fix_plan(&self, plan: &mut Plan) -> Result<(), Refused> {
+        let Some(fixed) = self.fixed.as_ref().filter(|fixed| !fixed.plan.is_empty()) else { return Ok(()) };
+        let seed = plan.seed;
+        plan.seed = 0;
+        let mut table = toml::Table::try_from(&*plan).map_err(|error| Refused::Content(error.to_string()))?;
+        table.extend(fixed.plan.clone());
+        *plan = table.try_into()?;
+        plan.seed = seed;
+        Ok(())
+    }
+}
+
+/// Why a script cannot be played, in one sentence.
+pub fn refuse(script: &Script) -> Option<String> {
+    let nodes = script.plan.nodes;
+    if let Some(why) = script.plan.refuse() {
+        return Some(why);
+    }
+    if script.ops() > OPS_MAX || script.steps.len() > 2 * OPS_MAX {
+        return Some(format!("{} operations, more than {OPS_MAX}", script.ops()));
+    }
+    script.steps.iter().enumerate().find_map(|(at, step)| {
+        let (named, lasts_us) = match &step.act {
+            Act::Op { node, ask } => (ask.node().into_iter().chain([*node]).collect::<Vec<_>>(), 0),
+            Act::Fault { fault, lasts_us } => (fault.nodes(), *lasts_us),
+        };
+        let stranger = named.into_iter().find(|node| *node >= nodes);
+        if let Some(node) = stranger {
+            return Some(format!("step {} names node {node}, but there are 0 to {}", at + 1, nodes - 1));
+        }
+        let late = step.at_us.max(lasts_us) > AT_US_MAX;
+        late.then(|| format!("step {} is later, or lasts longer, than {AT_US_MAX} microseconds", at + 1))
+    })
+}
+
+/// A script as a scenario file; each line of `about` becomes a comment at its head.
+///
+/// # Errors
+/// If a number of it is above what TOML holds, 2^63 - 1.
+pub fn write(script: &Script, about: &str) -> Result<String, toml::ser::Error> {
+    let mut text = String::new();
+    // Writing into a string does not fail.
+    for line in about.lines() {
+        let _ = writeln!(text, "# {}", line.trim_end());
+    }
+    for (field, value) in toml::Table::try_from(&script.plan)? {
+        let _ = writeln!(text, "plan.{field} = {value}");
+    }
+    let _ = writeln!(text, "steps = [");
+    for step in &script.steps {
+        let _ = writeln!(text, "  {}, # {step}", toml::Value::try_from(step)?);
+    }
+    let _ = writeln!(text, "]");
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::Options;
+    use crate::plan::NODES_MAX;
+
+    fn refused(text: &str) -> String {
+        read("x", text).expect_err("it is refused").to_string()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for seed in 0..40 {
+            let script = Script::draw(seed, &Options { nodes: 5, ops: 60, scenario: scenario::default() });
+            let text = write(&script, "a test\nof two lines").expect("it can be written");
+            let again = read("x", &text).expect("it can be read");
+            assert_eq!(again.seed(), Some(seed));
+            let options = Options { nodes: 1, ops: 3, scenario: again };
+            assert_eq!(Script::draw(seed, &options), script, "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_may_be_left_out() {
+        let scenario = read("x", "faults = { split = 1 }\nplan.nodes = 3\nplan.children = false").expect("it is fine");
+        let script = Script::draw(7, &Options { nodes: 9, ops: 50, scenario });
+        assert_eq!((script.plan.nodes, script.plan.children, script.plan.seed, script.ops()), (3, false, 7, 50));
+        let faults =
+            |act: &Act| matches!(act, Act::Fault { fault, .. } if !matches!(fault, crate::fault::Fault::Split { .. }));
+        assert!(!script.steps.iter().any(|step| faults(&step.act)));
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_refused_with_its_place() {
+        assert!(refused("plan.nodez = 3").contains("nodez"));
+        assert!(refused("faults = { splat = 3 }").contains("splat"));
+        assert!(refused("plan.nodes = 0").contains(&format!("1 to {NODES_MAX}")));
+        assert!(refused("plan.latency_us = [9, 3]").contains("latency_us"));
+        assert!(refused("pace_percent = 0").contains("pace_percent"));
+        let step = "{ at_us = 5, act = { op = { node = 3, ask = \"read\" } } }";
+        assert!(refused(&format!("plan.nodes = 3\nsteps = [{step}]")).contains("step 1 names node 3"));
+        assert!(refused("steps = [{ at_us = 5, act = { op = { node = 0, ask = \"reed\" } } }]").contains("reed"));
+    }
+}
