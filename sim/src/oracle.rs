@@ -56,13 +56,17 @@ pub(crate) struct Asked {
     pub(crate) call: Call,
 }
 
+/// The fences that lookups of one name showed on a node, each with the time; only those above all before.
+type FencesShown = Vec<(u64, Fence)>;
+
 /// All facts of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) processes: BTreeMap<Pid, Process>,
     /// Those of which anybody said that they lost.
     pub(crate) losers: BTreeSet<Pid>,
-    fences_shown: BTreeMap<(usize, u64), BTreeMap<Name, Vec<(u64, Fence)>>>,
+    /// By node and life.
+    fences_shown: BTreeMap<(usize, u64), BTreeMap<Name, FencesShown>>,
     /// The living processes of each child.
     pub(crate) copies: BTreeMap<ChildId, Vec<Pid>>,
     pub(crate) calls: BTreeMap<u64, Asked>,

@@ -460,8 +460,12 @@ impl Registry {
     /// Our process keeps the name: its fence goes above those of the processes that do not. Those of members that are
     /// down too: one may lose to ours and be gone before we see its node again.
     fn raise_fence(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
-        let Some(pid) = self.names.table().live_of(name, &self.id).map(|claim| claim.pid.clone()) else { return };
-        let highest = self.names.table().live(name).map(|(_, _, claim)| claim.fence).max();
+        let Some(own) = self.names.table().live_of(name, &self.id) else { return };
+        let pid = own.pid.clone();
+        // One that is hidden and ranks better does not lose to ours: once it is seen again, it is the other way round.
+        let beaten = |claim: &&Claim| claim.losing.is_some() || claim.order() >= own.order();
+        let claims = self.names.table().live(name).map(|(_, _, claim)| claim);
+        let highest = claims.filter(beaten).map(|claim| claim.fence).max();
         let Some(process) = self.processes.get(&pid) else { return };
         if process.lost_to.is_some() || highest <= Some(process.fence) || is_present(Defect::FenceStays) {
             return;
