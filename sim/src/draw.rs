@@ -28,6 +28,13 @@ pub struct Options {
     pub scenario: Scenario,
 }
 
+impl Default for Options {
+    /// Five nodes, 200 operations, every kind of fault and operation.
+    fn default() -> Self {
+        Self { nodes: 5, ops: 200, scenario: Scenario::default() }
+    }
+}
+
 /// The kinds of operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -163,6 +170,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         start_apart_us: if rng.random_bool(0.7) { 0 } else { rng.random_range(1..2_000_000) },
         settle_us: rng.random_range(0..3_000_000),
         one_stays_down: rng.random_bool(0.15),
+        musts: Vec::new(),
     };
     let manners = Manners {
         ops,

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use ordu_registry::core as registry;
 use ordu_registry::core::{Entry, Registry};
@@ -47,14 +48,13 @@ impl World {
             }
             Arrival::DialFailed { addr, refusal } => self.on_dial_failed(node, addr, refusal),
             Arrival::Unreachable { peer } => self.feed_membership(node, membership::Input::Unreachable { peer }),
-            Arrival::Started { pid, info } => self.feed(node, Input::Started { pid, info }),
-            Arrival::Exited { pid, exit } => self.feed(node, Input::Exited { pid, exit }),
+            Arrival::Child { pid, word } => self.child_hears(node, pid, word),
         }
     }
 
     fn read(&self, node: usize, wire: Wire) -> Result<Message, codec::DecodeError> {
         Ok(match wire {
-            Wire::Message(message) => *message,
+            Wire::Message(message) => Arc::unwrap_or_clone(message),
             Wire::Bytes(bytes) => match self.life(node).map(|life| &life.upper) {
                 Some(Upper::Children(_)) => codec::decode(Kind::Replication, &bytes)?,
                 Some(Upper::Names(_)) | None => Message::Names(codec::decode(Kind::Replication, &bytes)?),
@@ -119,6 +119,7 @@ impl World {
 
     /// The node's view changed.
     pub(crate) fn member(&mut self, node: usize, member: Member) {
+        self.record.view(self.now, node, &member);
         self.feed(node, Input::Member(member));
     }
 
@@ -141,6 +142,8 @@ impl World {
         self.nodes[node].disk_boot = self.nodes[node].disk_boot.max(id.boot);
         let Some(life) = self.life_mut(node) else { return };
         life.id = id.clone();
+        self.record.node_reborn(self.now, node, &id);
+        let Some(life) = self.life(node) else { return };
         let peers: Vec<NodeId> = life.sessions.keys().cloned().collect();
         for peer in &peers {
             self.reset(node, peer);
@@ -203,6 +206,8 @@ impl World {
     /// One wish of a caller.
     pub(crate) fn call(&mut self, node: usize, request: u64, call: Call, wait: std::time::Duration) {
         let shown = ("call", request, call.clone(), wait);
+        let asked = call.clone();
+        self.asked(node, request, &asked);
         self.cause = Some(call.clone());
         self.with_upper(node, &shown, |upper, now| {
             let mut effects = Vec::new();
@@ -212,6 +217,7 @@ impl World {
             ((), Wanted::Children(effects))
         });
         self.cause = None;
+        self.noted(node, request, &asked);
     }
 
     fn do_names(&mut self, node: usize, effects: Vec<registry::Effect>) {
@@ -223,12 +229,13 @@ impl World {
                     let wire = if self.plan.codec {
                         Wire::Bytes(codec::encode(Kind::Replication, &message))
                     } else {
-                        Wire::Message(Box::new(Message::Names(message)))
+                        Wire::Message(Arc::new(Message::Names(message)))
                     };
                     self.send(node, &to, lane, wire);
                 }
                 registry::Effect::Visible { entry, .. } => self.on_visible(node, entry.as_deref()),
                 registry::Effect::Exit { pid, conflict } => {
+                    self.record.told(self.now, &pid, &conflict.winner, conflict.name.as_str());
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
@@ -246,10 +253,14 @@ impl World {
         for effect in effects {
             match effect {
                 supervisor::Effect::Send { to, lane, message } => self.send_message(node, &to, lane, message),
-                supervisor::Effect::Start { pid, spec, fence } => self.start_child(node, pid, &spec, fence),
+                supervisor::Effect::Start { pid, spec, fence } => {
+                    self.runs_for(node, &pid, &spec.id);
+                    self.start_child(node, pid, spec, fence);
+                }
                 supervisor::Effect::Stop { pid, timeout } => self.stop_child(node, pid, timeout),
                 supervisor::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),
                 supervisor::Effect::Exit { pid, conflict } => {
+                    self.record.told(self.now, &pid, &conflict.winner, conflict.name.as_str());
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
@@ -259,6 +270,7 @@ impl World {
                     if let EventKind::NameConflict { loser, winner, name, .. } = event.what {
                         self.oracle.conflict(&loser);
                         if self.oracle.is_child(&loser) {
+                            self.record.told(self.now, &loser, &winner, &name);
                             self.oracle.told(self.now, &loser, Some((winner, name)));
                         }
                     }
@@ -278,7 +290,7 @@ impl World {
         let wire = if self.plan.codec {
             Wire::Bytes(codec::encode(Kind::Replication, &message))
         } else {
-            Wire::Message(Box::new(message))
+            Wire::Message(Arc::new(message))
         };
         self.send(node, to, lane, wire);
     }
@@ -309,6 +321,7 @@ impl World {
             return self.schedule(at, Happening::ProcessEnds { node, life, pid: pid.clone() });
         }
         self.oracle.ended(self.now, pid);
+        self.record.process_ends(self.now, pid);
         self.with_names(node, &("ended", pid), |names, now, effects| names.ended(now, pid, effects));
         self.plan_timer(node);
     }

@@ -305,6 +305,7 @@ impl World {
         self.faults.next += 1;
         let (number, until_us) = (self.faults.next, self.now + lasts_us);
         self.faults.active.insert(number, Active { fault: fault.clone(), on: true, until_us });
+        self.record.fault_begins(self.now, number, &fault);
         self.apply_fault(&fault, until_us);
         self.schedule(until_us, Happening::FaultEnds { number });
         if let Some(period) = fault.period_us(true) {
@@ -331,6 +332,7 @@ impl World {
     pub(crate) fn end_fault(&mut self, number: u64) {
         let Some(active) = self.faults.active.remove(&number) else { return };
         self.trace.world(self.now, &format_args!("ends: {:?}", active.fault));
+        self.record.fault_ends(self.now, number);
         if active.on {
             self.undo_fault(&active.fault);
         }
@@ -352,6 +354,7 @@ impl World {
             Fault::Storm { nodes, leave } => nodes.iter().for_each(|node| self.take_down(*node, *leave)),
             Fault::Pause { node } | Fault::Stutter { node, .. } => {
                 self.nodes[*node].paused = true;
+                self.record.node_paused(self.now, *node);
                 self.faults.paused_since.insert(*node, self.now);
                 self.silence(*node);
             }
@@ -424,6 +427,8 @@ impl World {
         }
         life.leaving = true;
         let number = life.number;
+        self.record.node_leaves(self.now, node);
+        let Some(life) = self.life(node) else { return };
         match life.upper.children() {
             Some(_) => {
                 self.schedule(latest, Happening::Leaves { node, life: number });

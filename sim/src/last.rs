@@ -16,6 +16,7 @@ const HEARD_LATE_US_MAX: u64 = 10_000_000;
 /// What a table showed.
 #[derive(Debug)]
 pub(crate) struct TableThen {
+    pub(crate) revision: u64,
     pub(crate) context: Context,
     pub(crate) retired: Retired,
 }
@@ -50,28 +51,24 @@ impl LastLook {
 
 impl World {
     /// Remembers what the next look is compared with.
-    pub(crate) fn remember(&mut self) {
-        let mut last = std::mem::take(&mut self.last);
+    pub(crate) fn remember(&self) {
+        let mut last = self.last.take();
         last.tables.retain(|node, (life, _)| self.is_life(*node, *life));
         for (node, life) in self.up() {
             let (_, then) = last.tables.entry(node).or_insert_with(|| (life.number, Vec::new()));
             for (at, now) in tables(&life.upper).enumerate() {
+                let seen =
+                    || TableThen { revision: now.revision, context: now.context.clone(), retired: now.retired.clone() };
                 match then.get_mut(at) {
-                    None => then.push(TableThen { context: now.context.clone(), retired: now.retired.clone() }),
-                    Some(then) => {
-                        if then.context != *now.context {
-                            then.context = now.context.clone();
-                        }
-                        if then.retired != *now.retired {
-                            then.retired = now.retired.clone();
-                        }
-                    }
+                    None => then.push(seen()),
+                    Some(then) if then.revision != now.revision => *then = seen(),
+                    Some(_) => {}
                 }
             }
         }
         self.remember_who_is_near(&mut last);
         self.remember_who_is_heard(&mut last);
-        self.last = last;
+        self.last.replace(last);
     }
 
     fn remember_who_is_near(&self, last: &mut LastLook) {

@@ -6,6 +6,7 @@
 //! reordered.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ordu_supervisor::core::Message;
@@ -27,7 +28,7 @@ pub(crate) enum Wire {
     /// Encoded.
     Bytes(Bytes),
     /// As it was handed over.
-    Message(Box<Message>),
+    Message(Arc<Message>),
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +75,15 @@ struct Dial {
     answer: Option<Result<(Hello, u64), Refusal>>,
 }
 
+/// What a node sent. Bytes of frames are counted only where the plan has frames pass through the codec.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) frames: u64,
+    pub(crate) frame_bytes: u64,
+    pub(crate) datagrams: u64,
+    pub(crate) datagram_bytes: u64,
+}
+
 /// The network.
 #[derive(Debug)]
 pub(crate) struct Network {
@@ -95,6 +105,8 @@ pub(crate) struct Network {
     pub(crate) storm_delay: u64,
     /// The longest frame that was encoded.
     pub(crate) frame_bytes_most: usize,
+    /// What each node sent so far, in all its lives, to each receiver that it had a session with.
+    pub(crate) sent: Vec<Sent>,
 }
 
 impl Network {
@@ -111,6 +123,7 @@ impl Network {
             storm_late: 0.0,
             storm_delay: 1,
             frame_bytes_most: 0,
+            sent: vec![Sent::default(); nodes],
         }
     }
 
@@ -153,6 +166,7 @@ impl World {
             return;
         }
         cut.1 = now;
+        self.record.cut(now, from, to);
         for (session, side) in self.sides_between(from, to) {
             let at = now + self.plan.idle_us + self.rng.random_range(0..200_000);
             self.schedule(at, Happening::IdleCheck { session, side, silent_since: now });
@@ -164,6 +178,7 @@ impl World {
         let cut = &mut self.net.cuts[from * self.net.nodes + to];
         cut.0 = cut.0.saturating_sub(1);
         if cut.0 == 0 {
+            self.record.uncut(self.now, from, to);
             self.unstall(from, to);
         }
     }
@@ -440,9 +455,11 @@ impl World {
 
     /// Sends one frame to each receiver that there is a session with.
     pub(crate) fn send(&mut self, node: usize, to: &[NodeId], lane: Lane, wire: Wire) {
-        if let Wire::Bytes(bytes) = &wire {
-            self.net.frame_bytes_most = self.net.frame_bytes_most.max(bytes.len());
-        }
+        let bytes = match &wire {
+            Wire::Bytes(bytes) => bytes.len(),
+            Wire::Message(_) => 0,
+        };
+        self.net.frame_bytes_most = self.net.frame_bytes_most.max(bytes);
         let lane = lane_index(lane);
         for peer in to {
             let Some(&session) = self.life(node).and_then(|life| life.sessions.get(peer)) else { continue };
@@ -461,6 +478,9 @@ impl World {
             ready = ready.max(queue.last_ready);
             queue.last_ready = ready;
             queue.frames.push_back((ready, wire.clone()));
+            self.net.sent[node].frames += 1;
+            self.net.sent[node].frame_bytes += bytes as u64;
+            self.record.sent(self.now, (session, 1 - side, lane), node, peer, &wire);
             if !queue.scheduled && !queue.stalled {
                 queue.scheduled = true;
                 self.schedule(ready, Happening::LaneDue { session, side: 1 - side, lane });
@@ -488,6 +508,7 @@ impl World {
             return self.schedule(self.now + 200, Happening::LaneDue { session, side, lane });
         }
         let Some((_, wire)) = queue.frames.pop_front() else { return };
+        self.record.received(self.now, (session, side, lane));
         if let Some((ready, _)) = queue.frames.front() {
             let ready = *ready;
             queue.scheduled = true;
@@ -503,11 +524,15 @@ impl World {
         let Some(side) = self.side_of(session, node) else { return };
         let doubled = (f64::from(self.plan.doubled_permille) / 1_000.0 + self.net.storm_doubled).min(1.0);
         let late_share = (0.02 + self.net.storm_late).min(1.0);
+        self.net.sent[node].datagrams += 1;
+        self.net.sent[node].datagram_bytes += bytes.len() as u64;
         let copies = if doubled > 0.0 && self.rng.random_bool(doubled) { 2 } else { 1 };
         for _ in 0..copies {
             let late = if self.rng.random_bool(late_share) { self.delay() * 3 } else { 0 };
             let at = self.now + self.delay() + late;
-            if !self.is_lost() {
+            let arrives = !self.is_lost();
+            self.record.datagram_sent(self.now, (session, 1 - side), node, to, bytes.len(), arrives.then_some(at));
+            if arrives {
                 self.schedule(at, Happening::Datagram { session, side: 1 - side, bytes: bytes.clone() });
             }
         }
@@ -518,6 +543,7 @@ impl World {
         let (this, other) = (&open.sides[side], &open.sides[1 - side]);
         if this.phase == Phase::Up && self.net.is_open(other.node, this.node) && self.is_life(this.node, this.life) {
             let (node, from) = (this.node, other.hello.id.clone());
+            self.record.datagram_received(self.now, (session, side));
             self.arrive(node, Arrival::Datagram { from, bytes });
         }
     }

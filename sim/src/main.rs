@@ -14,13 +14,14 @@ use clap::{Args, Parser, Subcommand, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use ordu_sim::draw::Options;
 use ordu_sim::file;
+use ordu_sim::page::{self, Header};
 use ordu_sim::plan::{NODES_MAX, OPS_MAX};
 use ordu_sim::report::Report;
 use ordu_sim::scenario::{self, SCENARIOS, Scenario};
 use ordu_sim::script::Script;
 use ordu_sim::shrink::shrink;
 use ordu_sim::sweep::{Ran, sweep};
-use ordu_sim::world::{self, Outcome};
+use ordu_sim::world::{self, Outcome, RunOutputs};
 
 /// Runs Ordu's cores on a simulated network that misbehaves, and checks its promises.
 #[derive(Parser)]
@@ -152,9 +153,6 @@ fn run(command: Command) -> anyhow::Result<u8> {
         }
         Command::Replay { what, trace, html, shape } => {
             let options = shape.options()?;
-            if html.is_some() {
-                bail!("--html: not yet");
-            }
             let (seed, options) = match what.parse() {
                 Ok(seed) => (seed, options),
                 Err(_) if Path::new(&what).exists() => {
@@ -168,14 +166,22 @@ fn run(command: Command) -> anyhow::Result<u8> {
             };
             let script = Script::draw(seed, &options);
             let begun = Instant::now();
-            let (outcome, written) = match &trace {
-                None => world::run(&script, None),
-                Some(path) => {
-                    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-                    world::run(&script, Some(Box::new(BufWriter::new(file))))
-                }
-            };
+            let mut outputs = RunOutputs { trace: None, record: html.is_some() };
+            if let Some(path) = &trace {
+                let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+                outputs.trace = Some(Box::new(BufWriter::new(file)));
+            }
+            let (outcome, written, notes) = world::run_recorded(&script, outputs);
             written.with_context(|| format!("cannot write {}", trace.unwrap_or_default().display()))?;
+            if let (Some(path), Some(notes)) = (&html, &notes) {
+                let Shape { nodes, ops, scenario, .. } = &shape;
+                let command = match what.parse::<u64>() {
+                    Ok(_) => format!("{} replay {what} --nodes {nodes} --ops {ops} --scenario {scenario}", program()),
+                    Err(_) => format!("{} replay {what}", program()),
+                };
+                let page = page::render(&Header::new(&outcome, &script, &options.scenario.name, &command), notes);
+                std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+            }
             let again = shape.twice.then(|| world::run(&script, None).0.digest);
             tell(&Report::new(seed, &options, &[Ran { outcome, again }], begun.elapsed()), shape.json)
         }
@@ -187,10 +193,14 @@ fn tell(report: &Report, json: bool) -> anyhow::Result<u8> {
     if json {
         writeln!(out, "{}", serde_json::to_string(report)?)?;
     } else {
-        let program = std::env::args().next().unwrap_or_else(|| "ordu-sim".into());
-        write!(out, "{}", report.text(&program))?;
+        write!(out, "{}", report.text(&program()))?;
     }
     Ok(report.exit_code())
+}
+
+/// How we were called.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "ordu-sim".into())
 }
 
 /// Shortens the script of a failing seed and saves what comes of it.

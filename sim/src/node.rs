@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ordu_registry::core::{RankPolicy, Registry};
-use ordu_supervisor::core::{Config, Exit, Preference, StartedInfo, Supervisor};
+use ordu_registry::core::Registry;
+use ordu_supervisor::core::{Config, Supervisor};
 use ordu_transport::core::membership::{Membership, MembershipConfig, Timings};
 use ordu_transport::core::message::{Hello, Refusal};
 use ordu_transport::core::{Addr, Hlc, Instant, NodeId, NodeName, Now, Pid};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::cast::Word;
 use crate::detector::{Detector, Views};
 use crate::link::Wire;
 use crate::plan::Plan;
@@ -44,10 +45,8 @@ pub(crate) enum Arrival {
     DialFailed { addr: Addr, refusal: Option<Refusal> },
     /// Nobody listens at the peer's address.
     Unreachable { peer: NodeId },
-    /// A child's init is over.
-    Started { pid: Pid, info: StartedInfo },
-    /// A child ended.
-    Exited { pid: Pid, exit: Exit },
+    /// A child is told something, or ends.
+    Child { pid: Pid, word: Word },
 }
 
 /// One node.
@@ -172,16 +171,16 @@ impl World {
         let upper = if children {
             Upper::Children(Box::new(Supervisor::new(Config {
                 id: id.clone(),
-                policy: RankPolicy::LongestRunning,
+                policy: self.choices.rank,
                 kinds: vec![KIND.into()],
                 version: "0".into(),
                 weight: 1,
-                preference: Preference::default(),
+                preference: self.choices.preference.clone(),
                 keep_done: KEEP_DONE,
                 seed,
             })))
         } else {
-            Upper::Names(Box::new(Registry::new(id.clone(), RankPolicy::LongestRunning, seed)))
+            Upper::Names(Box::new(Registry::new(id.clone(), self.choices.rank, seed)))
         };
         let life = Life {
             number: node.lives,
@@ -196,6 +195,7 @@ impl World {
         };
         self.disturbed_us = self.now;
         self.trace.world(self.now, &format_args!("START n{index} as {:?}", life.id));
+        self.record.node_up(self.now, index, &life.id);
         // What a supervisor says of its node it wrote before anybody could watch.
         life.upper.record(&Upper::nothing_written(), &mut self.twin);
         node.life = Some(life);
@@ -208,6 +208,7 @@ impl World {
         self.disturbed_us = self.now;
         self.trace.world(self.now, &format_args!("CRASH n{index}"));
         let Some(life) = self.nodes[index].life.take() else { return };
+        self.record.node_down(self.now, index, life.leaving);
         self.nodes[index].inbox.clear();
         self.nodes[index].paused = false;
         self.oracle.life_over(self.now, index, life.number);
@@ -234,6 +235,7 @@ impl World {
     /// A paused node goes on: what waited is handled now, before or after its timers.
     pub(crate) fn resume(&mut self, index: usize) {
         self.nodes[index].paused = false;
+        self.record.node_resumed(self.now, index);
         let Some(life) = self.life(index) else { return };
         let number = life.number;
         if self.rng.random_bool(0.5) {

@@ -10,7 +10,7 @@ use ordu_supervisor::core::tables::Desired;
 use ordu_supervisor::core::{Call, ChildId, ChildSpec, Restart};
 use ordu_transport::core::{Now, Pid, SKEW_MAX};
 
-use crate::children::Character;
+use crate::replies::Replies;
 use crate::twin::Wrote;
 
 /// That a process was told to exit.
@@ -26,7 +26,6 @@ pub(crate) struct Told {
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) id: ChildId,
-    character: Character,
     ran: bool,
     stops: u32,
 }
@@ -63,15 +62,22 @@ type FencesShown = Vec<(u64, Fence)>;
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) processes: BTreeMap<Pid, Process>,
-    /// Those of which anybody said that they lost.
+    /// Those that were told to exit, or of whose loss an event told.
     pub(crate) losers: BTreeSet<Pid>,
     /// By node and life.
     fences_shown: BTreeMap<(usize, u64), BTreeMap<Name, FencesShown>>,
     /// The living processes of each child.
     pub(crate) copies: BTreeMap<ChildId, Vec<Pid>>,
     pub(crate) calls: BTreeMap<u64, Asked>,
+    pub(crate) replies: Replies,
     /// Promises that were broken by a single fact, each with the invariant that it breaks.
     pub(crate) broken: Vec<(&'static str, String)>,
+    /// Children whose init failed.
+    failed: BTreeSet<ChildId>,
+    /// The first time that a child had two living processes.
+    pub(crate) doubled: Option<String>,
+    /// How many processes each temporary child had.
+    pub(crate) temporary_runs: BTreeMap<ChildId, u32>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
     pub(crate) missing_since: BTreeMap<(ChildId, Vec<usize>), u64>,
     pub(crate) double_since: BTreeMap<(ChildId, Vec<usize>), u64>,
@@ -116,17 +122,19 @@ impl Oracle {
 
     pub(crate) fn told(&mut self, at_us: u64, pid: &Pid, by: Option<(Pid, Arc<str>)>) {
         let Some((by, name)) = by else { return };
-        self.losers.insert(pid.clone());
         match self.processes.get_mut(pid) {
-            Some(process) => process.told.push(Told { at_us, by, name }),
+            Some(process) => {
+                process.told.push(Told { at_us, by, name });
+                self.losers.insert(pid.clone());
+            }
             None => self.lie(format!("{pid:?}, which never was, was told to exit")),
         }
     }
 
     pub(crate) fn conflict(&mut self, loser: &Pid) {
-        self.losers.insert(loser.clone());
         if let Some(process) = self.processes.get_mut(loser) {
             process.conflicts += 1;
+            self.losers.insert(loser.clone());
         }
     }
 
@@ -198,9 +206,16 @@ impl Oracle {
 
     pub(crate) fn child_starts(&mut self, pid: &Pid, spec: &ChildSpec) {
         let id = spec.id.clone();
-        self.copies.entry(id.clone()).or_default().push(pid.clone());
+        let copies = self.copies.entry(id.clone()).or_default();
+        copies.push(pid.clone());
+        if copies.len() > 1 && self.doubled.is_none() {
+            self.doubled = Some(format!("{id:?} was started as {pid:?} beside {:?}", copies[0]));
+        }
+        if spec.restart == Restart::Temporary {
+            *self.temporary_runs.entry(id.clone()).or_default() += 1;
+        }
         if let Some(process) = self.processes.get_mut(pid) {
-            process.child = Some(Child { id, character: Character::of(spec), ran: false, stops: 0 });
+            process.child = Some(Child { id, ran: false, stops: 0 });
         }
         if let Ok(name) = Name::new(spec.id.as_str()) {
             self.follows(pid, &name);
@@ -221,10 +236,10 @@ impl Oracle {
             return;
         }
         let last = wrote.gone.iter().max_by_key(|(origin, counter, desired)| (desired.at, origin, *counter));
-        let endless = last.is_some_and(|(_, _, desired)| {
-            desired.spec.restart == Restart::Permanent && Character::of(&desired.spec) != Character::BadInit
-        });
-        if !terminated && endless {
+        let endless =
+            last.is_some_and(|(_, _, desired)| desired.spec.restart == Restart::Permanent && !self.failed.contains(id));
+        // A caller's own start may be taken back beside another one.
+        if !terminated && endless && !wrote.left {
             let what = format!("{id:?}, which is permanent, was removed by nobody's wish");
             self.break_promise(crate::invariants::nothing_lost::NAME, what);
         }
@@ -240,8 +255,17 @@ impl Oracle {
         self.processes.get(pid).is_some_and(|process| process.child.is_some())
     }
 
-    pub(crate) fn character(&self, pid: &Pid) -> Option<Character> {
-        Some(self.processes.get(pid)?.child.as_ref()?.character)
+    /// The present fence of a child.
+    pub(crate) fn fence_of(&self, pid: &Pid) -> Option<Fence> {
+        self.processes.get(pid).map(|process| process.fence)
+    }
+
+    /// A child ended badly: if its init was not over and nobody had told it to stop, that was a failed init.
+    pub(crate) fn ended_badly(&mut self, pid: &Pid) {
+        let child = self.processes.get(pid).and_then(|process| process.child.as_ref());
+        if let Some(child) = child.filter(|child| !child.ran && child.stops == 0) {
+            self.failed.insert(child.id.clone());
+        }
     }
 
     pub(crate) fn stopped(&mut self, pid: &Pid) {
@@ -254,6 +278,17 @@ impl Oracle {
             }
             None => self.lie(format!("{pid:?}, which is no child, was stopped")),
         }
+    }
+
+    /// Whether a child's process got through its init.
+    pub(crate) fn has_run(&self, pid: &Pid) -> bool {
+        self.processes.get(pid).and_then(|process| process.child.as_ref()).is_some_and(|child| child.ran)
+    }
+
+    /// The processes of a child that got through their init.
+    pub(crate) fn runs_of(&self, id: &ChildId) -> impl Iterator<Item = (&Pid, &Process)> {
+        let ran = move |process: &Process| process.child.as_ref().is_some_and(|child| child.ran && child.id == *id);
+        self.processes.iter().filter(move |(_, process)| ran(process))
     }
 
     /// Whether this process was told to stop, and has its time to do so.

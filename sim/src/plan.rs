@@ -5,6 +5,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::musts::Must;
+
 /// Most nodes of a run.
 pub const NODES_MAX: usize = 1_000;
 /// Most operations of a run.
@@ -22,6 +24,7 @@ pub enum Stream {
     Faults = 4,
     Nodes = 5,
     Stage = 6,
+    Cast = 7,
 }
 
 /// The randomness of one stream of a seed.
@@ -63,6 +66,9 @@ pub struct Plan {
     pub settle_us: u64,
     /// Whether one of the nodes that are down at the heal stays down for good.
     pub one_stays_down: bool,
+    /// What must hold beside the promises.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub musts: Vec<Must>,
 }
 
 impl Plan {
@@ -83,6 +89,7 @@ impl Plan {
             start_apart_us: 0,
             settle_us: 1_000_000,
             one_stays_down: false,
+            musts: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::draw::{FaultKind, OpKind};
 use crate::file::Fixed;
+use crate::scenarios;
 use crate::script::Script;
 
 /// What runs on every node above membership.
@@ -215,11 +216,46 @@ pub const SCENARIOS: &[Scenario] = &[
         stage: None,
         fixed: None,
     },
+    scenarios::split_sync::SCENARIO,
+    scenarios::foreign_superseder::SCENARIO,
+    scenarios::omitted_superseder::SCENARIO,
+    scenarios::slow_answer::SCENARIO,
+    scenarios::chain_of_conflicts::SCENARIO,
+    scenarios::two_names::SCENARIO,
+    scenarios::removed_and_added::SCENARIO,
+    scenarios::restarted_twice::SCENARIO,
+    scenarios::conflict_budget::SCENARIO,
+    scenarios::nameless_duplicate::SCENARIO,
+    scenarios::slow_init::SCENARIO,
+    scenarios::early_handoff::SCENARIO,
+    scenarios::back_from_down::SCENARIO,
+    scenarios::paused::SCENARIO,
+    scenarios::failed_starts::SCENARIO,
+    scenarios::killed_after_ok::SCENARIO,
+    scenarios::one_run::SCENARIO,
+    scenarios::one_way::SCENARIO,
+    scenarios::blinks::SCENARIO,
+    scenarios::stale_snapshot::SCENARIO,
+    scenarios::ended_meanwhile::SCENARIO,
+    scenarios::old_disk::SCENARIO,
+    scenarios::many_lives::SCENARIO,
+    scenarios::typed_at::SCENARIO,
+    scenarios::fresh_copies::SCENARIO,
+    scenarios::older_fence::SCENARIO,
+    scenarios::clock_skew::SCENARIO,
+    scenarios::namesake::SCENARIO,
 ];
 
 /// The scenario that is run where none is named.
 pub fn default() -> Scenario {
     SCENARIOS[0].clone()
+}
+
+impl Default for Scenario {
+    /// The scenario that is run where none is named.
+    fn default() -> Self {
+        default()
+    }
 }
 
 /// The scenario of this name.

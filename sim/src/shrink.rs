@@ -287,7 +287,7 @@ mod tests {
 
     fn outcome(fails: bool) -> Outcome {
         let what = String::new();
-        let violation = fails.then(|| Violation { invariant: "x", at_us: 0, what, liveness: false });
+        let violation = fails.then_some(Violation { invariant: "x", at_us: 0, what, liveness: false });
         Outcome { seed: 0, events: 0, digest: 0, violation, healed_us: 0 }
     }
 

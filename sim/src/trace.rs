@@ -10,12 +10,26 @@ use std::io::Write as _;
 use crate::hash::RunHasher;
 
 const PURPOSE_TRACE: u64 = 0x7369_6d31;
+/// What a text begins with.
+const LEGEND: &str = "\
+# A run of ordu-sim, in the order in which it happened. TIME is in simulated microseconds since the run began.
+#
+#      TIME NODE CORE < INPUT      a core of a node handles an input
+#                     > EFFECT     what came of it, one line for each effect
+#      TIME -- WHAT                the world: nodes start and crash, sessions begin, faults begin and end, HEAL, VIOLATED
+#
+# CORE is membership, upper (the registry, or the supervisor with the registry inside), or judge (the same as membership,
+# asked about somebody's first words). n2#3~9f04 is boot 3 of node n2, 9f04 the end of its nonce; n2#3~9f04.17 is the
+# 17th process of that boot. docs/simulation.md tells how to read it.
+";
 
 /// The record of one run.
 pub struct Trace {
     hasher: RunHasher,
     line: String,
     events: u64,
+    /// How many of them each node handled.
+    handled: Vec<u64>,
     out: Option<Box<dyn std::io::Write + Send>>,
     failed: Option<std::io::Error>,
 }
@@ -23,12 +37,27 @@ pub struct Trace {
 impl Trace {
     /// A record that only hashes, or also writes to `out`.
     pub fn new(out: Option<Box<dyn std::io::Write + Send>>) -> Self {
-        Self { hasher: RunHasher::new(PURPOSE_TRACE), line: String::new(), events: 0, out, failed: None }
+        let mut trace = Self {
+            hasher: RunHasher::new(PURPOSE_TRACE),
+            line: String::new(),
+            events: 0,
+            handled: Vec::new(),
+            out,
+            failed: None,
+        };
+        if trace.out.is_some() {
+            LEGEND.lines().for_each(|legend| trace.write_out(|line| line.write_str(legend)));
+        }
+        trace
     }
 
     /// Begins the record of one input that a core of `node` is about to handle.
     pub fn input<I: Debug + Hash + ?Sized>(&mut self, at_us: u64, node: usize, core: &str, input: &I) {
         self.events += 1;
+        if self.handled.len() <= node {
+            self.handled.resize(node + 1, 0);
+        }
+        self.handled[node] += 1;
         (at_us, node, core, input).hash(&mut self.hasher);
         if self.out.is_some() {
             self.write_out(|line| write!(line, "{at_us:>10} n{node} {core} < {input:?}"));
@@ -67,6 +96,11 @@ impl Trace {
     /// How many inputs were handled.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// How many of them were this node's.
+    pub fn events_of(&self, node: usize) -> u64 {
+        self.handled.get(node).copied().unwrap_or(0)
     }
 
     /// The digest so far.

@@ -5,10 +5,15 @@
 //! puts it has seen, less those killed by an event that it has seen. No clock arithmetic, no superseding, no log, no
 //! order of arrival. A replica whose context is wider than its state, or which brings back what it has seen removed,
 //! differs from its twin at that very moment.
+//!
+//! Which events a replica claims to have seen only grows, but for origins that it forgets: so a [`Mirror`] of each
+//! replica remembers them from one look to the next, and a replica that did not change is not looked at again. The end
+//! of a run looks at everything anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
-use ordu_registry::core::clock::{Clock, Context, Dot};
+use ordu_registry::core::clock::Context;
 use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::table::{Kind, Table};
 use ordu_registry::core::{Claim, Name};
@@ -18,110 +23,326 @@ use ordu_transport::core::NodeId;
 
 use crate::upper::Upper;
 
+/// A set of places in a history.
+#[derive(Debug, Clone, Default)]
+struct Places(Vec<u64>);
+
+impl Places {
+    /// Returns whether it is new.
+    fn insert(&mut self, place: usize) -> bool {
+        let (word, bit) = (place / 64, 1 << (place % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        let new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        new
+    }
+
+    fn contains(&self, place: usize) -> bool {
+        self.0.get(place / 64).is_some_and(|word| word & (1 << (place % 64)) != 0)
+    }
+
+    fn extend(&mut self, other: &Places) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(word, more)| *word |= more);
+    }
+
+    /// The places that are here and not in `other`, in order.
+    fn less<'a>(&'a self, other: &'a Places) -> impl Iterator<Item = usize> + 'a {
+        let words = self.0.iter().enumerate();
+        let words = words.map(|(at, word)| (at, word & !other.0.get(at).copied().unwrap_or(0)));
+        words.flat_map(|(at, word)| (0..64).filter(move |bit| word & (1 << bit) != 0).map(move |bit| at * 64 + bit))
+    }
+}
+
 /// One event ever written.
 #[derive(Debug)]
 struct Entry<V> {
-    origin: NodeId,
+    /// Its writer, by its place in the model's list.
+    origin: usize,
     counter: u64,
     value: Option<V>,
     /// The events of the key, by their place in its history, that the writer had seen and meant to replace.
-    kills: BTreeSet<usize>,
+    kills: Places,
 }
 
 /// One event as its writer wrote it.
 pub(crate) struct Wrote<K, V> {
     pub(crate) key: K,
     pub(crate) put: bool,
+    /// Whether the writer holds anything under the key after it.
+    pub(crate) left: bool,
     /// What the writer held and went by it: whose event it was, which of its, and the value.
     pub(crate) gone: Vec<(NodeId, u64, V)>,
 }
+
+/// Where an event is: the history, and the place in it.
+type At = (usize, usize);
 
 /// All events ever written to one table, by key.
 #[derive(Debug)]
 pub(crate) struct Model<K: Key, V: Payload> {
     kind: Kind,
-    keys: BTreeMap<K, Vec<Entry<V>>>,
-    /// The last dot that each incarnation wrote, in whatever life.
-    spent: BTreeMap<NodeId, u64>,
-    /// A dot that was written twice.
-    pub(crate) twice: Option<String>,
+    keys: BTreeMap<K, usize>,
+    histories: Vec<Vec<Entry<V>>>,
+    origins: BTreeMap<NodeId, usize>,
+    /// Of each origin, its events in the order in which it wrote them.
+    written: Vec<(NodeId, Vec<(u64, At)>)>,
+    /// Whether no node ever counted backwards.
+    in_order: bool,
+    /// A dot that was written twice, in whatever lives.
+    twice: Option<String>,
+    /// Every event in the order of writing.
+    order: Vec<At>,
+    mirrors: RefCell<BTreeMap<usize, Mirror>>,
+}
+
+/// What one replica claims to have seen.
+#[derive(Debug, Default)]
+struct Mirror {
+    life: u64,
+    revision: u64,
+    context: Context,
+    /// How much of the model was looked at.
+    known: usize,
+    /// Per history, which events were seen, and which are killed by those.
+    seen: Vec<(Places, Places)>,
+    /// What the last look came to.
+    found: Option<Difference>,
+}
+
+/// How a replica differs from its twin.
+#[derive(Debug, Clone)]
+pub(crate) enum Difference {
+    /// It holds what it must not, or lacks what nobody has removed.
+    Wrong(String),
+    /// It lacks, of what it claims to have seen, a value that was removed somewhere: so it may be while it is being
+    /// healed by state.
+    Early(String),
+}
+
+/// Which events of each origin a context holds.
+struct Seen<'a> {
+    closed: Vec<u64>,
+    context: &'a Context,
+    has_early: bool,
+}
+
+impl Seen<'_> {
+    fn contains<K: Key, V: Payload>(&self, model: &Model<K, V>, origin: usize, counter: u64) -> bool {
+        counter <= self.closed[origin] || (self.has_early && self.context.contains(&model.written[origin].0, counter))
+    }
 }
 
 impl<K: Key, V: Payload> Model<K, V> {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, keys: BTreeMap::new(), spent: BTreeMap::new(), twice: None }
+        Self {
+            kind,
+            keys: BTreeMap::new(),
+            histories: Vec::new(),
+            origins: BTreeMap::new(),
+            written: Vec::new(),
+            in_order: true,
+            twice: None,
+            order: Vec::new(),
+            mirrors: RefCell::default(),
+        }
     }
 
-    /// Takes what the replica's own node wrote since its clock was `before`.
-    pub(crate) fn record(&mut self, before: &Clock, table: &Table<K, V>) -> Vec<Wrote<K, V>> {
-        let origin = table.origin();
+    fn seen_by<'a>(&self, context: &'a Context) -> Seen<'a> {
+        let closed = self.written.iter().map(|(origin, _)| context.clock().get(origin)).collect();
+        Seen { closed, context, has_early: context.cloud().next().is_some() }
+    }
+
+    /// Takes what the replica's own node wrote after `counter`.
+    pub(crate) fn record(&mut self, counter: u64, table: &Table<K, V>) -> Vec<Wrote<K, V>> {
         let mut wrote = Vec::new();
-        for event in table.written_since(before.get(origin)) {
-            self.spend(&event.dot, &event.key);
-            let alive: BTreeSet<(&NodeId, u64)> =
+        for event in table.written_since(counter) {
+            let next = self.written.len();
+            let origin = *self.origins.entry(event.dot.actor.clone()).or_insert(next);
+            if origin == next {
+                self.written.push((event.dot.actor.clone(), Vec::new()));
+            }
+            let seen = self.seen_by(table.context());
+            let next = self.histories.len();
+            let history = *self.keys.entry(event.key.clone()).or_insert(next);
+            if history == next {
+                self.histories.push(Vec::new());
+            }
+            let alive: Vec<(&NodeId, u64)> =
                 table.live(&event.key).map(|(origin, counter, _)| (origin, counter)).collect();
-            let history = self.keys.entry(event.key.clone()).or_default();
-            let replaced = |(_, old): &(usize, &Entry<V>)| {
-                let theirs = self.kind == Kind::OwnerWritten && old.origin != *origin;
-                let later = old.origin == *origin && old.counter >= event.dot.counter;
-                let kept = alive.contains(&(&old.origin, old.counter));
-                !theirs && !later && !kept && table.context().contains(&old.origin, old.counter)
-            };
-            let kills: BTreeSet<usize> = history.iter().enumerate().filter(replaced).map(|(place, _)| place).collect();
-            let held = expected(history, table.context());
-            let killed = |place: &&usize| held.contains_key(&(&history[**place].origin, history[**place].counter));
-            let gone = kills.iter().filter(killed).filter_map(|place| {
-                let entry = &history[*place];
-                Some((entry.origin.clone(), entry.counter, entry.value.clone()?))
+            let (mut kills, mut killed) = (Places::default(), Places::default());
+            for (place, old) in self.histories[history].iter().enumerate() {
+                if !seen.contains(self, old.origin, old.counter) {
+                    continue;
+                }
+                killed.extend(&old.kills);
+                let theirs = self.kind == Kind::OwnerWritten && old.origin != origin;
+                let later = old.origin == origin && old.counter >= event.dot.counter;
+                if !theirs && !later && !alive.contains(&(&self.written[old.origin].0, old.counter)) {
+                    kills.insert(place);
+                }
+            }
+            let gone = kills.less(&killed).filter_map(|place| {
+                let entry = &self.histories[history][place];
+                Some((self.written[entry.origin].0.clone(), entry.counter, entry.value.clone()?))
             });
             let gone = gone.collect();
-            wrote.push(Wrote { key: event.key.clone(), put: event.value.is_some(), gone });
-            let (origin, counter) = (event.dot.actor.clone(), event.dot.counter);
-            history.push(Entry { origin, counter, value: event.value.clone(), kills });
+            let (put, left) = (event.value.is_some(), !alive.is_empty());
+            wrote.push(Wrote { key: event.key.clone(), put, left, gone });
+            let at = (history, self.histories[history].len());
+            let entry = Entry { origin, counter: event.dot.counter, value: event.value.clone(), kills };
+            self.histories[history].push(entry);
+            let written = &mut self.written[origin].1;
+            if written.last().is_some_and(|(last, _)| *last >= event.dot.counter) {
+                self.in_order = false;
+                self.twice = Some(format!("{:?} was written again, for {:?}", event.dot, event.key));
+            }
+            written.push((event.dot.counter, at));
+            self.order.push(at);
         }
         wrote
     }
 
-    fn spend(&mut self, dot: &Dot, key: &K) {
-        match self.spent.get_mut(&dot.actor) {
-            None => drop(self.spent.insert(dot.actor.clone(), dot.counter)),
-            Some(last) if *last < dot.counter => *last = dot.counter,
-            Some(_) => self.twice = Some(format!("{dot:?} was written again, for {key:?}")),
+    /// How a replica differs from its twin.
+    fn difference(&self, node: usize, life: u64, table: &Table<K, V>) -> Option<Difference> {
+        let mut mirrors = self.mirrors.borrow_mut();
+        let mirror = mirrors.entry(node).or_default();
+        let same = mirror.life == life && mirror.revision == table.revision();
+        if same && mirror.known == self.order.len() {
+            return mirror.found.clone();
         }
+        if mirror.life != life || !self.follow(mirror, table.context()) {
+            *mirror = Mirror { life, ..Mirror::default() };
+            self.follow(mirror, table.context());
+        }
+        mirror.revision = table.revision();
+        mirror.found = self.compare(mirror, table);
+        mirror.found.clone()
     }
 
-    /// How a replica differs from its twin. While it is being healed by state it may lack, of what it claims to have
-    /// seen, values that were removed somewhere: `strict` says that it is not.
-    pub(crate) fn difference(&self, table: &Table<K, V>, strict: bool) -> Option<String> {
-        for (key, history) in &self.keys {
-            let expected = expected(history, table.context());
-            let held: BTreeMap<_, _> =
-                table.live(key).map(|(origin, counter, value)| ((origin, counter), value)).collect();
-            if expected == held {
+    /// Adds what was seen since the last look. Returns false if something is not seen any more.
+    fn follow(&self, mirror: &mut Mirror, context: &Context) -> bool {
+        let shrunk = mirror.context.clock().dots.iter().any(|(origin, &counter)| context.clock().get(origin) < counter);
+        let mut early = mirror.context.cloud();
+        if shrunk || early.any(|(origin, dots)| dots.iter().any(|&dot| !context.contains(origin, dot))) {
+            return false;
+        }
+        drop(early);
+        mirror.seen.resize_with(self.histories.len(), Default::default);
+        let take = |seen: &mut Vec<(Places, Places)>, (history, place): At| {
+            if seen[history].0.insert(place) {
+                seen[history].1.extend(&self.histories[history][place].kills);
+            }
+        };
+        let seen = self.seen_by(context);
+        for (origin, (id, written)) in self.written.iter().enumerate() {
+            let before = mirror.context.clock().get(id);
+            if before < seen.closed[origin] {
+                let from = written.partition_point(|(counter, _)| *counter <= before);
+                let from = if self.in_order { from } else { 0 };
+                let news = written[from..].iter().filter(|(counter, _)| *counter <= seen.closed[origin]);
+                news.for_each(|(_, at)| take(&mut mirror.seen, *at));
+            }
+        }
+        for (id, dots) in context.cloud() {
+            let Some(&origin) = self.origins.get(id) else { continue };
+            for (_, at) in self.written[origin].1.iter().filter(|(counter, _)| dots.contains(counter)) {
+                take(&mut mirror.seen, *at);
+            }
+        }
+        // What was written meanwhile may have been claimed before.
+        for &(history, place) in &self.order[mirror.known..] {
+            let entry = &self.histories[history][place];
+            if seen.contains(self, entry.origin, entry.counter) {
+                take(&mut mirror.seen, (history, place));
+            }
+        }
+        mirror.known = self.order.len();
+        if mirror.context != *context {
+            mirror.context = context.clone();
+        }
+        true
+    }
+
+    fn compare(&self, mirror: &Mirror, table: &Table<K, V>) -> Option<Difference> {
+        let mut early = None;
+        let mut held = table.entries().peekable();
+        for (key, &history) in &self.keys {
+            if let Some((unknown, _)) = held.next_if(|(of, _)| *of < key) {
+                return Some(Difference::Wrong(format!("{unknown:?} was never written")));
+            }
+            let (seen, killed) = &mirror.seen[history];
+            let entries = &self.histories[history];
+            let mut expected = seen.less(killed).filter(|&place| entries[place].value.is_some()).peekable();
+            let Some((_, values)) = held.next_if(|(of, _)| *of == key) else {
+                if expected.peek().is_some() {
+                    drop(expected);
+                    let found = self.tell(mirror, key, history, table);
+                    match found {
+                        Some(Difference::Early(_)) => early = early.or(found),
+                        wrong => return wrong,
+                    }
+                }
                 continue;
+            };
+            // One value is by far the most usual: the order, by dots here and by time there, then says nothing.
+            let (mut same, mut count) = (true, 0);
+            let values: Vec<(&NodeId, u64, &V)> = values.collect();
+            for place in expected {
+                let entry = &entries[place];
+                count += 1;
+                same &= values.iter().any(|(origin, counter, value)| {
+                    *counter == entry.counter
+                        && **origin == self.written[entry.origin].0
+                        && Some(*value) == entry.value.as_ref()
+                });
             }
-            if let Some((dot, value)) = held.iter().find(|(dot, value)| expected.get(*dot) != Some(value)) {
-                return Some(format!("{key:?} holds {value:?} of {dot:?}, which its twin does not"));
-            }
-            let removed: BTreeSet<usize> = history.iter().flat_map(|entry| &entry.kills).copied().collect();
-            let lacking = history.iter().enumerate().find(|(place, entry)| {
-                let dot = (&entry.origin, entry.counter);
-                expected.contains_key(&dot) && !held.contains_key(&dot) && (strict || !removed.contains(place))
-            });
-            if let Some((_, entry)) = lacking {
-                return Some(format!("{key:?} lacks {:?} of {:?}, which its twin holds", entry.value, entry.origin));
+            if !same || count != values.len() {
+                match self.tell(mirror, key, history, table) {
+                    found @ Some(Difference::Early(_)) => early = early.or(found),
+                    wrong => return wrong,
+                }
             }
         }
-        table.keys().find(|key| !self.keys.contains_key(key)).map(|key| format!("{key:?} was never written"))
+        match held.next() {
+            Some((unknown, _)) => Some(Difference::Wrong(format!("{unknown:?} was never written"))),
+            None => early,
+        }
     }
-}
 
-/// What a replica with this context must hold under a key.
-fn expected<'a, V>(history: &'a [Entry<V>], context: &Context) -> BTreeMap<(&'a NodeId, u64), &'a V> {
-    let seen = |entry: &&Entry<V>| context.contains(&entry.origin, entry.counter);
-    let killed: BTreeSet<usize> = history.iter().filter(seen).flat_map(|entry| &entry.kills).copied().collect();
-    let alive = history.iter().enumerate().filter(|(place, entry)| seen(entry) && !killed.contains(place));
-    alive.filter_map(|(_, entry)| Some(((&entry.origin, entry.counter), entry.value.as_ref()?))).collect()
+    /// Says how the replica differs under one key.
+    fn tell(&self, mirror: &Mirror, key: &K, history: usize, table: &Table<K, V>) -> Option<Difference> {
+        let entries = &self.histories[history];
+        let (seen, killed) = &mirror.seen[history];
+        let dot = |entry: &Entry<V>| (self.written[entry.origin].0.clone(), entry.counter);
+        let expected: BTreeMap<(NodeId, u64), &V> = seen
+            .less(killed)
+            .filter_map(|place| Some((dot(&entries[place]), entries[place].value.as_ref()?)))
+            .collect();
+        let held: BTreeMap<(NodeId, u64), &V> =
+            table.live(key).map(|(origin, counter, value)| ((origin.clone(), counter), value)).collect();
+        if let Some((dot, value)) = held.iter().find(|(dot, value)| expected.get(*dot) != Some(value)) {
+            return Some(Difference::Wrong(format!("{key:?} holds {value:?} of {dot:?}, which its twin does not")));
+        }
+        let mut removed = Places::default();
+        entries.iter().for_each(|entry| removed.extend(&entry.kills));
+        let lacking = |strict: bool| {
+            let mut places = entries.iter().enumerate();
+            places.find(|(place, entry)| {
+                let dot = dot(entry);
+                expected.contains_key(&dot) && !held.contains_key(&dot) && (strict || !removed.contains(*place))
+            })
+        };
+        let (wrong, early) = (lacking(false), lacking(true));
+        let what =
+            |entry: &Entry<V>| format!("{key:?} lacks {:?} of {:?}, which its twin holds", entry.value, dot(entry).0);
+        let wrong = wrong.map(|(_, entry)| Difference::Wrong(what(entry)));
+        wrong.or_else(|| early.map(|(_, entry)| Difference::Early(what(entry))))
+    }
 }
 
 /// The twins of every table.
@@ -146,16 +367,32 @@ impl Default for Twin {
 }
 
 impl Twin {
-    /// How any table of a node differs from its twin.
-    pub(crate) fn difference(&self, upper: &Upper, strict: bool) -> Option<String> {
-        let about = |table: &str, found: Option<String>| found.map(|found| format!("{table}: {found}"));
-        about("names", self.names.difference(upper.names().names().table(), strict)).or_else(|| {
-            let children = upper.children()?;
-            about("desired", self.desired.difference(children.desired().table(), strict))
-                .or_else(|| about("actual", self.actual.difference(children.actual().table(), strict)))
-                .or_else(|| about("marks", self.marks.difference(children.marks().table(), strict)))
-                .or_else(|| about("facts", self.facts.difference(children.facts().table(), strict)))
-        })
+    /// How any table of a node differs from its twin: the first that is wrong, or the first that is early.
+    pub(crate) fn difference(&self, node: usize, life: u64, upper: &Upper) -> Option<Difference> {
+        let mut found = vec![("names", self.names.difference(node, life, upper.names().names().table()))];
+        if let Some(children) = upper.children() {
+            found.extend([
+                ("desired", self.desired.difference(node, life, children.desired().table())),
+                ("actual", self.actual.difference(node, life, children.actual().table())),
+                ("marks", self.marks.difference(node, life, children.marks().table())),
+                ("facts", self.facts.difference(node, life, children.facts().table())),
+            ]);
+        }
+        let about = |table: &str, difference: &Difference| match difference {
+            Difference::Wrong(what) => Difference::Wrong(format!("{table}: {what}")),
+            Difference::Early(what) => Difference::Early(format!("{table}: {what}")),
+        };
+        let all = || found.iter().filter_map(|(table, difference)| Some(about(table, difference.as_ref()?)));
+        all().find(|difference| matches!(difference, Difference::Wrong(_))).or_else(|| all().next())
+    }
+
+    /// Forgets what was seen of the replicas, so that the next look is at everything.
+    pub(crate) fn look_anew(&self) {
+        self.names.mirrors.borrow_mut().clear();
+        self.desired.mirrors.borrow_mut().clear();
+        self.actual.mirrors.borrow_mut().clear();
+        self.marks.mirrors.borrow_mut().clear();
+        self.facts.mirrors.borrow_mut().clear();
     }
 
     /// A dot that was written twice, in any table.

@@ -3,14 +3,16 @@
 
 use ordu_registry::core as registry;
 use ordu_registry::core::Registry;
-use ordu_registry::core::clock::Clock;
+use ordu_registry::core::delta::{Key, Payload};
+use ordu_registry::core::table::Table;
 use ordu_supervisor::core::tables::Desired;
 use ordu_supervisor::core::{self as supervisor, ChildId, Input, Supervisor};
 use ordu_transport::core::{Instant, Now};
 
-use crate::twin::{Twin, Wrote};
+use crate::twin::{Model, Twin, Wrote};
 
 /// The layer above membership.
+#[derive(Clone)]
 pub(crate) enum Upper {
     /// The registry core alone.
     Names(Box<Registry>),
@@ -35,12 +37,33 @@ impl Wanted {
     }
 }
 
-/// How far the node had written in each table.
-pub(crate) struct Written {
-    names: Clock,
-    /// Desired, actual, marks, facts.
-    children: Option<[Clock; 4]>,
+/// How far a node had written in one table.
+#[derive(Clone, Copy, Default)]
+struct Until {
+    revision: u64,
+    /// Whose counter it is: the node may go on as another incarnation.
+    incarnation: (u64, u64),
+    counter: u64,
 }
+
+impl Until {
+    fn of<K: Key, V: Payload>(table: &Table<K, V>) -> Self {
+        let origin = table.origin();
+        let counter = table.context().clock().get(origin);
+        Self { revision: table.revision(), incarnation: (origin.boot, origin.nonce), counter }
+    }
+
+    /// The counter from which on to look; `None` if the table is as it was.
+    fn since<K: Key, V: Payload>(self, table: &Table<K, V>) -> Option<u64> {
+        let origin = table.origin();
+        let counter = if self.incarnation == (origin.boot, origin.nonce) { self.counter } else { 0 };
+        (self.revision != table.revision()).then_some(counter)
+    }
+}
+
+/// How far the node had written in each table: names, desired, actual, marks, facts.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Written([Until; 5]);
 
 impl Upper {
     /// The registry.
@@ -73,18 +96,35 @@ impl Upper {
         }
     }
 
-    /// The digests of every table.
-    pub(crate) fn digests(&self) -> Vec<u64> {
-        let mut digests = vec![self.names().names().table().digest()];
-        if let Some(children) = self.children() {
-            digests.extend([
-                children.desired().table().digest(),
-                children.actual().table().digest(),
-                children.marks().table().digest(),
-                children.facts().table().digest(),
-            ]);
-        }
-        digests
+    /// Counts the changes of every table, and of what lookups show: where it is the same as before, so is what is shown
+    /// and replicated.
+    pub(crate) fn revisions(&self) -> [u64; 6] {
+        let names = (self.names().names().table().revision(), self.names().shown_revision());
+        let Some(children) = self.children() else { return [names.0, names.1, 0, 0, 0, 0] };
+        [
+            names.0,
+            names.1,
+            children.desired().table().revision(),
+            children.actual().table().revision(),
+            children.marks().table().revision(),
+            children.facts().table().revision(),
+        ]
+    }
+
+    /// Whether both hold equal digests of every table.
+    pub(crate) fn is_alike(&self, other: &Upper) -> bool {
+        let names = self.names().names().table().digest() == other.names().names().table().digest();
+        let children = match (self.children(), other.children()) {
+            (Some(one), Some(two)) => {
+                one.desired().table().digest() == two.desired().table().digest()
+                    && one.actual().table().digest() == two.actual().table().digest()
+                    && one.marks().table().digest() == two.marks().table().digest()
+                    && one.facts().table().digest() == two.facts().table().digest()
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        names && children
     }
 
     /// Handles an input; the registry's driver has no use for those that are about children.
@@ -151,34 +191,35 @@ impl Upper {
 
     /// How far this node has written.
     pub(crate) fn written(&self) -> Written {
-        Written {
-            names: self.names().names().table().context().clock().clone(),
-            children: self.children().map(|children| {
-                [
-                    children.desired().table().context().clock().clone(),
-                    children.actual().table().context().clock().clone(),
-                    children.marks().table().context().clock().clone(),
-                    children.facts().table().context().clock().clone(),
-                ]
-            }),
-        }
+        let names = Until::of(self.names().names().table());
+        let Some(children) = self.children() else {
+            return Written([names, Until::default(), Until::default(), Until::default(), Until::default()]);
+        };
+        Written([
+            names,
+            Until::of(children.desired().table()),
+            Until::of(children.actual().table()),
+            Until::of(children.marks().table()),
+            Until::of(children.facts().table()),
+        ])
     }
 
     /// The beginning of everything.
     pub(crate) fn nothing_written() -> Written {
-        Written { names: Clock::default(), children: Some(Default::default()) }
+        Written::default()
     }
 
     /// Tells the twins what this node wrote since. Returns what it wrote about what should run.
     pub(crate) fn record(&self, since: &Written, twin: &mut Twin) -> Vec<Wrote<ChildId, Desired>> {
-        twin.names.record(&since.names, self.names().names().table());
-        let mut wrote = Vec::new();
-        if let (Some(children), Some([desired, actual, marks, facts])) = (self.children(), &since.children) {
-            wrote = twin.desired.record(desired, children.desired().table());
-            twin.actual.record(actual, children.actual().table());
-            twin.marks.record(marks, children.marks().table());
-            twin.facts.record(facts, children.facts().table());
+        fn record<K: Key, V: Payload>(until: Until, table: &Table<K, V>, model: &mut Model<K, V>) -> Vec<Wrote<K, V>> {
+            until.since(table).map_or(Vec::new(), |since| model.record(since, table))
         }
-        wrote
+        let Written([names, desired, actual, marks, facts]) = *since;
+        record(names, self.names().names().table(), &mut twin.names);
+        let Some(children) = self.children() else { return Vec::new() };
+        record(actual, children.actual().table(), &mut twin.actual);
+        record(marks, children.marks().table(), &mut twin.marks);
+        record(facts, children.facts().table(), &mut twin.facts);
+        record(desired, children.desired().table(), &mut twin.desired)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::{Name, RegisterError};
-use ordu_supervisor::core::{Call, CallError, ChildId, ChildSpec, Placement, Reply};
+use ordu_supervisor::core::{Call, ChildId, ChildSpec, Placement};
 use ordu_transport::core::Pid;
 
 use crate::invariants::truth;
@@ -57,6 +57,7 @@ impl World {
                     self.with_names(node, &("unregister", &pid, &name), |names, now, effects| {
                         names.unregister(now, &pid, &name, effects)
                     });
+                    self.record.unregistered(self.now, node, &pid, &name);
                 }
             }
             Op::UpdateValue { which, name, value } => {
@@ -65,6 +66,7 @@ impl World {
                     self.with_names(node, &("update", &pid, &name, &value), |names, now, effects| {
                         names.update_value(now, &pid, &name, value.clone(), effects)
                     });
+                    self.record.named(self.now, node, "update", &pid, &name, "ok");
                 }
             }
             Op::EndProcess { which } => {
@@ -116,6 +118,7 @@ impl World {
         let life = life.number;
         let deadline_us = self.now + wait_ms * 1_000;
         self.oracle.calls.insert(request, Asked { node, life, deadline_us, call: call.clone() });
+        self.record.asked(self.now, node, request, &call);
         self.call(node, request, call, Duration::from_millis(wait_ms));
     }
 
@@ -140,32 +143,6 @@ impl World {
         }
     }
 
-    /// What a caller is told.
-    pub(crate) fn on_reply(&mut self, node: usize, request: u64, reply: Reply) {
-        let Some(Asked { call, life, .. }) = self.oracle.calls.remove(&request) else {
-            return self.oracle.break_promise(truth::NAME, format!("n{node} answers {request} twice: {reply:?}"));
-        };
-        if matches!(reply, Reply::Child(Err(CallError::Timeout))) {
-            self.told_unknown(node, life, request, &call);
-        }
-        let desired = |id: &ChildId| {
-            let children = self.life(node).and_then(|life| life.upper.children());
-            children.is_some_and(|children| children.desired().table().live(id).next().is_some())
-        };
-        let lie = match (&call, &reply) {
-            (Call::Terminate(id), Reply::Done(Ok(()))) if desired(id) => true,
-            (Call::Start { spec, .. }, Reply::Child(Ok(_))) => !self.oracle.ever_ran(&spec.id),
-            (Call::Start { ensure: true, .. }, Reply::Child(Err(CallError::AlreadyStarted(_)))) => true,
-            (Call::Start { .. } | Call::Restart(_), Reply::Done(_)) => true,
-            (Call::Terminate(_) | Call::Drain { .. }, Reply::Child(_)) => true,
-            (Call::Start { .. } | Call::Restart(_), Reply::Child(_)) => false,
-            (Call::Terminate(_) | Call::Drain { .. }, Reply::Done(_)) => false,
-        };
-        if lie {
-            self.oracle.break_promise(truth::NAME, format!("n{node} answers {call:?} with {reply:?}"));
-        }
-    }
-
     // ---- processes and names
 
     /// A new process.
@@ -176,6 +153,7 @@ impl World {
         let standing = (rank.clone(), fence);
         let number = life.number;
         self.oracle.activated(self.now, &pid, (node, number), standing);
+        self.record.process_begins(self.now, node, &pid);
         Some(pid)
     }
 
@@ -198,6 +176,7 @@ impl World {
         });
         let shown = self.life(node).and_then(|life| life.upper.names().lookup(name)).map(|entry| entry.pid.clone());
         self.trace.effects(&[&result]);
+        self.record.registered(self.now, node, pid, name, &result);
         match result {
             Some(Ok(())) => self.oracle.registered(pid, name, shown),
             Some(Err(RegisterError::AlreadyRegistered { pid: holder })) => self.oracle.refused(name, &holder, shown),

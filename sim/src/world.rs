@@ -4,22 +4,28 @@
 //! *Liveness*: within a stated simulated time everything that must become true becomes true, and stays so. All
 //! randomness comes from the seed; two happenings at one time follow the order in which they were planned.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::io::Write;
 
-use ordu_supervisor::core::{Call, Exit};
+use ordu_supervisor::core::Call;
 use ordu_transport::core::Pid;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::behaviour::External;
+use crate::cast::{AnyCast, Cast, Word};
 use crate::fault::{ActiveFaults, Fault};
 use crate::invariants::{self, Moment, Violation};
+use crate::lab::{Choices, Lab};
 use crate::last::LastLook;
 use crate::link::Network;
 use crate::node::{Arrival, Node};
 use crate::oracle::Oracle;
 use crate::plan::{Plan, Stream, stream};
+use crate::record::Record;
+use crate::record::notes::Notes;
 use crate::script::{Act, Script, Step};
 use crate::trace::Trace;
 use crate::twin::Twin;
@@ -67,37 +73,49 @@ pub(crate) enum Happening {
     FaultEnds { number: u64 },
     /// A local process ends.
     ProcessEnds { node: usize, life: u64, pid: Pid },
-    /// A child's init is over.
-    ChildStarted { node: usize, life: u64, pid: Pid },
-    /// A child ends.
-    ChildEnds { node: usize, life: u64, pid: Pid, exit: Exit },
+    /// A child is told something, or ends.
+    Child { node: usize, life: u64, pid: Pid, word: Word },
+    /// A request reaches the external world.
+    Request { number: u64 },
     /// A node that leaves is gone.
     Leaves { node: usize, life: u64 },
     /// Look at the safety invariants.
     Sample,
 }
 
-#[derive(Debug)]
-struct Planned {
-    at: u64,
+/// What will happen, by time, then in the order in which it was planned. The heap holds places only: happenings are long
+/// and would be moved at every step.
+#[derive(Debug, Default)]
+struct Agenda {
+    /// Time, order, place.
+    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
     order: u64,
-    what: Happening,
+    happenings: Vec<Option<Happening>>,
+    free: Vec<usize>,
 }
 
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
+impl Agenda {
+    fn push(&mut self, at: u64, what: Happening) {
+        self.order += 1;
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.happenings.push(None);
+                self.happenings.len() - 1
+            }
+        };
+        self.happenings[place] = Some(what);
+        self.heap.push(Reverse((at, self.order, place)));
     }
-}
-impl Eq for Planned {}
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+
+    fn pop(&mut self) -> Option<(u64, Happening)> {
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        Some((at, self.happenings[place].take()?))
     }
-}
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
+
+    fn next_at(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at, _, _))| *at)
     }
 }
 
@@ -121,32 +139,64 @@ pub struct World {
     pub(crate) plan: Plan,
     steps: Vec<Step>,
     pub(crate) now: u64,
-    heap: BinaryHeap<Reverse<Planned>>,
-    order: u64,
+    agenda: Agenda,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) nodes: Vec<Node>,
     pub(crate) net: Network,
     pub(crate) faults: ActiveFaults,
     pub(crate) workload: Workload,
+    pub(crate) choices: Choices,
+    /// Away while it is being called.
+    pub(crate) cast: Option<Box<dyn AnyCast>>,
     pub(crate) oracle: Oracle,
     pub(crate) twin: Twin,
+    pub(crate) remembered: invariants::Remembered,
+    /// What the last look saw.
+    pub(crate) last: RefCell<LastLook>,
     pub(crate) trace: Trace,
+    pub(crate) record: Record,
     pub(crate) violation: Option<Violation>,
     same_instant: u64,
     /// The caller's wish that is being handled.
     pub(crate) cause: Option<Call>,
-    /// What the last look saw.
-    pub(crate) last: LastLook,
     /// When the network or a node last changed.
     pub(crate) disturbed_us: u64,
     /// The nodes that gave way to another of their name, since it came.
     pub(crate) gave_way: BTreeSet<usize>,
 }
 
-/// Plays a script; the text of the run goes to `out`, if there is one.
+/// Plays a script in the lab of the binary; the text of the run goes to `out`, if there is one.
 pub fn run(script: &Script, out: Option<Box<dyn Write + Send>>) -> (Outcome, std::io::Result<()>) {
+    let (outcome, written, _) = play(&Lab::default(), script, RunOutputs { trace: out, record: false });
+    (outcome, written)
+}
+
+/// What is wanted of a run beside its outcome.
+#[derive(Default)]
+pub struct RunOutputs {
+    /// Where its text goes.
+    pub trace: Option<Box<dyn Write + Send>>,
+    /// Whether notes are kept.
+    pub record: bool,
+}
+
+/// Plays a script as [`run`] does, and returns the notes of it, if they were wanted.
+pub fn run_recorded(script: &Script, outputs: RunOutputs) -> (Outcome, std::io::Result<()>, Option<Notes>) {
+    play(&Lab::default(), script, outputs)
+}
+
+/// Plays a script in a lab.
+pub(crate) fn play<E: External>(
+    lab: &Lab<E>,
+    script: &Script,
+    outputs: RunOutputs,
+) -> (Outcome, std::io::Result<()>, Option<Notes>) {
     let seed = script.plan.seed;
-    let mut world = World::new(script, out);
+    let cast = Box::new(Cast::new(lab.play.clone(), lab.choices.external_delay_us.clone(), seed));
+    let mut world = World::new(script, lab.choices.clone(), cast, outputs.trace);
+    if outputs.record {
+        world.record = Record::asked_for(world.nodes.len(), world.plan.children);
+    }
     let healed_us = world.play();
     let outcome = Outcome {
         seed,
@@ -155,11 +205,18 @@ pub fn run(script: &Script, out: Option<Box<dyn Write + Send>>) -> (Outcome, std
         violation: world.violation.take(),
         healed_us,
     };
-    (outcome, world.trace.finish())
+    (outcome, world.trace.finish(), world.record.finish(world.now))
 }
 
 impl World {
-    fn new(script: &Script, out: Option<Box<dyn Write + Send>>) -> Self {
+    /// A world with what the binary plugs in.
+    pub(crate) fn plain(script: &Script) -> Self {
+        let lab: Lab = Lab::default();
+        let cast = Box::new(Cast::new(lab.play.clone(), lab.choices.external_delay_us.clone(), script.plan.seed));
+        Self::new(script, lab.choices, cast, None)
+    }
+
+    fn new(script: &Script, choices: Choices, cast: Box<dyn AnyCast>, out: Option<Box<dyn Write + Send>>) -> Self {
         let Script { plan, steps } = script.clone();
         let is_namesake = |step: &Step| matches!(step.act, Act::Fault { fault: Fault::Namesake { .. }, .. });
         let places = plan.nodes + usize::from(steps.iter().any(is_namesake));
@@ -168,20 +225,23 @@ impl World {
         let mut world = Self {
             steps,
             now: 0,
-            heap: BinaryHeap::new(),
-            order: 0,
+            agenda: Agenda::default(),
             rng: stream(plan.seed, Stream::World),
             nodes,
             net: Network::new(places),
             faults: ActiveFaults::default(),
             workload: Workload::default(),
+            choices,
+            cast: Some(cast),
             oracle: Oracle::default(),
             twin: Twin::default(),
+            remembered: invariants::Remembered::default(),
+            last: RefCell::default(),
             trace: Trace::new(out),
+            record: Record::default(),
             violation: None,
             same_instant: 0,
             cause: None,
-            last: LastLook::default(),
             disturbed_us: 0,
             gave_way: BTreeSet::new(),
             plan,
@@ -197,14 +257,14 @@ impl World {
 
     /// Plans something for `at`, or for now if that is past.
     pub(crate) fn schedule(&mut self, at: u64, what: Happening) {
-        self.order += 1;
-        self.heap.push(Reverse(Planned { at: at.max(self.now), order: self.order, what }));
+        self.agenda.push(at.max(self.now), what);
     }
 
     /// Records the first violation; the run ends with it.
     pub(crate) fn violate(&mut self, invariant: &'static str, liveness: bool, what: String) {
         if self.violation.is_none() {
             self.trace.world(self.now, &format_args!("VIOLATED {invariant}: {what}"));
+            self.record.violated(self.now, invariant, &what);
             self.violation = Some(Violation { invariant, at_us: self.now, what, liveness });
         }
     }
@@ -225,6 +285,9 @@ impl World {
                 None => {
                     let since = *true_since.get_or_insert(self.now);
                     if self.now >= since + STEADY_US {
+                        if let Some(violation) = invariants::look_anew(self) {
+                            self.violate(violation.invariant, violation.liveness, violation.what);
+                        }
                         return since - healed_at;
                     }
                 }
@@ -240,8 +303,8 @@ impl World {
         self.now.saturating_sub(healed_at)
     }
 
-    fn run_until(&mut self, until: u64) {
-        while self.violation.is_none() && self.heap.peek().is_some_and(|Reverse(planned)| planned.at <= until) {
+    pub(crate) fn run_until(&mut self, until: u64) {
+        while self.violation.is_none() && self.agenda.next_at().is_some_and(|at| at <= until) {
             self.step();
         }
         self.now = self.now.max(until);
@@ -249,6 +312,7 @@ impl World {
 
     fn heal(&mut self) {
         self.trace.world(self.now, &"HEAL");
+        self.record.healed(self.now);
         self.faults.heal();
         if self.plan.one_stays_down {
             let down = self.nodes[..self.plan.nodes].iter().position(|node| node.life.is_none());
@@ -265,14 +329,14 @@ impl World {
     }
 
     fn step(&mut self) {
-        let Some(Reverse(planned)) = self.heap.pop() else { return };
-        self.same_instant = if planned.at == self.now { self.same_instant + 1 } else { 0 };
-        self.now = planned.at;
+        let Some((at, what)) = self.agenda.pop() else { return };
+        self.same_instant = if at == self.now { self.same_instant + 1 } else { 0 };
+        self.now = at;
         if self.same_instant > SAME_INSTANT_MAX {
-            let what = format!("{SAME_INSTANT_MAX} happenings at one instant, the last {:?}", planned.what);
+            let what = format!("{SAME_INSTANT_MAX} happenings at one instant, the last {what:?}");
             return self.violate(invariants::bounded::NAME, false, what);
         }
-        self.happen(planned.what);
+        self.happen(what);
     }
 
     fn happen(&mut self, what: Happening) {
@@ -296,8 +360,8 @@ impl World {
             Happening::FaultTurns { number } => self.on_fault_turns(number),
             Happening::FaultEnds { number } => self.end_fault(number),
             Happening::ProcessEnds { node, life, pid } => self.on_process_ends(node, life, &pid),
-            Happening::ChildStarted { node, life, pid } => self.on_child_started(node, life, pid),
-            Happening::ChildEnds { node, life, pid, exit } => self.on_child_ends(node, life, pid, exit),
+            Happening::Child { node, life, pid, word } => self.on_child(node, life, pid, word),
+            Happening::Request { number } => self.with_cast(|cast, world| cast.request(world, number)),
             Happening::Leaves { node, life } => self.on_leaves(node, life),
             Happening::Sample => {
                 self.watch_children();

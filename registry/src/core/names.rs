@@ -5,6 +5,7 @@
 //! total order and no cycle in which everybody loses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
 use super::delta;
 use super::rank::{Rank, RankPolicy};
 use super::retire::Retired;
-use super::sync::{Outgoing, REPAIR_INTERVAL, Replica};
+use super::sync::{Outgoing, REPAIR_INTERVAL, Replica, wait};
 use super::table::Kind;
 
 /// How long a member that is down is waited for with removals; after that it is healed by state.
@@ -127,7 +128,7 @@ pub enum RegisterError {
     TooManyNames,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Process {
     rank: Rank,
     fence: Fence,
@@ -151,6 +152,7 @@ pub struct Registry {
     processes: BTreeMap<Pid, Process>,
     next_serial: u64,
     shown: BTreeMap<Name, Entry>,
+    shown_revision: u64,
     conflicts_total: u64,
     skews_refused: u64,
     superseded: bool,
@@ -170,6 +172,7 @@ impl Registry {
             processes: BTreeMap::new(),
             next_serial: 1,
             shown: BTreeMap::new(),
+            shown_revision: 0,
             conflicts_total: 0,
             skews_refused: 0,
             superseded: false,
@@ -191,6 +194,11 @@ impl Registry {
     /// The replicated claims.
     pub fn names(&self) -> &Replica<Name, Claim> {
         &self.names
+    }
+
+    /// Counts the changes of what lookups show.
+    pub fn shown_revision(&self) -> u64 {
+        self.shown_revision
     }
 
     /// What a lookup of the name shows.
@@ -273,6 +281,15 @@ impl Registry {
         };
         let others = self.view.members().filter(|member| member.id.name != self.id.name);
         others.filter(counts).map(|member| member.id.clone()).collect()
+    }
+
+    /// Takes into `hasher` all that decides what this registry will do, as it is at `now`. Two that give the same do the
+    /// same from here on, up to jitter; see [`Replica::fingerprint`]. What only counts is left out.
+    pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        let Self { id, view, unheard, names, clock, policy, processes, next_serial, shown, superseded, .. } = self;
+        (id, view, clock, policy, processes, next_serial, shown, superseded).hash(hasher);
+        unheard.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
+        names.fingerprint(now, hasher);
     }
 
     /// Whether every living member showed our own digest of the names within the last two repair intervals.
@@ -381,7 +398,7 @@ impl Registry {
 
     /// Looks again at every name that may show something else now.
     fn settle(&mut self, now: Now, mut stale: BTreeSet<Name>, effects: &mut Vec<Effect>) {
-        if let Some(kin) = self.names.table().kin() {
+        if let Some(kin) = self.names.table().kin().cloned() {
             self.meet_kin(kin, effects);
         }
         stale.append(&mut self.names.take_touched());
@@ -449,6 +466,7 @@ impl Registry {
         if self.shown.get(name) == entry.as_ref() {
             return;
         }
+        self.shown_revision += 1;
         let before = match &entry {
             Some(entry) => self.shown.insert(name.clone(), entry.clone()),
             None => self.shown.remove(name),

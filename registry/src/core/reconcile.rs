@@ -16,7 +16,7 @@ use super::delta::{Key, Payload};
 use super::table::{Kind, Shared, Table};
 
 /// A peer's whole state on its way in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Incoming<K: Key> {
     start: Context,
     /// What we had seen when it began.
@@ -112,6 +112,7 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// After the last range: what the peer had removed goes, and what it had seen at the start is taken as seen here.
     /// Returns the keys whose live values may have changed.
     pub fn adopt(&mut self, incoming: Incoming<K>) -> BTreeSet<K> {
+        self.changed();
         let gone = self.gone_with(&incoming);
         let mut touched = BTreeSet::new();
         for (origin, counter) in gone {

@@ -11,6 +11,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,12 @@ pub const DELTA_BYTES_MAX: usize = 4 << 20;
 pub const PUSH_WINDOW_EVENTS: u64 = 16_384;
 /// Most unfinished deltas that are kept track of per peer; the oldest is given up first.
 pub const OPEN_DELTAS_MAX: usize = 16;
+
+/// How long `until` still lies ahead, for fingerprints: in half seconds, so that jitter does not tell states apart.
+pub fn wait(now: Instant, until: Instant) -> u64 {
+    const STEP_US: u64 = 500_000;
+    until.as_micros().saturating_sub(now.as_micros()).div_ceil(STEP_US)
+}
 
 /// A message on its way to one or more peers; it is encoded once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -159,6 +166,25 @@ impl<K: Key, V: Payload> Replica<K, V> {
         std::mem::take(&mut self.touched)
     }
 
+    /// Takes into `hasher` all that decides what this replica will do, as it is at `now`, times by how long they are still
+    /// waited for. Left out is what is drawn (jitter, and with it when the next repair is due), how deltas are numbered,
+    /// and what is kept for the reader only: two that give the same do the same from here on, up to jitter.
+    pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher)
+    where
+        K: Hash,
+        V: Hash,
+    {
+        let Self { table, peers, counted, touched, .. } = self;
+        table.fingerprint(hasher);
+        (counted, touched).hash(hasher);
+        for (id, peer) in peers {
+            let Peer { connected, sent, acked, retired_sent, pulling, open, state, heard, nudged, digest: _ } = peer;
+            (id, connected, sent, acked, retired_sent, state, heard, nudged).hash(hasher);
+            pulling.map(|since| wait(now, since + PULL_PATIENCE)).hash(hasher);
+            open.values().for_each(|taken| taken.hash(hasher));
+        }
+    }
+
     /// How often equal contexts came with unequal sums. Anything but zero is a bug of ours.
     pub fn alarms(&self) -> u64 {
         self.alarms
@@ -194,6 +220,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
     pub fn is_alike(&self, peer: &NodeId, since: Instant) -> bool {
         let seen = self.peers.get(peer).and_then(|peer| peer.digest);
         seen.is_some_and(|(hash, at)| at >= since && hash == self.table.digest())
+    }
+
+    /// The members whose acknowledgements removals wait for.
+    pub fn counted(&self) -> &BTreeSet<NodeId> {
+        &self.counted
     }
 
     /// Sets the members whose acknowledgements removals wait for, ourselves excluded.
@@ -259,9 +290,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// Takes incarnations as over; see [`Table::retire`]. Returns the live events that went.
     pub fn retire(&mut self, retired: &Retired) -> Vec<Arc<Event<K, V>>> {
-        let before = self.table.retired().clone();
+        let before = self.table.revision();
         let gone = self.table.retire(retired);
-        if before != *self.table.retired() {
+        if before != self.table.revision() {
             self.peers.values_mut().for_each(|peer| peer.retired_sent = false);
         }
         self.touched.extend(gone.iter().map(|event| event.key.clone()));
@@ -279,8 +310,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// Pushes our own events to every connected peer that has not been sent them and has room in its window.
     pub fn flush(&mut self, out: &mut Vec<Outgoing<K, V>>) {
+        let last = self.table.context().clock().get(self.table.origin());
+        if !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
+            return;
+        }
         let origin = self.table.origin().clone();
-        let last = self.table.context().clock().get(&origin);
         let mut groups: Vec<(u64, bool, Clock, Vec<NodeId>)> = Vec::new();
         for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connected && peer.sent < last) {
             if peer.sent.saturating_sub(peer.acked.get(&origin)) >= PUSH_WINDOW_EVENTS {
@@ -371,15 +405,18 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     fn on_digest(&mut self, now: Instant, from: &NodeId, hash: u64, out: &mut Vec<Outgoing<K, V>>) {
-        self.peer(from).digest = Some((hash, now));
-        if hash == self.table.digest() {
-            let clock = self.table.context().clock().clone();
-            let peer = self.peer(from);
-            (peer.heard, peer.pulling) = (true, None);
-            self.on_ack(from, clock);
-        } else {
-            self.pull(now, from, out);
+        let alike = hash == self.table.digest();
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        peer.digest = Some((hash, now));
+        if !alike {
+            return self.pull(now, from, out);
         }
+        (peer.heard, peer.pulling, peer.nudged) = (true, None, false);
+        let clock = self.table.context().clock();
+        if peer.acked != *clock {
+            peer.acked.merge(clock.clone());
+        }
+        peer.sent = peer.sent.max(peer.acked.get(self.table.origin()));
     }
 
     fn pull(&mut self, now: Instant, from: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
@@ -476,11 +513,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     fn on_ack(&mut self, from: &NodeId, clock: Clock) {
-        let origin = self.table.origin().clone();
-        let peer = self.peer(from);
+        let Some(peer) = self.peers.get_mut(from) else { return };
         peer.acked.merge(clock);
         peer.nudged = false;
-        peer.sent = peer.sent.max(peer.acked.get(&origin));
+        peer.sent = peer.sent.max(peer.acked.get(self.table.origin()));
     }
 
     fn send_state(&self, to: &NodeId, start: Context, after: Option<K>, out: &mut Vec<Outgoing<K, V>>) {

@@ -5,8 +5,9 @@
 //! and events may arrive in any order. Nothing here knows of peers; see `sync`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crdts::{CmRDT, CvRDT};
 use ordu_transport::core::NodeId;
@@ -56,6 +57,11 @@ pub struct Table<K: Key, V: Payload> {
     /// The wrapping sum of the hashes of the live dots.
     sum: u64,
     live: usize,
+    /// Counts the changes.
+    revision: u64,
+    /// What was asked for of the present revision.
+    digest: OnceLock<u64>,
+    kin: OnceLock<Option<NodeId>>,
 }
 
 impl<K: Key, V: Payload> Table<K, V> {
@@ -72,6 +78,9 @@ impl<K: Key, V: Payload> Table<K, V> {
             removals: BTreeSet::new(),
             sum: 0,
             live: 0,
+            revision: 0,
+            digest: OnceLock::new(),
+            kin: OnceLock::new(),
         }
     }
 
@@ -90,6 +99,18 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// The keys that have a live value, in order.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.keys.keys().filter(|key| self.live(key).next().is_some())
+    }
+
+    /// The keys that have a live value, in order, and their live values.
+    pub fn entries(&self) -> impl Iterator<Item = (&K, impl Iterator<Item = (&NodeId, u64, &V)>)> {
+        let live = |(origin, counter): &(NodeId, u64)| {
+            let event = self.log.get(origin)?.get(counter)?;
+            Some((&event.dot.actor, event.dot.counter, event.value.as_ref()?))
+        };
+        self.keys.iter().filter_map(move |(key, dots)| {
+            let mut values = dots.iter().filter_map(live).peekable();
+            values.peek().is_some().then_some((key, values))
+        })
     }
 
     /// The keys, from `from` on in order, that have a live value.
@@ -145,7 +166,11 @@ impl<K: Key, V: Payload> Table<K, V> {
     }
 
     /// The latest other incarnation of our own name that wrote here and is not known to be over.
-    pub fn kin(&self) -> Option<NodeId> {
+    pub fn kin(&self) -> Option<&NodeId> {
+        self.kin.get_or_init(|| self.find_kin()).as_ref()
+    }
+
+    fn find_kin(&self) -> Option<NodeId> {
         let name = &self.origin.name;
         let ends = [(0, 0), (u64::MAX, u64::MAX)].map(|(boot, nonce)| NodeId::new(name.clone(), boot, nonce));
         let [first, last] = ends;
@@ -160,8 +185,26 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.sum
     }
 
-    /// A hash of the whole state. Costs one step per origin, however many entries there are.
+    /// Counts the changes of this replica: where it is the same as before, the replica is too.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub(super) fn changed(&mut self) {
+        self.revision += 1;
+        self.digest.take();
+        self.kin.take();
+    }
+
+    /// A hash of the whole state. Costs one step per origin after a change, however many entries there are.
     pub fn digest(&self) -> u64 {
+        let digest = *self.digest.get_or_init(|| self.hash_anew());
+        debug_assert_eq!(digest, self.hash_anew(), "a change was not noted");
+        digest
+    }
+
+    /// [`Self::digest`] without what is remembered of it.
+    pub fn hash_anew(&self) -> u64 {
         let clock = &self.context.clock().dots;
         let mut hasher = StableHasher::new(PURPOSE_DIGEST).number(self.sum).number(clock.len() as u64);
         for (origin, &counter) in clock {
@@ -172,6 +215,17 @@ impl<K: Key, V: Payload> Table<K, V> {
             hasher = dots.iter().fold(hasher.node(origin).number(dots.len() as u64), |hasher, &dot| hasher.number(dot));
         }
         self.retired.iter().fold(hasher, |hasher, id| hasher.node(&id)).finish()
+    }
+
+    /// Takes the whole state into `hasher`, what it still knows of superseded events included.
+    pub fn fingerprint(&self, hasher: &mut impl Hasher)
+    where
+        K: Hash,
+        V: Hash,
+    {
+        // The rest follows from the log.
+        let Self { kind, origin, context, horizon, retired, log, .. } = self;
+        (kind, origin, context, horizon, retired, log).hash(hasher);
     }
 
     pub(super) fn events_of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
@@ -212,7 +266,7 @@ impl<K: Key, V: Payload> Table<K, V> {
     }
 
     fn write(&mut self, key: K, value: Option<V>, covers: Clock) -> Dot {
-        let dot = self.context.clock().inc(self.origin.clone());
+        let dot = Dot::new(self.origin.clone(), self.context.clock().get(&self.origin) + 1);
         self.insert(Arc::new(Event { dot: dot.clone(), key, value, covers }));
         dot
     }
@@ -252,6 +306,7 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// Superseding is transitive, whatever each event says: one that goes leaves what it covers to one that stays, for
     /// the latter may have been written where the former's knowledge had left the log already.
     pub(super) fn insert(&mut self, mut event: Shared<K, V>) -> bool {
+        self.changed();
         self.context.apply(event.dot.clone());
         let foreign = |other: &Event<K, V>| self.kind == Kind::OwnerWritten && other.dot.actor != event.dot.actor;
         let (mut superseded, mut killer) = (Vec::new(), None);
@@ -293,6 +348,7 @@ impl<K: Key, V: Payload> Table<K, V> {
         if events.is_empty() {
             self.log.remove(origin);
         }
+        self.changed();
         let dot = (origin.clone(), counter);
         if let Some(dots) = self.keys.get_mut(&event.key) {
             dots.remove(&dot);
@@ -312,6 +368,9 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// Moves the clock over intervals whose events were all applied. One above the clock that holds just one dot makes
     /// it an early dot.
     pub fn close(&mut self, intervals: &[Interval]) {
+        if !intervals.is_empty() {
+            self.changed();
+        }
         for Interval { origin, from, to } in intervals {
             if *origin == self.origin || self.is_dropped(origin) {
                 continue;
@@ -344,6 +403,7 @@ impl<K: Key, V: Payload> Table<K, V> {
     }
 
     fn drop_retired(&mut self) -> Vec<Shared<K, V>> {
+        self.changed();
         let over: BTreeSet<NodeId> = self.context.origins().filter(|origin| self.is_dropped(origin)).cloned().collect();
         let mut gone = Vec::new();
         for origin in &over {
@@ -363,6 +423,7 @@ impl<K: Key, V: Payload> Table<K, V> {
         let old = std::mem::replace(&mut self.origin, id);
         // Whether or not others had retired it before: until now it was ours and nothing of it was dropped.
         self.retired.insert(&old);
+        self.changed();
         let mine = self.drop_retired();
         let mut keys = Vec::new();
         for event in mine.into_iter().filter(|event| event.dot.actor == old) {

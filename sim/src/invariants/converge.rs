@@ -1,9 +1,13 @@
 //! G1: replicas that have exchanged everything are equal, and equal digests mean equal states.
 
+use std::collections::BTreeSet;
+
 use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::table::Table;
+use ordu_transport::core::NodeId;
 
 use super::{Broken, Invariant, Moment};
+use crate::node::Life;
 use crate::upper::Upper;
 use crate::world::World;
 
@@ -19,29 +23,26 @@ pub(super) const INVARIANT: Invariant = Invariant {
 
 fn check(world: &World, moment: Moment) -> Option<Broken> {
     let up: Vec<_> = world.up().collect();
-    for (at, (one, this)) in up.iter().enumerate() {
-        if alarms(&this.upper) > 0 {
-            return Some(Broken::Safety(format!("n{one} saw equal clocks with unequal sums")));
-        }
-        for (two, that) in &up[at + 1..] {
-            if let Some(table) = false_friends(&this.upper, &that.upper) {
-                return Some(Broken::Safety(format!("n{one} and n{two} have equal digests and unequal {table}")));
-            }
-            if moment == Moment::Quiet && this.upper.digests() != that.upper.digests() {
-                return Some(Broken::NotYet(format!("the tables of n{one} and n{two} differ")));
-            }
-        }
+    if let Some((node, _)) = up.iter().find(|(_, life)| alarms(&life.upper) > 0) {
+        return Some(Broken::Safety(format!("n{node} saw equal clocks with unequal sums")));
+    }
+    if let Some(what) = false_friends(world, &up) {
+        return Some(Broken::Safety(what));
     }
     if moment == Moment::Any {
         return None;
     }
+    let (one, first) = up.first()?;
+    if let Some((two, _)) = up.iter().find(|(_, other)| !first.upper.is_alike(&other.upper)) {
+        return Some(Broken::NotYet(format!("the tables of n{one} and n{two} differ")));
+    }
+    let ids: BTreeSet<&NodeId> = up.iter().map(|(_, life)| &life.id).collect();
     up.iter().find_map(|(node, life)| {
         let view = life.upper.names().view();
         if let Some((other, _)) = up.iter().find(|(_, other)| !view.is_living(&other.id)) {
             return Some(Broken::NotYet(format!("n{node} does not see n{other} as up")));
         }
-        let extra = view.living().find(|member| up.iter().all(|(_, other)| other.id != member.id));
-        if let Some(extra) = extra {
+        if let Some(extra) = view.living().find(|member| !ids.contains(&member.id)) {
             return Some(Broken::NotYet(format!("n{node} sees {:?} as up, which is not", extra.id)));
         }
         let converged = life.upper.is_converged(world.now_of(*node));
@@ -60,20 +61,38 @@ fn alarms(upper: &Upper) -> u64 {
     })
 }
 
-/// A table of which two nodes have equal digests and unequal states.
-fn false_friends(one: &Upper, two: &Upper) -> Option<&'static str> {
-    fn is_false<K: Key, V: Payload>(one: &Table<K, V>, two: &Table<K, V>) -> bool {
-        one.digest() == two.digest() && one != two
+/// Two nodes that have equal digests and unequal states of a table. Equality being transitive, each is compared with the
+/// first that has its digest.
+fn false_friends(world: &World, up: &[(usize, &Life)]) -> Option<String> {
+    let children = || up.iter().filter_map(|(node, life)| Some((*node, life.number, life.upper.children()?)));
+    unequal(world, "names", up.iter().map(|(node, life)| (*node, life.number, life.upper.names().names().table())))
+        .or_else(|| unequal(world, "desired", children().map(|(node, life, of)| (node, life, of.desired().table()))))
+        .or_else(|| unequal(world, "actual", children().map(|(node, life, of)| (node, life, of.actual().table()))))
+        .or_else(|| unequal(world, "marks", children().map(|(node, life, of)| (node, life, of.marks().table()))))
+        .or_else(|| unequal(world, "facts", children().map(|(node, life, of)| (node, life, of.facts().table()))))
+}
+
+fn unequal<'a, K: Key, V: Payload>(
+    world: &World,
+    name: &'static str,
+    tables: impl Iterator<Item = (usize, u64, &'a Table<K, V>)>,
+) -> Option<String> {
+    let mut equal = world.remembered.equal.borrow_mut();
+    let mut firsts = Vec::new();
+    for (node, life, table) in tables {
+        let digest = table.digest();
+        let Some((_, first, other)) = firsts.iter().find(|(of, _, _): &&(u64, _, &Table<K, V>)| *of == digest) else {
+            firsts.push((digest, (node, life), table));
+            continue;
+        };
+        let pair = (*first, other.revision(), life, table.revision());
+        if equal.get(&(name, node)) == Some(&pair) {
+            continue;
+        }
+        if table != *other {
+            return Some(format!("n{} and n{node} have equal digests and unequal {name}", first.0));
+        }
+        equal.insert((name, node), pair);
     }
-    if is_false(one.names().names().table(), two.names().names().table()) {
-        return Some("names");
-    }
-    let (one, two) = (one.children()?, two.children()?);
-    let tables = [
-        ("desired", is_false(one.desired().table(), two.desired().table())),
-        ("actual", is_false(one.actual().table(), two.actual().table())),
-        ("marks", is_false(one.marks().table(), two.marks().table())),
-        ("facts", is_false(one.facts().table(), two.facts().table())),
-    ];
-    tables.into_iter().find(|(_, is_false)| *is_false).map(|(name, _)| name)
+    None
 }

@@ -1,5 +1,7 @@
 //! G2, and the policy of the clusters here: of two processes in conflict the one that was activated first stays.
 
+use ordu_registry::core::RankPolicy;
+
 use super::{Broken, Invariant, Moment};
 use crate::world::World;
 
@@ -16,7 +18,8 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(world: &World, _: Moment) -> Option<Broken> {
-    if world.nodes.iter().any(|node| node.skew_ms != 0) {
+    let longest = world.choices.rank.name() == RankPolicy::LongestRunning.name();
+    if !longest || world.nodes.iter().any(|node| node.skew_ms != 0) {
         return None;
     }
     let processes = &world.oracle.processes;

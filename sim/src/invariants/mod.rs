@@ -13,17 +13,23 @@ pub mod nothing_back;
 pub mod nothing_lost;
 pub mod one_owner;
 pub mod records;
+pub mod story;
 pub mod survivors_fence;
 pub mod told_once;
 pub mod truth;
 pub mod twins;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use ordu_registry::core::clock::Context;
 use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::retire::Retired;
 use ordu_registry::core::table::{Kind, Table};
+use ordu_supervisor::core::ChildId;
 use ordu_transport::core::NodeId;
 
+use crate::node::Life;
 use crate::upper::Upper;
 use crate::world::World;
 
@@ -32,6 +38,7 @@ pub(crate) struct Look<'a> {
     /// Its name.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
+    pub(crate) revision: u64,
     pub(crate) origin: &'a NodeId,
     pub(crate) context: &'a Context,
     pub(crate) retired: &'a Retired,
@@ -43,9 +50,9 @@ pub(crate) struct Look<'a> {
 /// The tables of a node.
 pub(crate) fn tables(upper: &Upper) -> impl Iterator<Item = Look<'_>> {
     fn look<'a, K: Key, V: Payload>(name: &'static str, kind: Kind, table: &'a Table<K, V>) -> Option<Look<'a>> {
-        let (origin, context, retired) = (table.origin(), table.context(), table.retired());
+        let (revision, origin, context) = (table.revision(), table.origin(), table.context());
         let (live, removals, log) = (table.live_len(), table.removals_len(), table.log_len());
-        Some(Look { name, kind, origin, context, retired, live, removals, log })
+        Some(Look { name, kind, revision, origin, context, retired: table.retired(), live, removals, log })
     }
     let children = upper.children();
     let tables = [
@@ -101,7 +108,7 @@ pub struct Invariant {
 }
 
 /// Every invariant, in the order in which they are checked.
-pub const ALL: [Invariant; 15] = [
+pub const ALL: [Invariant; 16] = [
     bounded::INVARIANT,
     truth::INVARIANT,
     dots_once::INVARIANT,
@@ -117,22 +124,80 @@ pub const ALL: [Invariant; 15] = [
     nothing_back::INVARIANT,
     nothing_lost::INVARIANT,
     converge::INVARIANT,
+    story::INVARIANT,
 ];
+
+/// What checks remember of what they have seen, so that they look at no state twice. Whoever wants everything looked at
+/// forgets it; see [`look_anew`].
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    /// The state in which each invariant held when all was quiet.
+    held: RefCell<BTreeMap<&'static str, State>>,
+    /// Of each node's table with the digest of another's, that other one, and the revisions in which both were equal.
+    equal: RefCell<BTreeMap<(&'static str, usize), Pair>>,
+    /// The nodes of a group and their state, and the children that are due in it.
+    due: RefCell<BTreeMap<Vec<usize>, Due>>,
+}
+
+/// A state, and the children that are due in it.
+type Due = (State, Vec<ChildId>);
+/// A life of a node and the revision of its table, and the same of another life.
+type Pair = ((usize, u64), u64, u64, u64);
+/// Which lives there are, and the revisions of all that is shown and replicated in them.
+type State = Vec<(usize, u64, [u64; 6])>;
+
+fn state_of<'a>(lives: impl Iterator<Item = (usize, &'a Life)>) -> State {
+    lives.map(|(node, life)| (node, life.number, life.upper.revisions())).collect()
+}
+
+/// What an invariant says of the shown and replicated state alone, unless it was content with this very state before.
+fn about_state(world: &World, name: &'static str, look: impl FnOnce() -> Option<Broken>) -> Option<Broken> {
+    let state = state_of(world.up());
+    if world.remembered.held.borrow().get(name) == Some(&state) {
+        return None;
+    }
+    let broken = look();
+    if broken.is_none() {
+        world.remembered.held.borrow_mut().insert(name, state);
+    }
+    broken
+}
+
+/// Checks everything from scratch, whatever was seen before.
+pub(crate) fn look_anew(world: &World) -> Option<Violation> {
+    world.twin.look_anew();
+    world.remembered.held.borrow_mut().clear();
+    world.remembered.equal.borrow_mut().clear();
+    world.remembered.due.borrow_mut().clear();
+    check(world, Moment::Quiet)
+}
 
 /// A fact by which the oracle saw this invariant broken.
 fn noted(world: &World, name: &'static str) -> Option<Broken> {
     world.oracle.broken.iter().find(|(invariant, _)| *invariant == name).map(|(_, what)| Broken::Safety(what.clone()))
 }
 
-/// The first invariant that does not hold. Remembers what the next look is compared with.
-pub(crate) fn check(world: &mut World, moment: Moment) -> Option<Violation> {
-    let broken = ALL.iter().find_map(|invariant| {
+/// The first invariant that does not hold, the user's ones last. Remembers what the next look is compared with.
+pub(crate) fn check(world: &World, moment: Moment) -> Option<Violation> {
+    let broken = first_broken(world, moment);
+    world.remember();
+    broken
+}
+
+fn first_broken(world: &World, moment: Moment) -> Option<Violation> {
+    let built_in = ALL.iter().find_map(|invariant| {
         let (what, liveness) = match (invariant.check)(world, moment)? {
             Broken::Safety(what) => (what, false),
             Broken::NotYet(what) => (what, true),
         };
         Some(Violation { invariant: invariant.name, at_us: world.now, what, liveness })
     });
-    world.remember();
-    broken
+    // A built-in one that only must not last yet must not hide what must never be.
+    match built_in {
+        Some(violation) if !violation.liveness => Some(violation),
+        not_yet => match world.cast.as_ref().and_then(|cast| cast.check(world, moment)) {
+            Some(violation) if !violation.liveness => Some(violation),
+            waits => not_yet.or(waits),
+        },
+    }
 }

@@ -2,7 +2,7 @@
 //! seen the removal; and what should run is put there by nobody but a caller.
 
 use super::nothing_lost::winner;
-use super::{Broken, Invariant, Moment, noted};
+use super::{Broken, Invariant, Moment, about_state, noted};
 use crate::world::World;
 
 /// Its name.
@@ -22,6 +22,10 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     if moment == Moment::Any {
         return None;
     }
+    about_state(world, NAME, || given_up(world))
+}
+
+fn given_up(world: &World) -> Option<Broken> {
     let up: Vec<_> = world.up().collect();
     for (node, life) in &up {
         let table = life.upper.names().names().table();

@@ -7,7 +7,7 @@ use ordu_registry::core::clock::Dot;
 use ordu_supervisor::core::tables::{Desired, FactsKey, State};
 use ordu_supervisor::core::{ChildId, Placement, Restart, Supervisor};
 
-use super::{Broken, Invariant, Moment, noted};
+use super::{Broken, Invariant, Moment, noted, state_of};
 use crate::world::World;
 
 /// Its name.
@@ -70,8 +70,22 @@ pub(crate) fn winner<'a>(supervisor: &'a Supervisor, id: &ChildId) -> Option<(Do
     Some((Dot::new(origin.clone(), counter), desired))
 }
 
+/// [`find_due`], unless nothing changed since.
+fn due(world: &World, group: &[usize]) -> Vec<ChildId> {
+    let state = state_of(group.iter().filter_map(|&node| Some((node, world.life(node)?))));
+    let mut known = world.remembered.due.borrow_mut();
+    match known.get(group) {
+        Some((of, due)) if *of == state => due.clone(),
+        _ => {
+            let due = find_due(world, group);
+            known.insert(group.to_vec(), (state, due.clone()));
+            due
+        }
+    }
+}
+
 /// The children that must have a copy in a group: all of it agrees on their start, and one of it may run them.
-pub(crate) fn due(world: &World, group: &[usize]) -> Vec<ChildId> {
+fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
     let members: Vec<(usize, &Supervisor)> =
         group.iter().filter_map(|&node| Some((node, world.life(node)?.upper.children()?))).collect();
     let Some((_, first)) = members.first() else { return Vec::new() };
@@ -121,6 +135,9 @@ impl World {
                 };
                 let all = || self.oracle.copies.get(&id).into_iter().flatten().filter(here);
                 let (copies, unasked) = (all().count(), all().filter(|pid| !self.oracle.is_stopping(pid)).count());
+                if copies == 1 {
+                    continue;
+                }
                 let key = (id, group.clone());
                 if copies == 0 {
                     let since = self.oracle.missing_since.get(&key).copied().unwrap_or(self.now);

@@ -6,7 +6,7 @@ use ordu_registry::core::Name;
 use ordu_transport::core::Pid;
 
 use super::nothing_lost::{DETECTION_US_MAX, TAKEOVER_US_MAX};
-use super::{Broken, Invariant, Moment, noted};
+use super::{Broken, Invariant, Moment, about_state, noted};
 use crate::world::World;
 
 /// Its name.
@@ -40,6 +40,10 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     if let Some((id, copies)) = world.oracle.copies.iter().find(|(_, copies)| copies.len() > 1) {
         return Some(Broken::NotYet(format!("{id:?} runs as {copies:?}")));
     }
+    about_state(world, NAME, || held_by_one(world))
+}
+
+fn held_by_one(world: &World) -> Option<Broken> {
     let holders = holders(world);
     if let Some((name, pids)) = holders.iter().find(|(_, pids)| pids.len() > 1) {
         return Some(Broken::NotYet(format!("{name:?} is held by {pids:?}")));

@@ -32,7 +32,7 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
             let survivor = survivor(world, told)?;
             let process = processes.get(survivor)?;
             let refused = world.life(process.node).is_none_or(|life| life.upper.names().skews_refused() > 0);
-            let heard = world.last.has_heard(process.node, pid);
+            let heard = world.last.borrow().has_heard(process.node, pid);
             (process.fence <= loser.fence && heard && !refused).then(|| {
                 let what = format!("{survivor:?} keeps {:?} with the fence {}", told.name, process.fence);
                 Broken::NotYet(format!("{what}, and {pid:?} lost it with {}", loser.fence))

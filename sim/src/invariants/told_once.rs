@@ -53,7 +53,7 @@ fn wrongly_told(world: &World, pid: &Pid, process: &Process) -> Option<String> {
         }
         let ended = winner.ended_us?;
         // Both have been near each other for as long as now, so also when it was told, if that was just now.
-        let near = world.last.near_since(process.node, winner.node)?;
+        let near = world.last.borrow().near_since(process.node, winner.node)?;
         let latest = ended.max(near) + WORD_OF_END_US_MAX;
         (told.at_us > latest)
             .then(|| format!("{pid:?} was told at {} to give way to {:?}, ended at {ended}", told.at_us, told.by))

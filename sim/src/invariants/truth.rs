@@ -16,9 +16,14 @@ pub(super) const INVARIANT: Invariant = Invariant {
 /// How late a reply may be.
 const REPLY_LATE_US_MAX: u64 = 1_000_000;
 
-fn check(world: &World, _: Moment) -> Option<Broken> {
+fn check(world: &World, moment: Moment) -> Option<Broken> {
     if let Some(broken) = noted(world, NAME) {
         return Some(broken);
+    }
+    if moment == Moment::Quiet
+        && let Some(what) = world.kept_though_refused()
+    {
+        return Some(Broken::NotYet(what));
     }
     let late = world.oracle.calls.iter().find(|(_, asked)| {
         world.is_life(asked.node, asked.life)

@@ -1,6 +1,7 @@
 //! G1: a delta replica holds exactly what its full-state twin holds.
 
 use super::{Broken, Invariant, Moment};
+use crate::twin::Difference;
 use crate::world::World;
 
 /// Its name.
@@ -20,11 +21,9 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     if moment == Moment::Any && !world.now.is_multiple_of(EVERY_US) {
         return None;
     }
-    world.up().find_map(|(node, life)| {
-        if let Some(difference) = world.twin.difference(&life.upper, false) {
-            return Some(Broken::Safety(format!("n{node}, {difference}")));
-        }
-        let difference = world.twin.difference(&life.upper, true).filter(|_| moment == Moment::Quiet)?;
-        Some(Broken::NotYet(format!("n{node}, {difference}")))
+    world.up().find_map(|(node, life)| match world.twin.difference(node, life.number, &life.upper)? {
+        Difference::Wrong(what) => Some(Broken::Safety(format!("n{node}, {what}"))),
+        Difference::Early(what) if moment == Moment::Quiet => Some(Broken::NotYet(format!("n{node}, {what}"))),
+        Difference::Early(_) => None,
     })
 }

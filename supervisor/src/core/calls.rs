@@ -50,7 +50,7 @@ pub enum Reply {
 /// Why a call was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum CallError {
-    /// A child of this id is desired already. Nothing changed.
+    /// A child of this id is desired already. Nothing of this start is kept.
     #[error("a child of this id is desired already")]
     AlreadyStarted(Box<ChildRow>),
     /// No node may run it. Nothing is kept.
@@ -77,7 +77,7 @@ pub enum CallError {
 }
 
 /// A call that waits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Waiting {
     pub(super) call: Waited,
     pub(super) deadline: Instant,
@@ -99,6 +99,8 @@ pub(super) enum Waited {
     },
     Terminated {
         id: ChildId,
+        /// The starts that this node had seen when it was asked. What others start meanwhile is not meant.
+        starts: Vec<Dot>,
         /// Our last event of what should run, the removal or one after it.
         upto: Dot,
     },
@@ -165,7 +167,7 @@ impl Supervisor {
             }
         }
         self.settle(now, effects);
-        self.check_drains(now, effects);
+        self.check_drains(effects);
     }
 
     fn begin_start(
@@ -186,10 +188,11 @@ impl Supervisor {
         if asked.size_bytes() > ARGS_BYTES_MAX + REST_BYTES_MAX {
             return Err(CallError::Invalid(format!("kind and labels are longer than {REST_BYTES_MAX} bytes")));
         }
-        if let Some((dot, desired)) = self.winner(&id) {
-            if desired.request == request {
-                return Ok(Waited::Started { id, dot, ensure });
-            }
+        let again = self.desired.table().live(&id).find(|(_, _, desired)| desired.request == request);
+        if let Some(dot) = again.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)) {
+            return Ok(Waited::Started { id, dot, ensure });
+        }
+        if self.winner(&id).is_some() {
             return match self.row(&id) {
                 Some(row) if !ensure => Err(CallError::AlreadyStarted(Box::new(row))),
                 _ => Ok(Waited::Ensured { id }),
@@ -203,12 +206,16 @@ impl Supervisor {
     }
 
     fn begin_terminate(&mut self, id: ChildId) -> Result<Waited, CallError> {
+        let live = self.desired.table().live(&id);
+        let mut starts: Vec<Dot> = live.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect();
         let held = self.claims(&id).next().is_some() || self.local.contains_key(&id);
+        starts.extend(self.claims(&id).map(|(_, claim)| claim.dot.clone()));
+        starts.extend(self.local.get(&id).map(|local| local.dot.clone()));
         if !self.undesire(&id) && !held {
             return Err(CallError::NotFound);
         }
         let upto = self.desired.table().context().clock().dot(self.id().clone());
-        Ok(Waited::Terminated { id, upto })
+        Ok(Waited::Terminated { id, starts, upto })
     }
 
     /// Removes every start of a child that was seen, and the marks beside it.
@@ -253,19 +260,19 @@ impl Supervisor {
     }
 
     /// Tells the callers that wait for a child, if what they wait for is there.
-    pub(super) fn check_waiting(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+    pub(super) fn check_waiting(&mut self, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(requests) = self.waiting_for.get(id).cloned() else { return };
         for request in requests {
             let Some(waiting) = self.waiting.get(&request) else { continue };
-            if let Some(reply) = self.answer(now, &waiting.call.clone()) {
+            if let Some(reply) = self.answer(&waiting.call.clone()) {
                 self.reply(request, reply, effects);
             }
         }
     }
 
-    fn answer(&mut self, now: Now, call: &Waited) -> Option<Reply> {
+    fn answer(&mut self, call: &Waited) -> Option<Reply> {
         match call {
-            Waited::Started { id, dot, ensure } => self.answer_start(now, id, dot, *ensure),
+            Waited::Started { id, dot, ensure } => self.answer_start(id, dot, *ensure),
             Waited::Ensured { id } => {
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
                 match self.winner(id).map(|(dot, _)| dot) {
@@ -275,8 +282,8 @@ impl Supervisor {
                     None => Some(Reply::Child(Err(CallError::Failed("it ended before it was seen running".into())))),
                 }
             }
-            Waited::Terminated { id, upto } => {
-                let gone = self.winner(id).is_none() && self.claims(id).all(|(_, claim)| !claim.is_held());
+            Waited::Terminated { id, starts, upto } => {
+                let gone = !self.claims(id).any(|(_, claim)| claim.is_held() && starts.contains(&claim.dot));
                 (gone && self.outlives_us(id, upto)).then_some(Reply::Done(Ok(())))
             }
             Waited::Restarted { id, after } => {
@@ -294,35 +301,63 @@ impl Supervisor {
         }
     }
 
-    fn answer_start(&mut self, _: Now, id: &ChildId, dot: &Dot, ensure: bool) -> Option<Reply> {
-        let ours = self.claims(id).find(|(_, claim)| claim.dot == *dot);
+    fn answer_start(&mut self, id: &ChildId, dot: &Dot, ensure: bool) -> Option<Reply> {
+        let ours = self.claims(id).filter(|(_, claim)| claim.dot == *dot || claim.begun() == dot);
+        let ours = ours.min_by_key(|(_, claim)| claim.begun() != dot);
         if let Some((node, claim)) = ours.map(|(node, claim)| (node.clone(), claim.clone())) {
             match claim.state {
                 State::Running | State::Done if node == *self.id() && !self.outlives_us(id, dot) => return None,
-                State::Running | State::Done => return self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
-                State::Failed => {
+                State::Running | State::Done => {
+                    // An equal start that came first is the one that runs, unless it was terminated since.
+                    let begun = claim.begun();
+                    let first = begun == dot || (claim.is_held() && !self.is_live(id, begun));
+                    let row = Box::new(self.row(id)?);
+                    return Some(if first || ensure {
+                        Reply::Child(Ok(row))
+                    } else {
+                        self.refuse_second(id, dot, row)
+                    });
+                }
+                State::Failed if claim.dot == *dot => {
                     if is_present(Defect::FailedStartTakesAll) {
                         self.undesire(id);
                     } else if !is_present(Defect::FailedStartStays) {
-                        self.desired.withdraw(id, dot);
+                        self.withdraw_start(id, dot);
                     }
-                    self.remove_marks_of(id, dot);
                     let reason = claim.reason.as_deref().unwrap_or("its init failed").to_owned();
                     return Some(Reply::Child(Err(CallError::Failed(reason))));
                 }
-                State::Starting | State::Stopping | State::Moving { .. } | State::Backoff => return None,
+                State::Failed | State::Starting | State::Stopping | State::Moving { .. } | State::Backoff => {
+                    return None;
+                }
             }
         }
         match self.winner(id) {
-            None => Some(Reply::Child(Err(CallError::Failed("it was terminated before it ran".into())))),
             Some((winner, _)) if winner == *dot => None,
+            None => Some(Reply::Child(Err(CallError::Failed("it ended, or was terminated, unseen".into())))),
             Some(_) => {
                 // A concurrent start won; once it runs, this caller was the later one to be told.
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
                 let row = Box::new(runs.then(|| self.row(id)).flatten()?);
-                Some(Reply::Child(if ensure { Ok(row) } else { Err(CallError::AlreadyStarted(row)) }))
+                Some(if ensure { Reply::Child(Ok(row)) } else { self.refuse_second(id, dot, row) })
             }
         }
+    }
+
+    /// Tells a caller that another start was the first, and takes its own back: it would outlive a termination that has
+    /// seen only the other.
+    fn refuse_second(&mut self, id: &ChildId, dot: &Dot, row: Box<ChildRow>) -> Reply {
+        self.withdraw_start(id, dot);
+        Reply::Child(Err(CallError::AlreadyStarted(row)))
+    }
+
+    fn withdraw_start(&mut self, id: &ChildId, dot: &Dot) {
+        self.desired.withdraw(id, dot);
+        self.remove_marks_of(id, dot);
+    }
+
+    fn is_live(&self, id: &ChildId, dot: &Dot) -> bool {
+        self.desired.table().live(id).any(|(origin, counter, _)| *origin == dot.actor && counter == dot.counter)
     }
 
     /// Whether what this node wrote of a child is known to somebody else, where there is somebody: an answer that says
@@ -338,11 +373,11 @@ impl Supervisor {
     }
 
     /// Tells the callers that wait for a node to drain, if it says that it does.
-    pub(super) fn check_drains(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn check_drains(&mut self, effects: &mut Vec<Effect>) {
         let drains = self.waiting.iter().filter(|(_, waiting)| waiting.call.child().is_none());
         let drains: Vec<(u64, Waited)> = drains.map(|(request, waiting)| (*request, waiting.call.clone())).collect();
         for (request, call) in drains {
-            if let Some(reply) = self.answer(now, &call) {
+            if let Some(reply) = self.answer(&call) {
                 self.reply(request, reply, effects);
             }
         }

@@ -84,6 +84,8 @@ pub(super) enum Phase {
 #[derive(Debug, Clone)]
 pub(super) struct Local {
     pub(super) dot: Dot,
+    /// The start that its last process was activated for.
+    pub(super) begun: Dot,
     pub(super) spec: Arc<ChildSpec>,
     pub(super) phase: Phase,
     pub(super) pid: Option<Pid>,

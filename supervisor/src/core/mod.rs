@@ -2,9 +2,11 @@
 
 pub mod calls;
 pub mod child;
+mod fingerprint;
 pub mod moves;
 pub mod placement;
 mod reconcile;
+mod replicate;
 pub mod row;
 mod show;
 pub mod spec;

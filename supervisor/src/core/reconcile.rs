@@ -78,6 +78,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether somebody says that this start has ended for good; its removal is under way then.
+    pub(super) fn is_over(&self, id: &ChildId, dot: &Dot) -> bool {
+        self.claims(id).any(|(_, claim)| !claim.is_held() && claim.dot == *dot)
+    }
+
     pub(super) fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
         let living = self.registry.view().living().map(|member| &member.id).filter(|id| *id != self.id());
         living.chain([self.id()]).map(|id| Candidate { id, facts: self.facts_of(id) })
@@ -246,6 +251,9 @@ impl Supervisor {
         let waits = self.deferred.remove(id);
         let Some((dot, desired)) = self.winner(id) else { return };
         let spec = desired.spec.clone();
+        if self.is_over(id, &dot) {
+            return;
+        }
         let (mut token, mut blocked, mut restarts, mut taken_over) = (None, false, 0, false);
         for (_, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
             match &claim.state {
@@ -283,6 +291,7 @@ impl Supervisor {
         self.mark_started(id, &dot, &spec);
         let restart_seen = self.mark_of(id, &dot).restart;
         let local = Local {
+            begun: dot.clone(),
             dot,
             spec,
             phase: Phase::Starting,
@@ -348,7 +357,7 @@ impl Supervisor {
         let fence = self.registry.standing(&pid).map(|(_, fence)| fence);
         let (Some(local), Some(fence)) = (self.local.get_mut(id), fence) else { return };
         (local.phase, local.pid, local.os_pid) = (Phase::Starting, Some(pid.clone()), None);
-        local.since_ms = now.wall_ms;
+        (local.since_ms, local.begun) = (now.wall_ms, local.dot.clone());
         self.children_by_pid.insert(pid.clone(), id.clone());
         effects.push(Effect::Start { pid, spec: local.spec.clone(), fence });
     }
@@ -539,6 +548,7 @@ impl Supervisor {
         let actual = Actual {
             kind: local.spec.kind.clone(),
             dot: local.dot.clone(),
+            begun: Some(local.begun.clone()).filter(|begun| *begun != local.dot),
             pid: local.pid.clone(),
             rank: standing.map(|(rank, _)| rank.clone()).unwrap_or_default(),
             fence: standing.map(|(_, fence)| fence).or(before.and_then(|before| before.fence)),

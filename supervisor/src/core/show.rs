@@ -26,11 +26,10 @@ impl Supervisor {
 
     /// The row of a child that is desired, held or done.
     pub fn row(&self, id: &ChildId) -> Option<ChildRow> {
-        let spec = self.winner(id).map(|(_, desired)| desired.spec.clone());
-        match (self.shown_claim(id), spec) {
-            (Some((node, claim)), spec) if claim.is_held() || spec.is_none() => {
-                Some(held_row(id, node, claim, spec.as_deref()))
-            }
+        let winner = self.winner(id).map(|(dot, desired)| (dot, desired.spec.clone()));
+        let over = winner.as_ref().is_none_or(|(dot, _)| self.is_over(id, dot));
+        match (self.shown_claim(id), winner.map(|(_, spec)| spec)) {
+            (Some((node, claim)), spec) if claim.is_held() || over => Some(held_row(id, node, claim, spec.as_deref())),
             (_, Some(spec)) => Some(self.pending_row(id, &spec)),
             (_, None) => None,
         }

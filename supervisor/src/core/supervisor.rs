@@ -8,16 +8,16 @@
 //!           (rows), tell the callers that waited for it (calls)
 //!        |   our own writes make keys dirty again; each settles after a bounded number of steps
 //!        v
-//!   flush: push what we wrote, names before claims before facts
+//!   flush: push what we wrote, names before claims before facts; claims before what should run, so that how a child
+//!          ended is known before that it should run no more
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ordu_registry::core::names::{self, HEAR_MAX, NameConflict, alike_window};
-use ordu_registry::core::retire::Retired;
-use ordu_registry::core::sync::{Outgoing, Replica};
+use ordu_registry::core::names::{self, HEAR_MAX, NameConflict};
+use ordu_registry::core::sync::Replica;
 use ordu_registry::core::table::Kind;
 use ordu_registry::core::{Entry, Fence, Name, RankPolicy, Registry, delta};
 use ordu_transport::core::{Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status};
@@ -232,6 +232,8 @@ pub struct Supervisor {
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
     pub(super) shutting_down: bool,
+    /// The revisions of all tables when their retirements were last compared.
+    pub(super) shared_at: [u64; 5],
     drained: bool,
     pub(super) rng: ChaCha8Rng,
 }
@@ -269,6 +271,7 @@ impl Supervisor {
             waiting_for: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             shutting_down: false,
+            shared_at: [0; 5],
             drained: false,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 5),
         }
@@ -316,29 +319,6 @@ impl Supervisor {
         self.waiting.len()
     }
 
-    /// Whether every connected peer has acknowledged all that this node wrote.
-    pub fn is_acknowledged(&self) -> bool {
-        self.registry.names().is_acknowledged()
-            && self.desired.is_acknowledged()
-            && self.actual.is_acknowledged()
-            && self.marks.is_acknowledged()
-            && self.facts.is_acknowledged()
-    }
-
-    /// Whether every living member showed our own digests of all tables within the last two repair intervals.
-    pub fn is_converged(&self, now: Now) -> bool {
-        let window = u64::try_from(alike_window().as_micros()).unwrap_or(u64::MAX);
-        let since = Instant::from_micros(now.at.as_micros().saturating_sub(window));
-        let others = self.registry.view().living().filter(|member| member.id != *self.id());
-        others.map(|member| &member.id).all(|id| {
-            self.registry.names().is_alike(id, since)
-                && self.desired.is_alike(id, since)
-                && self.actual.is_alike(id, since)
-                && self.marks.is_alike(id, since)
-                && self.facts.is_alike(id, since)
-        })
-    }
-
     // ---- being driven
 
     /// When [`Self::handle_timeout`] wants to be called.
@@ -358,17 +338,7 @@ impl Supervisor {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let counted = self.registry.counted(now);
-        self.with_registry_raw(now, effects, |registry, out| registry.handle_timeout(now, out));
-        macro_rules! repair {
-            ($($table:ident => $wrap:expr),*) => {$(
-                let mut out = Vec::new();
-                self.$table.set_counted(counted.clone());
-                self.$table.handle_timeout(now.at, &mut out);
-                send_all(out, $wrap, effects);
-            )*};
-        }
-        repair!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
+        self.repair(now, effects);
         while let Some((at, id)) = self.timers.first().filter(|(at, _)| *at <= now.at).cloned() {
             self.timers.remove(&(at, id.clone()));
             if let Some(local) = self.local.get_mut(&id) {
@@ -403,7 +373,7 @@ impl Supervisor {
             }
         }
         self.settle(now, effects);
-        self.check_drains(now, effects);
+        self.check_drains(effects);
         self.check_drained(effects);
     }
 
@@ -501,101 +471,6 @@ impl Supervisor {
         self.dirty_all();
     }
 
-    /// Retirements that one table heard of hold for all.
-    fn share_retired(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for kin in [self.actual.table().kin(), self.facts.table().kin()].into_iter().flatten() {
-            self.with_registry_raw(now, effects, |registry, out| registry.meet_kin(kin, out));
-        }
-        let mut all = Retired::default();
-        let tables = [
-            self.registry.names().table().retired(),
-            self.desired.table().retired(),
-            self.actual.table().retired(),
-            self.marks.table().retired(),
-            self.facts.table().retired(),
-        ];
-        if tables.iter().all(|retired| *retired == tables[0]) {
-            return;
-        }
-        for retired in tables {
-            all.merge(retired);
-        }
-        self.with_registry_raw(now, effects, |registry, out| registry.retire(now, &all, out));
-        self.desired.retire(&all);
-        self.actual.retire(&all);
-        self.marks.retire(&all);
-        self.facts.retire(&all);
-        self.dirty_all();
-    }
-
-    fn on_connected(&mut self, now: Now, peer: NodeId, effects: &mut Vec<Effect>) {
-        self.connected.insert(peer.clone());
-        let input = names::Input::Connected(peer.clone());
-        self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
-        macro_rules! connect {
-            ($($table:ident => $wrap:expr),*) => {$(
-                let mut out = Vec::new();
-                self.$table.connected(&peer, &mut out);
-                send_all(out, $wrap, effects);
-            )*};
-        }
-        connect!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
-    }
-
-    fn on_disconnected(&mut self, now: Now, peer: &NodeId, effects: &mut Vec<Effect>) {
-        self.connected.remove(peer);
-        let input = names::Input::Disconnected(peer.clone());
-        self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
-        self.desired.disconnected(peer);
-        self.dirty.append(&mut self.unacked);
-        self.actual.disconnected(peer);
-        self.marks.disconnected(peer);
-        self.facts.disconnected(peer);
-    }
-
-    fn on_message(&mut self, now: Now, from: &NodeId, message: Message, effects: &mut Vec<Effect>) {
-        macro_rules! pass {
-            ($table:ident, $message:ident, $wrap:expr) => {{
-                let mut out = Vec::new();
-                self.$table.handle(now.at, from, $message, &mut out);
-                send_all(out, $wrap, effects);
-            }};
-        }
-        match message {
-            Message::Names(message) => {
-                let input = names::Input::Message { from: from.clone(), message };
-                self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
-            }
-            Message::Desired(message) => {
-                pass!(desired, message, Message::Desired);
-                self.dirty.append(&mut self.unacked);
-            }
-            Message::Actual(message) => pass!(actual, message, Message::Actual),
-            Message::Marks(message) => pass!(marks, message, Message::Marks),
-            Message::Facts(message) => pass!(facts, message, Message::Facts),
-            Message::Control(Control::Drain { on }) if !self.shutting_down => self.set_draining(on),
-            Message::Control(Control::Drain { .. }) => {}
-        }
-        self.share_retired(now, effects);
-    }
-
-    fn on_reborn(&mut self, now: Now, id: NodeId, effects: &mut Vec<Effect>) {
-        let input = names::Input::Reborn(id.clone());
-        self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
-        self.desired.reborn(id.clone());
-        self.actual.reborn(id.clone());
-        self.marks.reborn(id.clone());
-        self.facts.reborn(id);
-        // The one run of a temporary child goes on under the new identity.
-        let held = self.local.iter().filter(|(_, local)| !local.is_done());
-        let held: Vec<_> = held.map(|(id, local)| (id.clone(), local.dot.clone(), local.spec.clone())).collect();
-        for (id, dot, spec) in held {
-            self.mark_started(&id, &dot, &spec);
-        }
-        self.share_retired(now, effects);
-        self.dirty_all();
-    }
-
     pub(super) fn set_draining(&mut self, on: bool) {
         if self.own_facts.draining != on {
             self.own_facts.draining = on;
@@ -633,100 +508,13 @@ impl Supervisor {
             }
             self.reconcile(now, &id, effects);
             self.show(now, &id, effects);
-            self.check_waiting(now, &id, effects);
+            self.check_waiting(&id, effects);
         }
         self.flush(effects);
-    }
-
-    fn gather_dirty(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for (id, desired) in touched_values(&mut self.desired) {
-            for at in desired {
-                self.registry.observe(now, at);
-            }
-            self.dirty.insert(id);
-        }
-        for id in self.actual.take_touched() {
-            for fence in self.actual.table().live(&id).filter_map(|(_, _, claim)| claim.fence) {
-                self.registry.observe(now, fence.at());
-            }
-            self.dirty.insert(id);
-        }
-        for key in self.marks.take_touched() {
-            for restart in self.marks.table().live(&key).filter_map(|(_, _, mark)| mark.restart).collect::<Vec<_>>() {
-                self.registry.observe(now, restart);
-            }
-            self.dirty.insert(key.child);
-        }
-        let facts = self.facts.take_touched();
-        if !facts.is_empty() {
-            self.tell_draining(now, facts, effects);
-            self.dirty_all();
-        }
-    }
-
-    fn flush(&mut self, effects: &mut Vec<Effect>) {
-        macro_rules! flush {
-            ($($table:ident => $wrap:expr),*) => {$(
-                let mut out = Vec::new();
-                self.$table.flush(&mut out);
-                send_all(out, $wrap, effects);
-            )*};
-        }
-        flush!(marks => Message::Marks, desired => Message::Desired, actual => Message::Actual, facts => Message::Facts);
-    }
-
-    // ---- what we know of the others
-
-    /// Looks whether members that came up have been heard by now, or were waited for long enough.
-    fn hear(&mut self, now: Now) {
-        let mut unheard = std::mem::take(&mut self.unheard);
-        unheard.retain(|id, until| {
-            let wait = *until > now.at && !self.has_heard(id);
-            if !wait {
-                self.dirty.extend(self.actual.table().keys_of(id).cloned());
-            }
-            wait
-        });
-        self.unheard = unheard;
-        if self.is_settled() {
-            self.dirty.extend(self.deferred.keys().cloned());
-        }
-    }
-
-    /// Whether we know what every living member holds, or have waited long enough for it.
-    pub(super) fn is_settled(&self) -> bool {
-        self.unheard.is_empty()
-    }
-
-    /// Whether, since the member last came up, we had everything that it had at some moment.
-    pub(super) fn has_heard(&self, id: &NodeId) -> bool {
-        self.registry.names().has_heard(id)
-            && self.desired.has_heard(id)
-            && self.actual.has_heard(id)
-            && self.marks.has_heard(id)
-            && self.facts.has_heard(id)
     }
 
     /// Whether the member is up, not merely not yet down.
     pub(super) fn is_up(&self, id: &NodeId) -> bool {
         self.registry.view().of(id).is_some_and(|member| member.status == Status::Up)
     }
-}
-
-fn touched_values(desired: &mut Replica<ChildId, Desired>) -> Vec<(ChildId, Vec<ordu_transport::core::Hlc>)> {
-    let touched = desired.take_touched();
-    let stamps = |id: &ChildId| desired.table().live(id).map(|(_, _, desired)| desired.at).collect();
-    touched.into_iter().map(|id| (id.clone(), stamps(&id))).collect()
-}
-
-fn send_all<K: delta::Key, V: delta::Payload>(
-    out: Vec<Outgoing<K, V>>,
-    wrap: impl Fn(delta::Message<K, V>) -> Message,
-    effects: &mut Vec<Effect>,
-) {
-    effects.extend(out.into_iter().map(|Outgoing { to, lane, message }| Effect::Send {
-        to,
-        lane,
-        message: wrap(message),
-    }));
 }

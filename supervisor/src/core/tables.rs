@@ -32,6 +32,8 @@ pub struct Actual {
     pub kind: Arc<str>,
     /// The desired event that it runs.
     pub dot: Dot,
+    /// The desired event that its process was activated for, where another with an equal spec has won since.
+    pub begun: Option<Dot>,
     /// Its process, while there is one.
     pub pid: Option<Pid>,
     /// The process's place in conflicts.
@@ -92,6 +94,11 @@ pub enum State {
 }
 
 impl Actual {
+    /// The start that its process was activated for.
+    pub fn begun(&self) -> &Dot {
+        self.begun.as_ref().unwrap_or(&self.dot)
+    }
+
     /// Whether the node still holds the child: nobody else starts it.
     pub fn is_held(&self) -> bool {
         self.state != State::Done
@@ -194,8 +201,9 @@ impl Payload for Desired {
 
 impl Payload for Actual {
     fn size_bytes(&self) -> usize {
-        let names =
-            self.dot.actor.name.as_str().len() + self.pid.as_ref().map_or(0, |pid| pid.node.name.as_str().len());
+        let dots = [Some(&self.dot), self.begun.as_ref()].into_iter().flatten();
+        let names = dots.map(|dot| dot.actor.name.as_str().len()).sum::<usize>()
+            + self.pid.as_ref().map_or(0, |pid| pid.node.name.as_str().len());
         let texts =
             self.kind.len() + self.log.as_deref().map_or(0, str::len) + self.reason.as_deref().map_or(0, str::len);
         3 * FIXED_BYTES + names + texts

@@ -38,7 +38,7 @@ use rand_chacha::ChaCha8Rng;
 
 use self::dials::Dials;
 use self::judge::Ask;
-use self::packet::{Packet, PacketCodec, Update};
+use self::packet::{Known, Packet, PacketCodec, Update};
 use self::swim::{Identity, LEFT, Swim, Wishes};
 use self::timers::Timers;
 use super::defects::{Defect, is_present};
@@ -86,6 +86,9 @@ pub struct Membership {
     timers: Timers,
     sessions: BTreeMap<NodeId, Session>,
     dials: Dials,
+    /// Whether the view, a session or our id changed since the dials were looked at.
+    dials_stale: bool,
+    known: Known,
     asks: BTreeMap<NodeName, Ask>,
     view: View,
     renewed_at: Option<Instant>,
@@ -103,7 +106,7 @@ impl Membership {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(1);
         let identity = Identity { id, addr, renewal: 0 };
-        let swim = Foca::new(identity, swim::config(&timings), ChaCha8Rng::seed_from_u64(seed), PacketCodec);
+        let swim = Foca::new(identity, swim::config(&timings), ChaCha8Rng::seed_from_u64(seed), PacketCodec::default());
         Self {
             cluster,
             started,
@@ -115,6 +118,8 @@ impl Membership {
             timers: Timers::default(),
             sessions: BTreeMap::new(),
             dials: Dials::default(),
+            dials_stale: true,
+            known: Known::default(),
             asks: BTreeMap::new(),
             view: View::default(),
             renewed_at: None,
@@ -164,7 +169,7 @@ impl Membership {
         self.begin(effects);
         match input {
             Input::Connected { hello } => self.on_connected(now, hello, effects),
-            Input::Disconnected { peer } => drop(self.sessions.remove(&peer)),
+            Input::Disconnected { peer } => self.dials_stale |= self.sessions.remove(&peer).is_some(),
             Input::Datagram { from, bytes } => self.on_datagram(now, &from, &bytes, effects),
             Input::DialFailed { addr, refusal } => self.on_dial_failed(now, &addr, refusal, effects),
             Input::Unreachable { peer } => self.on_unreachable(now, &peer, effects),
@@ -206,6 +211,7 @@ impl Membership {
         self.asks.remove(&hello.id.name);
         let peer = self.identity_of(&hello.id, &hello.addr);
         let stranger = hello.id.name == self.id().name || self.is_full_for(&hello.id.name);
+        self.dials_stale = true;
         self.sessions.insert(hello.id.clone(), Session { hello, heard_at: now, closing: false });
         if peer.renewal == LEFT || stranger {
             return;
@@ -242,7 +248,7 @@ impl Membership {
     fn on_datagram(&mut self, now: Instant, from: &NodeId, bytes: &[u8], effects: &mut Vec<Effect>) {
         let own = self.swim.identity().clone();
         let Some(session) = self.sessions.get_mut(from) else { return };
-        let mut packet = match Packet::from_wire(bytes, from, &session.hello.addr, &own) {
+        let mut packet = match Packet::from_wire(bytes, from, &session.hello.addr, &own, &mut self.known) {
             Ok(packet) => packet,
             Err(error) => return tracing::debug!(peer = %from, %error, "membership datagram dropped"),
         };
@@ -350,6 +356,7 @@ impl Membership {
         let identity = Identity { id: id.clone(), addr: self.swim.identity().addr.clone(), renewal: 0 };
         // No datagram of the new incarnation goes over a session of the old one.
         self.sessions.clear();
+        self.dials_stale = true;
         self.renewed_at = None;
         effects.push(Effect::Reborn { id });
         self.swim(now, effects, |swim, wishes| swim.change_identity(identity, wishes));
@@ -392,9 +399,10 @@ impl Membership {
             if !self.sessions.contains_key(&to.id) {
                 continue;
             }
-            match Packet::from_foca(&packet) {
-                Ok(packet) => effects
-                    .extend(packet.to_wire().into_iter().map(|bytes| Effect::Datagram { to: to.id.clone(), bytes })),
+            match packet::to_wire(&packet) {
+                Ok(datagrams) => {
+                    effects.extend(datagrams.into_iter().map(|bytes| Effect::Datagram { to: to.id.clone(), bytes }));
+                }
                 Err(error) => tracing::error!(node = %self.id(), %error, "foca wrote a packet that we cannot read"),
             }
         }
@@ -416,6 +424,6 @@ impl Membership {
     }
 
     fn is_full_for(&self, name: &NodeName) -> bool {
-        self.view.get(name).is_none() && self.swim.iter_membership_state().len() >= MEMBERS_MAX
+        self.swim.iter_membership_state().len() >= MEMBERS_MAX && self.view.get(name).is_none()
     }
 }

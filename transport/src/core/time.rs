@@ -76,7 +76,7 @@ impl fmt::Debug for Hlc {
 }
 
 /// One node's hybrid logical clock: stamps rise strictly and follow every stamp that was observed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct HlcClock {
     last: Hlc,
 }

@@ -38,6 +38,11 @@ impl Dials {
         }
     }
 
+    /// [`Self::want`] of the same addresses as before.
+    pub(super) fn want_same(&mut self, now: Instant) {
+        self.by_addr.retain(|_, entry| entry.wanted || entry.due > now);
+    }
+
     /// The next address to dial now; its next turn comes after a jittered time between the two given.
     pub(super) fn take_due(
         &mut self,

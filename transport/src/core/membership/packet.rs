@@ -24,6 +24,7 @@ pub(super) const PACKET_BYTES_MAX: usize = 32 * 1024;
 pub const ADDR_BYTES_MAX: usize = 260;
 
 const VERSION: u8 = 1;
+const GOSSIP: u8 = 9;
 
 /// One record about a member, as foca knows it.
 pub(super) type Update = foca::Member<Identity>;
@@ -48,13 +49,15 @@ pub(super) struct Packet {
 
 impl Packet {
     /// Reads what foca wrote.
+    #[cfg(test)]
     pub(super) fn from_foca(mut bytes: &[u8]) -> Result<Self, Malformed> {
-        let header = get_header(&mut bytes)?;
+        let known = &mut Known::default();
+        let header = get_header(&mut bytes, known)?;
         let mut updates = Vec::new();
         if bytes.has_remaining() {
             let count = bytes.try_get_u16()?;
             for _ in 0..count {
-                updates.push(get_update(&mut bytes)?);
+                updates.push(get_update(&mut bytes, known)?);
             }
         }
         if bytes.has_remaining() { Err(Malformed) } else { Ok(Self { header, updates }) }
@@ -73,30 +76,17 @@ impl Packet {
 
     /// Writes the datagrams of this packet, none longer than [`DATAGRAM_BYTES_MAX`].
     pub(super) fn to_wire(&self) -> Vec<Bytes> {
-        let mut datagrams = Vec::new();
-        let mut bytes = self.wire_header(&self.header.message);
-        for update in &self.updates {
-            let before = bytes.len();
-            put_update(update, &mut bytes);
-            if bytes.len() > DATAGRAM_BYTES_MAX {
-                let rest = bytes.split_off(before);
-                datagrams.push(Bytes::from(bytes));
-                bytes = self.wire_header(&Message::Gossip);
-                bytes.extend_from_slice(&rest);
-            }
-        }
-        datagrams.push(bytes.into());
-        datagrams
-    }
-
-    fn wire_header(&self, message: &Message<Identity>) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        bytes.put_u32(self.header.src.renewal);
-        bytes.put_u16(self.header.src_incarnation);
-        bytes.put_u64(self.header.dst.id.nonce);
-        bytes.put_u32(self.header.dst.renewal);
+        let Header { src, src_incarnation, dst, message } = &self.header;
+        let mut bytes = Vec::new();
         put_message(message, &mut bytes);
-        bytes
+        let ends = Ends { src: src.renewal, src_incarnation: *src_incarnation, dst: (dst.id.nonce, dst.renewal) };
+        let mut datagrams = Datagrams::new(ends, &bytes);
+        for update in &self.updates {
+            bytes.clear();
+            put_update(update, &mut bytes);
+            datagrams.add(&bytes);
+        }
+        datagrams.finish()
     }
 
     /// Reads one datagram that came over the session with `peer`, who is dialled at `peer_addr`.
@@ -105,6 +95,7 @@ impl Packet {
         peer: &NodeId,
         peer_addr: &Addr,
         own: &Identity,
+        known: &mut Known,
     ) -> Result<Self, Malformed> {
         if bytes.len() > DATAGRAM_BYTES_MAX || bytes.try_get_u8()? != VERSION {
             return Err(Malformed);
@@ -116,13 +107,13 @@ impl Packet {
         if nonce != own.id.nonce || src.renewal == LEFT {
             return Err(Malformed);
         }
-        let message = get_message(&mut bytes)?;
+        let message = get_message(&mut bytes, known)?;
         // Gossip is good for whoever hears it: its writer need not know our latest renewal.
         let renewal = if message == Message::Gossip { own.renewal } else { renewal };
         let dst = Identity { renewal, ..own.clone() };
         let mut updates = Vec::new();
         while bytes.has_remaining() {
-            updates.push(get_update(&mut bytes)?);
+            updates.push(get_update(&mut bytes, known)?);
         }
         if !updates.is_empty() && matches!(message, Message::Announce | Message::TurnUndead) {
             return Err(Malformed);
@@ -131,39 +122,198 @@ impl Packet {
     }
 }
 
+/// What the wire says of both ends of a packet.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    src: u32,
+    src_incarnation: u16,
+    /// Nonce and renewal.
+    dst: (u64, u32),
+}
+
+/// The datagrams of one packet in the making.
+struct Datagrams {
+    ends: Ends,
+    full: Vec<Bytes>,
+    last: Vec<u8>,
+}
+
+impl Datagrams {
+    fn new(ends: Ends, message: &[u8]) -> Self {
+        let mut this = Self { ends, full: Vec::new(), last: Vec::new() };
+        this.begin(message);
+        this
+    }
+
+    fn begin(&mut self, message: &[u8]) {
+        const USUAL_BYTES: usize = 128;
+        self.last = Vec::with_capacity(USUAL_BYTES);
+        self.last.put_u8(VERSION);
+        self.last.put_u32(self.ends.src);
+        self.last.put_u16(self.ends.src_incarnation);
+        self.last.put_u64(self.ends.dst.0);
+        self.last.put_u32(self.ends.dst.1);
+        self.last.extend_from_slice(message);
+    }
+
+    fn add(&mut self, update: &[u8]) {
+        if self.last.len() + update.len() > DATAGRAM_BYTES_MAX {
+            self.full.push(std::mem::take(&mut self.last).into());
+            self.begin(&[GOSSIP]);
+        }
+        self.last.extend_from_slice(update);
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.full.push(self.last.into());
+        self.full
+    }
+}
+
+/// The datagrams of what foca wrote. Only their ends are other than in foca's form: the rest is copied.
+pub(super) fn to_wire(foca: &[u8]) -> Result<Vec<Bytes>, Malformed> {
+    let mut bytes = foca;
+    let src = RawIdentity::take(&mut bytes)?.renewal;
+    let src_incarnation = bytes.try_get_u16()?;
+    let dst = RawIdentity::take(&mut bytes)?;
+    let message = taken(&mut bytes, skip_message)?;
+    let mut datagrams = Datagrams::new(Ends { src, src_incarnation, dst: (dst.nonce, dst.renewal) }, message);
+    if bytes.has_remaining() {
+        let count = bytes.try_get_u16()?;
+        for _ in 0..count {
+            datagrams.add(taken(&mut bytes, skip_update)?);
+        }
+    }
+    if bytes.has_remaining() { Err(Malformed) } else { Ok(datagrams.finish()) }
+}
+
+/// The bytes that `skip` goes over.
+fn taken<'a>(
+    bytes: &mut &'a [u8],
+    skip: impl FnOnce(&mut &'a [u8]) -> Result<(), Malformed>,
+) -> Result<&'a [u8], Malformed> {
+    let whole = *bytes;
+    skip(bytes)?;
+    Ok(&whole[..whole.len() - bytes.len()])
+}
+
+fn skip_message(bytes: &mut &[u8]) -> Result<(), Malformed> {
+    let tag = bytes.try_get_u8()?;
+    if tag <= 6 {
+        bytes.try_get_u8()?;
+    }
+    if (3..=6).contains(&tag) {
+        RawIdentity::take(bytes)?;
+    }
+    Ok(())
+}
+
+fn skip_update(bytes: &mut &[u8]) -> Result<(), Malformed> {
+    RawIdentity::take(bytes)?;
+    bytes.try_get_u16()?;
+    bytes.try_get_u8()?;
+    Ok(())
+}
+
+/// An identity as it is written; its texts are not looked at.
+struct RawIdentity<'a> {
+    whole: &'a [u8],
+    name: &'a [u8],
+    boot: u64,
+    nonce: u64,
+    addr: &'a [u8],
+    renewal: u32,
+}
+
+impl<'a> RawIdentity<'a> {
+    fn take(bytes: &mut &'a [u8]) -> Result<Self, Malformed> {
+        let begin = *bytes;
+        let name = get_text(bytes, NAME_BYTES_MAX)?;
+        let boot = get_varint(bytes)?;
+        let nonce = bytes.try_get_u64()?;
+        let addr = get_text(bytes, ADDR_BYTES_MAX)?;
+        let renewal = u32::try_from(get_varint(bytes)?).map_err(|_| Malformed)?;
+        Ok(Self { whole: &begin[..begin.len() - bytes.len()], name, boot, nonce, addr, renewal })
+    }
+
+    fn read(&self) -> Result<Identity, Malformed> {
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Malformed);
+        let name = NodeName::new(text(self.name)?).map_err(|_| Malformed)?;
+        let addr: Addr = Arc::from(text(self.addr)?);
+        Ok(Identity { id: NodeId::new(name, self.boot, self.nonce), addr, renewal: self.renewal })
+    }
+}
+
+/// Identities that were read lately, with what was read: packets name the same few again and again.
+#[derive(Debug, Default)]
+pub(super) struct Known(Vec<Option<(Box<[u8]>, Identity)>>);
+
+impl Known {
+    /// How many are kept.
+    const SLOTS: usize = 256;
+
+    fn get(&mut self, raw: &RawIdentity<'_>) -> Result<Identity, Malformed> {
+        if self.0.is_empty() {
+            self.0.resize_with(Self::SLOTS, || None);
+        }
+        let slot = &mut self.0[raw.nonce as usize % Self::SLOTS];
+        match slot {
+            Some((whole, identity)) if **whole == *raw.whole => Ok(identity.clone()),
+            _ => {
+                let identity = raw.read()?;
+                *slot = Some((raw.whole.into(), identity.clone()));
+                Ok(identity)
+            }
+        }
+    }
+}
+
 /// foca's codec: everything in full. It never goes over the wire.
-#[derive(Debug)]
-pub(super) struct PacketCodec;
+#[derive(Debug, Default)]
+pub(super) struct PacketCodec {
+    known: Known,
+    written: Vec<u8>,
+}
 
 impl foca::Codec<Identity> for PacketCodec {
     type Error = Malformed;
 
     fn encode_header(&mut self, header: &Header<Identity>, buf: impl BufMut) -> Result<(), Malformed> {
-        put_whole(buf, |bytes| put_header(header, bytes))
+        put_whole(&mut self.written, buf, |bytes| put_header(header, bytes))
     }
 
-    fn decode_header(&mut self, mut buf: impl Buf) -> Result<Header<Identity>, Malformed> {
-        get_header(&mut buf)
+    fn decode_header(&mut self, buf: impl Buf) -> Result<Header<Identity>, Malformed> {
+        get_from(buf, |bytes| get_header(bytes, &mut self.known))
     }
 
     fn encode_member(&mut self, member: &Update, buf: impl BufMut) -> Result<(), Malformed> {
-        put_whole(buf, |bytes| put_update(member, bytes))
+        put_whole(&mut self.written, buf, |bytes| put_update(member, bytes))
     }
 
-    fn decode_member(&mut self, mut buf: impl Buf) -> Result<Update, Malformed> {
-        get_update(&mut buf)
+    fn decode_member(&mut self, buf: impl Buf) -> Result<Update, Malformed> {
+        get_from(buf, |bytes| get_update(bytes, &mut self.known))
     }
 }
 
 /// Writes all or nothing.
-fn put_whole(mut buf: impl BufMut, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), Malformed> {
-    let mut bytes = Vec::new();
-    put(&mut bytes);
+fn put_whole(bytes: &mut Vec<u8>, mut buf: impl BufMut, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), Malformed> {
+    bytes.clear();
+    put(bytes);
     if bytes.len() > buf.remaining_mut() {
         return Err(Malformed);
     }
-    buf.put_slice(&bytes);
+    buf.put_slice(bytes);
     Ok(())
+}
+
+/// Reads from a buffer of foca's, which are all in one piece.
+fn get_from<T>(mut buf: impl Buf, get: impl FnOnce(&mut &[u8]) -> Result<T, Malformed>) -> Result<T, Malformed> {
+    let mut rest = buf.chunk();
+    let before = rest.len();
+    let value = get(&mut rest)?;
+    let taken = before - rest.len();
+    buf.advance(taken);
+    Ok(value)
 }
 
 fn put_header(header: &Header<Identity>, bytes: &mut Vec<u8>) {
@@ -173,12 +323,12 @@ fn put_header(header: &Header<Identity>, bytes: &mut Vec<u8>) {
     put_message(&header.message, bytes);
 }
 
-fn get_header(buf: &mut impl Buf) -> Result<Header<Identity>, Malformed> {
+fn get_header(bytes: &mut &[u8], known: &mut Known) -> Result<Header<Identity>, Malformed> {
     Ok(Header {
-        src: get_identity(buf)?,
-        src_incarnation: buf.try_get_u16()?,
-        dst: get_identity(buf)?,
-        message: get_message(buf)?,
+        src: get_identity(bytes, known)?,
+        src_incarnation: bytes.try_get_u16()?,
+        dst: get_identity(bytes, known)?,
+        message: get_message(bytes, known)?,
     })
 }
 
@@ -197,25 +347,25 @@ fn put_message(message: &Message<Identity>, bytes: &mut Vec<u8>) {
         Message::Ack(probe_number) => bytes.extend([2, *probe_number]),
         Message::Announce => bytes.put_u8(7),
         Message::Feed => bytes.put_u8(8),
-        Message::Gossip => bytes.put_u8(9),
+        Message::Gossip => bytes.put_u8(GOSSIP),
         Message::Broadcast => bytes.put_u8(10),
         Message::TurnUndead => bytes.put_u8(11),
     }
 }
 
-fn get_message(buf: &mut impl Buf) -> Result<Message<Identity>, Malformed> {
-    let tag = buf.try_get_u8()?;
-    let probe_number = if tag <= 6 { buf.try_get_u8()? } else { 0 };
+fn get_message(bytes: &mut &[u8], known: &mut Known) -> Result<Message<Identity>, Malformed> {
+    let tag = bytes.try_get_u8()?;
+    let probe_number = if tag <= 6 { bytes.try_get_u8()? } else { 0 };
     Ok(match tag {
         1 => Message::Ping(probe_number),
         2 => Message::Ack(probe_number),
-        3 => Message::PingReq { target: get_identity(buf)?, probe_number },
-        4 => Message::IndirectPing { origin: get_identity(buf)?, probe_number },
-        5 => Message::IndirectAck { target: get_identity(buf)?, probe_number },
-        6 => Message::ForwardedAck { origin: get_identity(buf)?, probe_number },
+        3 => Message::PingReq { target: get_identity(bytes, known)?, probe_number },
+        4 => Message::IndirectPing { origin: get_identity(bytes, known)?, probe_number },
+        5 => Message::IndirectAck { target: get_identity(bytes, known)?, probe_number },
+        6 => Message::ForwardedAck { origin: get_identity(bytes, known)?, probe_number },
         7 => Message::Announce,
         8 => Message::Feed,
-        9 => Message::Gossip,
+        GOSSIP => Message::Gossip,
         11 => Message::TurnUndead,
         _ => return Err(Malformed),
     })
@@ -231,10 +381,10 @@ fn put_update(update: &Update, bytes: &mut Vec<u8>) {
     });
 }
 
-fn get_update(buf: &mut impl Buf) -> Result<Update, Malformed> {
-    let identity = get_identity(buf)?;
-    let incarnation = buf.try_get_u16()?;
-    let state = match buf.try_get_u8()? {
+fn get_update(bytes: &mut &[u8], known: &mut Known) -> Result<Update, Malformed> {
+    let identity = get_identity(bytes, known)?;
+    let incarnation = bytes.try_get_u16()?;
+    let state = match bytes.try_get_u8()? {
         0 => State::Alive,
         1 => State::Suspect,
         2 => State::Down,
@@ -254,13 +404,8 @@ fn put_identity(identity: &Identity, bytes: &mut Vec<u8>) {
     put_varint(u64::from(identity.renewal), bytes);
 }
 
-fn get_identity(buf: &mut impl Buf) -> Result<Identity, Malformed> {
-    let name = NodeName::new(&get_text(buf, NAME_BYTES_MAX)?).map_err(|_| Malformed)?;
-    let boot = get_varint(buf)?;
-    let nonce = buf.try_get_u64()?;
-    let addr: Addr = Arc::from(get_text(buf, ADDR_BYTES_MAX)?);
-    let renewal = u32::try_from(get_varint(buf)?).map_err(|_| Malformed)?;
-    Ok(Identity { id: NodeId::new(name, boot, nonce), addr, renewal })
+fn get_identity(bytes: &mut &[u8], known: &mut Known) -> Result<Identity, Malformed> {
+    known.get(&RawIdentity::take(bytes)?)
 }
 
 fn put_text(text: &str, bytes: &mut Vec<u8>) {
@@ -268,14 +413,14 @@ fn put_text(text: &str, bytes: &mut Vec<u8>) {
     bytes.put_slice(text.as_bytes());
 }
 
-fn get_text(buf: &mut impl Buf, max: usize) -> Result<String, Malformed> {
-    let len = usize::try_from(get_varint(buf)?).map_err(|_| Malformed)?;
-    if len == 0 || len > max || len > buf.remaining() {
+fn get_text<'a>(bytes: &mut &'a [u8], max: usize) -> Result<&'a [u8], Malformed> {
+    let len = usize::try_from(get_varint(bytes)?).map_err(|_| Malformed)?;
+    if len == 0 || len > max {
         return Err(Malformed);
     }
-    let mut bytes = vec![0; len];
-    buf.try_copy_to_slice(&mut bytes)?;
-    String::from_utf8(bytes).map_err(|_| Malformed)
+    let (text, rest) = bytes.split_at_checked(len).ok_or(Malformed)?;
+    *bytes = rest;
+    Ok(text)
 }
 
 fn put_varint(mut value: u64, bytes: &mut Vec<u8>) {
@@ -286,10 +431,10 @@ fn put_varint(mut value: u64, bytes: &mut Vec<u8>) {
     bytes.put_u8(value as u8);
 }
 
-fn get_varint(buf: &mut impl Buf) -> Result<u64, Malformed> {
+fn get_varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
-        let byte = buf.try_get_u8()?;
+        let byte = bytes.try_get_u8()?;
         let bits = u64::from(byte & 0x7f);
         if shift == 63 && bits > 1 {
             return Err(Malformed);
@@ -318,6 +463,42 @@ mod tests {
         Packet { header, updates }
     }
 
+    fn read(bytes: &[u8], peer: &Identity, own: &Identity) -> Result<Packet, Malformed> {
+        Packet::from_wire(bytes, &peer.id, &peer.addr, own, &mut Known::default())
+    }
+
+    #[test]
+    fn what_is_copied_to_the_wire_is_what_would_be_written() {
+        let other = identity("n7", u64::MAX, 3);
+        let messages = [
+            Message::Ping(7),
+            Message::Ack(8),
+            Message::PingReq { target: other.clone(), probe_number: 1 },
+            Message::ForwardedAck { origin: other, probe_number: 2 },
+            Message::Feed,
+            Message::Gossip,
+        ];
+        for message in messages {
+            let updates = (0..100).map(|n| Update::new(identity(&format!("node-{n}"), n, 0), 1, State::Alive));
+            let packet = packet(message, updates.collect());
+            let foca = packet.to_foca().expect("a short packet");
+            assert_eq!(Packet::from_foca(&foca).as_ref(), Ok(&packet));
+            assert_eq!(to_wire(&foca), Ok(packet.to_wire()));
+            assert!((0..foca.len()).all(|len| to_wire(&foca[..len]) != Ok(packet.to_wire())));
+        }
+    }
+
+    #[test]
+    fn an_identity_that_is_known_is_read_as_an_unknown_one() {
+        let mut known = Known::default();
+        let mut bytes = Vec::new();
+        for identity in [identity("n1", 1, 0), identity("n2", 1, 0), identity("n1", 257, 1), identity("n1", 1, 0)] {
+            bytes.clear();
+            put_identity(&identity, &mut bytes);
+            assert_eq!(get_identity(&mut &bytes[..], &mut known), Ok(identity));
+        }
+    }
+
     #[test]
     fn golden_bytes() {
         let datagrams =
@@ -339,10 +520,8 @@ mod tests {
         let datagrams = sent.to_wire();
         assert!(datagrams.iter().all(|bytes| bytes.len() <= DATAGRAM_BYTES_MAX));
         let own = sent.header.dst.clone();
-        let read: Vec<_> = datagrams
-            .iter()
-            .map(|bytes| Packet::from_wire(bytes, &sent.header.src.id, &sent.header.src.addr, &own).expect("a packet"))
-            .collect();
+        let read: Vec<_> =
+            datagrams.iter().map(|bytes| read(bytes, &sent.header.src, &own).expect("a packet")).collect();
         assert_eq!(read[0].header, sent.header);
         assert!(read[1..].iter().all(|part| part.header.message == Message::Gossip));
         assert_eq!(read.into_iter().flat_map(|part| part.updates).collect::<Vec<_>>(), updates);
@@ -363,15 +542,15 @@ mod tests {
             let own = identity("n2", 300, 0);
             let peer = identity("n1", 3, 1);
             let _ = Packet::from_foca(&bytes);
-            let _ = Packet::from_wire(&bytes, &peer.id, &peer.addr, &own);
+            let _ = read(&bytes, &peer, &own);
             let update = Update::new(identity("n3", 1, 0), 5, State::Suspect);
             let mut good = packet(Message::Gossip, vec![update])
                 .to_wire()[0].to_vec();
             let at = cut % good.len();
             good[at] ^= flip;
-            let _ = Packet::from_wire(&good, &peer.id, &peer.addr, &own);
+            let _ = read(&good, &peer, &own);
             good.truncate(at);
-            let _ = Packet::from_wire(&good, &peer.id, &peer.addr, &own);
+            let _ = read(&good, &peer, &own);
         }
 
         #[test]

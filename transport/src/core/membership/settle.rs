@@ -31,13 +31,10 @@ impl Membership {
 
     /// After every call: brings the view, the sessions and the dials in line with what foca knows now.
     pub(super) fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let own = self.id().name.clone();
-        let rows: BTreeMap<_, _> = self
-            .swim
-            .iter_membership_state()
-            .filter(|row| row.id().id.name != own)
-            .map(|row| (row.id().id.name.clone(), row_of(row)))
-            .collect();
+        let own = &self.id().name;
+        let rows = self.swim.iter_membership_state();
+        let rows = rows.filter(|row| row.id().id.name != *own && !self.is_shown(row));
+        let rows: BTreeMap<_, _> = rows.map(|row| (row.id().id.name.clone(), row_of(row))).collect();
         for row in rows.into_values() {
             self.show(row, effects);
         }
@@ -48,11 +45,24 @@ impl Membership {
             let next = now + self.timings.announce_to_down;
             self.announce_at.get_or_insert(next);
         }
-        self.dials.want(now, &self.wanted());
+        if std::mem::take(&mut self.dials_stale) {
+            self.dials.want(now, &self.wanted());
+        } else {
+            self.dials.want_same(now);
+        }
+    }
+
+    /// Whether the view says so already, or something later.
+    fn is_shown(&self, row: &Update) -> bool {
+        let id = row.id();
+        self.view.get(&id.id.name).is_some_and(|known| {
+            known.id > id.id || (known.id == id.id && known.status == status_of(row) && known.addr == id.addr)
+        })
     }
 
     pub(super) fn show(&mut self, row: Member, effects: &mut Vec<Effect>) {
         if self.view.apply(row.clone()).is_some() {
+            self.dials_stale = true;
             effects.push(Effect::Member(row));
         }
     }
@@ -103,11 +113,14 @@ impl Membership {
 }
 
 fn row_of(row: &Update) -> Member {
-    let status = match (row.id().renewal, row.state()) {
+    Member { id: row.id().id.clone(), addr: row.id().addr.clone(), status: status_of(row) }
+}
+
+fn status_of(row: &Update) -> Status {
+    match (row.id().renewal, row.state()) {
         (LEFT, _) => Status::Left,
         (_, State::Alive) => Status::Up,
         (_, State::Suspect) => Status::Suspect,
         (_, State::Down) => Status::Down,
-    };
-    Member { id: row.id().id.clone(), addr: row.id().addr.clone(), status }
+    }
 }

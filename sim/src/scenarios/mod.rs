@@ -1,0 +1,98 @@
+//! The stories: what goes wrong in systems of this kind, one named scenario each, with the schedule that provokes it and what
+//! must hold. A story is no bug report; it is a promise that the same thing does not happen here.
+//!
+//! Each writes the whole script by itself, with times and nodes drawn from the seed, and says which known defects it
+//! catches, and within how many seeds (`sim/tests/defects.rs`).
+
+pub mod back_from_down;
+pub mod blinks;
+pub mod chain_of_conflicts;
+pub mod clock_skew;
+pub mod conflict_budget;
+pub mod early_handoff;
+pub mod ended_meanwhile;
+pub mod failed_starts;
+pub mod foreign_superseder;
+pub mod fresh_copies;
+pub mod killed_after_ok;
+pub mod many_lives;
+pub mod nameless_duplicate;
+pub mod namesake;
+pub mod old_disk;
+pub mod older_fence;
+pub mod omitted_superseder;
+pub mod one_run;
+pub mod one_way;
+pub mod paused;
+pub mod removed_and_added;
+pub mod restarted_twice;
+pub mod slow_answer;
+pub mod slow_init;
+pub mod split_sync;
+pub mod stale_snapshot;
+mod tale;
+pub mod two_names;
+pub mod typed_at;
+
+use std::borrow::Cow;
+
+use ordu_transport::core::defects::Defect;
+use rand_chacha::ChaCha8Rng;
+
+use crate::scenario::{Layer, Scenario};
+use crate::script::Script;
+
+/// A defect that a story catches, and within how many seeds.
+pub type Caught = (Defect, u64);
+
+/// Every story's scenario, and what it catches.
+pub const STORIES: &[(Scenario, &[Caught])] = &[
+    (split_sync::SCENARIO, split_sync::CATCHES),
+    (foreign_superseder::SCENARIO, foreign_superseder::CATCHES),
+    (omitted_superseder::SCENARIO, omitted_superseder::CATCHES),
+    (slow_answer::SCENARIO, slow_answer::CATCHES),
+    (chain_of_conflicts::SCENARIO, chain_of_conflicts::CATCHES),
+    (two_names::SCENARIO, two_names::CATCHES),
+    (removed_and_added::SCENARIO, removed_and_added::CATCHES),
+    (restarted_twice::SCENARIO, restarted_twice::CATCHES),
+    (conflict_budget::SCENARIO, conflict_budget::CATCHES),
+    (nameless_duplicate::SCENARIO, nameless_duplicate::CATCHES),
+    (slow_init::SCENARIO, slow_init::CATCHES),
+    (early_handoff::SCENARIO, early_handoff::CATCHES),
+    (back_from_down::SCENARIO, back_from_down::CATCHES),
+    (paused::SCENARIO, paused::CATCHES),
+    (failed_starts::SCENARIO, failed_starts::CATCHES),
+    (killed_after_ok::SCENARIO, killed_after_ok::CATCHES),
+    (one_run::SCENARIO, one_run::CATCHES),
+    (one_way::SCENARIO, one_way::CATCHES),
+    (blinks::SCENARIO, blinks::CATCHES),
+    (stale_snapshot::SCENARIO, stale_snapshot::CATCHES),
+    (ended_meanwhile::SCENARIO, ended_meanwhile::CATCHES),
+    (old_disk::SCENARIO, old_disk::CATCHES),
+    (many_lives::SCENARIO, many_lives::CATCHES),
+    (typed_at::SCENARIO, typed_at::CATCHES),
+    (fresh_copies::SCENARIO, fresh_copies::CATCHES),
+    (older_fence::SCENARIO, older_fence::CATCHES),
+    (clock_skew::SCENARIO, clock_skew::CATCHES),
+    (namesake::SCENARIO, namesake::CATCHES),
+];
+
+/// A story: nothing is drawn but what its stage draws.
+const fn story(
+    name: &'static str,
+    about: &'static str,
+    layer: Layer,
+    stage: fn(&mut ChaCha8Rng, &mut Script),
+) -> Scenario {
+    Scenario {
+        name: Cow::Borrowed(name),
+        about: Cow::Borrowed(about),
+        layer,
+        faults: Cow::Borrowed(&[]),
+        fault_gap_percent: 100,
+        pace_percent: 100,
+        ops: Cow::Borrowed(&[]),
+        stage: Some(stage),
+        fixed: None,
+    }
+}

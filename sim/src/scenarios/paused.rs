@@ -1,0 +1,43 @@
+//! **A node that was paused for half a minute loses its names, or takes everybody else for dead.** A virtual machine that
+//! was moved, a laptop that slept: it goes on as if nothing had been, and finds every timer overdue. If it concludes that
+//! the *others* were silent, it holds all of them as down at once, shows none of their names, and starts their children.
+//!
+//! The schedule: every node holds names; one is paused for about thirty seconds. Right after it goes on it is asked for
+//! the others' names: it must still show them. Nothing was cut and it held nothing in common with anybody, so nobody
+//! is told to exit.
+
+use ordu_transport::core::defects::Defect;
+use rand_chacha::ChaCha8Rng;
+
+use super::tale::Tale;
+use super::{Caught, story};
+use crate::fault::Fault;
+use crate::musts::Must;
+use crate::scenario::{Layer, Scenario};
+use crate::script::Script;
+
+/// The scenario.
+pub const SCENARIO: Scenario =
+    story("paused", "a node stops for half a minute and goes on as if nothing had been", Layer::Names, stage);
+/// What it catches.
+pub const CATCHES: &[Caught] = &[(Defect::PauseBlamesOthers, 20)];
+
+fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
+    let mut tale = Tale::begin(rng, script, 3);
+    tale.plan().swim = true;
+    tale.must(Must::Undisputed);
+    for node in 0..tale.nodes() {
+        tale.register(node, &[node]);
+    }
+    tale.wait(500);
+    let paused = tale.any();
+    tale.breaks(Fault::Pause { node: paused }, 30_000);
+    tale.wait(22_000);
+    for _ in 0..150 {
+        let name = tale.any();
+        if name != paused {
+            tale.register(paused, &[name]);
+        }
+        tale.wait(100);
+    }
+}

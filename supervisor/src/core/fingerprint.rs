@@ -1,0 +1,64 @@
+//! What decides all that a supervisor will do, as one number: exhaustive walks meet equal states by it.
+//!
+//! Times are told by how long they are still waited for, so that the same situation a minute later is the same. What a
+//! generator will draw is told by how far it was drawn from; jitter of repairs is left out, as in the registry.
+
+use std::hash::{Hash, Hasher};
+
+use ordu_registry::core::sync::wait;
+use ordu_transport::core::Instant;
+
+use super::calls::Waiting;
+use super::child::{HEALTHY_AFTER, Local, Phase};
+use super::moves::STEADY_AFTER;
+use super::supervisor::Supervisor;
+
+impl Supervisor {
+    /// Takes into `hasher` all that decides what this supervisor will do, as it is at `now`. Two that give the same do the
+    /// same from here on, up to jitter.
+    pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.registry.fingerprint(now, hasher);
+        self.desired.fingerprint(now, hasher);
+        self.actual.fingerprint(now, hasher);
+        self.marks.fingerprint(now, hasher);
+        self.facts.fingerprint(now, hasher);
+        for (id, local) in &self.local {
+            id.hash(hasher);
+            local.fingerprint(now, hasher);
+        }
+        (&self.children_by_pid, &self.dirty, &self.connected, &self.move_queue).hash(hasher);
+        (&self.shown, &self.shown_draining, &self.unacked, &self.waiting_for, self.shutting_down).hash(hasher);
+        self.timers.iter().for_each(|(at, id)| (wait(now, *at), id).hash(hasher));
+        self.deferred.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
+        self.up_since.iter().for_each(|(id, since)| (id, wait(now, *since + STEADY_AFTER)).hash(hasher));
+        self.unheard.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
+        for (request, Waiting { call, deadline }) in &self.waiting {
+            (request, call, wait(now, *deadline)).hash(hasher);
+        }
+        self.next_move_at.map(|at| wait(now, at)).hash(hasher);
+        self.rng.get_word_pos().hash(hasher);
+    }
+}
+
+impl Local {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        let Self { dot, spec, phase, pid, token, taken_over, restarts, failures, .. } = self;
+        (dot, spec, pid, token, taken_over, restarts, failures).hash(hasher);
+        let Self { restart_seen, since_ms, os_pid, log, reason, refused, timer, .. } = self;
+        (restart_seen, since_ms, os_pid, log, reason).hash(hasher);
+        refused.as_ref().map(|(by, until, times)| (by, wait(now, *until), times)).hash(hasher);
+        timer.map(|at| wait(now, at)).hash(hasher);
+        std::mem::discriminant(phase).hash(hasher);
+        match phase {
+            Phase::Starting => {}
+            // How long it runs matters only for what is forgotten of its failures.
+            Phase::Running { .. } if *failures == 0 => {}
+            Phase::Running { since } => wait(now, *since + HEALTHY_AFTER).hash(hasher),
+            Phase::Stopping(then) => then.hash(hasher),
+            Phase::Released { to, token, until } => (to, token, wait(now, *until)).hash(hasher),
+            Phase::Backoff { until } | Phase::Failed { until } | Phase::Done { until } => {
+                wait(now, *until).hash(hasher);
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The replication of a supervisor's tables: the registry's and its own four go to the same peers, at the same times, and
+//! a retirement that one of them heard of holds for all.
+//!
+//! Pushes go out names before claims before facts; claims before what should run, so that how a child ended is known
+//! before that it should run no more.
+
+use ordu_registry::core::delta;
+use ordu_registry::core::names::{self, alike_window};
+use ordu_registry::core::retire::Retired;
+use ordu_registry::core::sync::{Outgoing, Replica};
+use ordu_transport::core::{Hlc, Instant, NodeId, Now};
+
+use super::spec::ChildId;
+use super::supervisor::{Control, Effect, Message, Supervisor};
+use super::tables::Desired;
+
+impl Supervisor {
+    /// Whether every connected peer has acknowledged all that this node wrote.
+    pub fn is_acknowledged(&self) -> bool {
+        self.registry.names().is_acknowledged()
+            && self.desired.is_acknowledged()
+            && self.actual.is_acknowledged()
+            && self.marks.is_acknowledged()
+            && self.facts.is_acknowledged()
+    }
+
+    /// Whether every living member showed our own digests of all tables within the last two repair intervals.
+    pub fn is_converged(&self, now: Now) -> bool {
+        let window = u64::try_from(alike_window().as_micros()).unwrap_or(u64::MAX);
+        let since = Instant::from_micros(now.at.as_micros().saturating_sub(window));
+        let others = self.registry.view().living().filter(|member| member.id != *self.id());
+        others.map(|member| &member.id).all(|id| {
+            self.registry.names().is_alike(id, since)
+                && self.desired.is_alike(id, since)
+                && self.actual.is_alike(id, since)
+                && self.marks.is_alike(id, since)
+                && self.facts.is_alike(id, since)
+        })
+    }
+
+    // ---- with the peers
+
+    /// What each table wants done now and then: digests to every peer, and removals that nobody needs dropped.
+    pub(super) fn repair(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let counted = self.registry.counted(now);
+        self.with_registry_raw(now, effects, |registry, out| registry.handle_timeout(now, out));
+        macro_rules! repair {
+            ($($table:ident => $wrap:expr),*) => {$(
+                let mut out = Vec::new();
+                if *self.$table.counted() != counted {
+                    self.$table.set_counted(counted.clone());
+                }
+                self.$table.handle_timeout(now.at, &mut out);
+                send_all(out, $wrap, effects);
+            )*};
+        }
+        repair!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
+    }
+
+    /// Retirements that one table heard of hold for all.
+    pub(super) fn share_retired(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let kin = [self.actual.table().kin(), self.facts.table().kin()].map(Option::<&NodeId>::cloned);
+        for kin in kin.into_iter().flatten() {
+            self.with_registry_raw(now, effects, |registry, out| registry.meet_kin(kin, out));
+        }
+        let revisions = [
+            self.registry.names().table().revision(),
+            self.desired.table().revision(),
+            self.actual.table().revision(),
+            self.marks.table().revision(),
+            self.facts.table().revision(),
+        ];
+        if std::mem::replace(&mut self.shared_at, revisions) == revisions {
+            return;
+        }
+        let mut all = Retired::default();
+        let tables = [
+            self.registry.names().table().retired(),
+            self.desired.table().retired(),
+            self.actual.table().retired(),
+            self.marks.table().retired(),
+            self.facts.table().retired(),
+        ];
+        if tables.iter().all(|retired| *retired == tables[0]) {
+            return;
+        }
+        for retired in tables {
+            all.merge(retired);
+        }
+        self.with_registry_raw(now, effects, |registry, out| registry.retire(now, &all, out));
+        self.desired.retire(&all);
+        self.actual.retire(&all);
+        self.marks.retire(&all);
+        self.facts.retire(&all);
+        self.dirty_all();
+    }
+
+    pub(super) fn on_connected(&mut self, now: Now, peer: NodeId, effects: &mut Vec<Effect>) {
+        self.connected.insert(peer.clone());
+        let input = names::Input::Connected(peer.clone());
+        self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
+        macro_rules! connect {
+            ($($table:ident => $wrap:expr),*) => {$(
+                let mut out = Vec::new();
+                self.$table.connected(&peer, &mut out);
+                send_all(out, $wrap, effects);
+            )*};
+        }
+        connect!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
+    }
+
+    pub(super) fn on_disconnected(&mut self, now: Now, peer: &NodeId, effects: &mut Vec<Effect>) {
+        self.connected.remove(peer);
+        let input = names::Input::Disconnected(peer.clone());
+        self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
+        self.desired.disconnected(peer);
+        self.dirty.append(&mut self.unacked);
+        self.actual.disconnected(peer);
+        self.marks.disconnected(peer);
+        self.facts.disconnected(peer);
+    }
+
+    pub(super) fn on_message(&mut self, now: Now, from: &NodeId, message: Message, effects: &mut Vec<Effect>) {
+        macro_rules! pass {
+            ($table:ident, $message:ident, $wrap:expr) => {{
+                let mut out = Vec::new();
+                self.$table.handle(now.at, from, $message, &mut out);
+                send_all(out, $wrap, effects);
+            }};
+        }
+        match message {
+            Message::Names(message) => {
+                let input = names::Input::Message { from: from.clone(), message };
+                self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
+            }
+            Message::Desired(message) => {
+                pass!(desired, message, Message::Desired);
+                self.dirty.append(&mut self.unacked);
+            }
+            Message::Actual(message) => pass!(actual, message, Message::Actual),
+            Message::Marks(message) => pass!(marks, message, Message::Marks),
+            Message::Facts(message) => pass!(facts, message, Message::Facts),
+            Message::Control(Control::Drain { on }) if !self.shutting_down => self.set_draining(on),
+            Message::Control(Control::Drain { .. }) => {}
+        }
+        self.share_retired(now, effects);
+    }
+
+    pub(super) fn on_reborn(&mut self, now: Now, id: NodeId, effects: &mut Vec<Effect>) {
+        let input = names::Input::Reborn(id.clone());
+        self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
+        self.desired.reborn(id.clone());
+        self.actual.reborn(id.clone());
+        self.marks.reborn(id.clone());
+        self.facts.reborn(id);
+        // The one run of a temporary child goes on under the new identity.
+        let held = self.local.iter().filter(|(_, local)| !local.is_done());
+        let held: Vec<_> = held.map(|(id, local)| (id.clone(), local.dot.clone(), local.spec.clone())).collect();
+        for (id, dot, spec) in held {
+            self.mark_started(&id, &dot, &spec);
+        }
+        self.share_retired(now, effects);
+        self.dirty_all();
+    }
+
+    // ---- what was written
+
+    pub(super) fn gather_dirty(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for (id, desired) in touched_values(&mut self.desired) {
+            for at in desired {
+                self.registry.observe(now, at);
+            }
+            self.dirty.insert(id);
+        }
+        for id in self.actual.take_touched() {
+            for fence in self.actual.table().live(&id).filter_map(|(_, _, claim)| claim.fence) {
+                self.registry.observe(now, fence.at());
+            }
+            self.dirty.insert(id);
+        }
+        for key in self.marks.take_touched() {
+            for restart in self.marks.table().live(&key).filter_map(|(_, _, mark)| mark.restart).collect::<Vec<_>>() {
+                self.registry.observe(now, restart);
+            }
+            self.dirty.insert(key.child);
+        }
+        let facts = self.facts.take_touched();
+        if !facts.is_empty() {
+            self.tell_draining(now, facts, effects);
+            self.dirty_all();
+        }
+    }
+
+    pub(super) fn flush(&mut self, effects: &mut Vec<Effect>) {
+        macro_rules! flush {
+            ($($table:ident => $wrap:expr),*) => {$(
+                let mut out = Vec::new();
+                self.$table.flush(&mut out);
+                send_all(out, $wrap, effects);
+            )*};
+        }
+        flush!(marks => Message::Marks, actual => Message::Actual, desired => Message::Desired, facts => Message::Facts);
+    }
+
+    // ---- what we know of the others
+
+    /// Looks whether members that came up have been heard by now, or were waited for long enough.
+    pub(super) fn hear(&mut self, now: Now) {
+        let mut unheard = std::mem::take(&mut self.unheard);
+        unheard.retain(|id, until| {
+            let wait = *until > now.at && !self.has_heard(id);
+            if !wait {
+                self.dirty.extend(self.actual.table().keys_of(id).cloned());
+            }
+            wait
+        });
+        self.unheard = unheard;
+        if self.is_settled() {
+            self.dirty.extend(self.deferred.keys().cloned());
+        }
+    }
+
+    /// Whether we know what every living member holds, or have waited long enough for it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unheard.is_empty()
+    }
+
+    /// Whether, since the member last came up, we had everything that it had at some moment.
+    pub(super) fn has_heard(&self, id: &NodeId) -> bool {
+        self.registry.names().has_heard(id)
+            && self.desired.has_heard(id)
+            && self.actual.has_heard(id)
+            && self.marks.has_heard(id)
+            && self.facts.has_heard(id)
+    }
+}
+
+fn touched_values(desired: &mut Replica<ChildId, Desired>) -> Vec<(ChildId, Vec<Hlc>)> {
+    let touched = desired.take_touched();
+    let stamps = |id: &ChildId| desired.table().live(id).map(|(_, _, desired)| desired.at).collect();
+    touched.into_iter().map(|id| (id.clone(), stamps(&id))).collect()
+}
+
+fn send_all<K: delta::Key, V: delta::Payload>(
+    out: Vec<Outgoing<K, V>>,
+    wrap: impl Fn(delta::Message<K, V>) -> Message,
+    effects: &mut Vec<Effect>,
+) {
+    effects.extend(out.into_iter().map(|Outgoing { to, lane, message }| Effect::Send {
+        to,
+        lane,
+        message: wrap(message),
+    }));
+}
