@@ -15,11 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ordu_sim::draw::{FaultKind, OpKind};
-use ordu_sim::scenario::Layer;
 use ordu_sim::{
-    Behaviour, Broken, Caller, ChildId, Context, Exit, External, Failure, Fence, Lab, Moment, Observation, Options,
-    Scenario, Script,
+    Behaviour, Broken, Caller, ChildId, Context, Exit, External, Failure, FaultKind, Fence, Lab, Layer, Moment,
+    Observation, OpKind, Options, Scenario, Script,
 };
 
 const ACCOUNTS: usize = 3;

@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 
+use crate::lab::Lab;
 use crate::link::Sent;
 use crate::plan::Plan;
 use crate::script::{Op, Script};
@@ -113,7 +114,7 @@ pub fn measure(nodes: usize, seed: u64, heals: &[usize]) -> Cost {
 
 fn calm(nodes: usize, seed: u64) -> World {
     let plan = Plan { codec: true, ..Plan::calm(seed, nodes) };
-    let mut world = World::plain(&Script { plan, steps: Vec::new() });
+    let mut world = World::of(&Lab::default(), &Script { plan, steps: Vec::new() }, None);
     world.run_until(SETTLE_US);
     world
 }

@@ -40,7 +40,10 @@ impl World {
                 self.feed(node, Input::Disconnected(peer));
             }
             Arrival::Frame { from, wire } => match self.read(node, wire) {
-                Ok(message) => self.feed(node, Input::Message { from, message }),
+                Ok(message) => {
+                    self.feed(node, Input::Message { from, message });
+                    self.watch_twin(node);
+                }
                 Err(error) => self.violate(bounded::NAME, false, format!("n{node} cannot read a frame: {error}")),
             },
             Arrival::Datagram { from, bytes } => {
@@ -236,6 +239,7 @@ impl World {
                 registry::Effect::Visible { entry, .. } => self.on_visible(node, entry.as_deref()),
                 registry::Effect::Exit { pid, conflict } => {
                     self.record.told(self.now, &pid, &conflict.winner, conflict.name.as_str());
+                    self.watch_loser(node, &pid, &conflict.winner, conflict.name.as_str());
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
@@ -261,13 +265,18 @@ impl World {
                 supervisor::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),
                 supervisor::Effect::Exit { pid, conflict } => {
                     self.record.told(self.now, &pid, &conflict.winner, conflict.name.as_str());
+                    self.watch_loser(node, &pid, &conflict.winner, conflict.name.as_str());
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
                 supervisor::Effect::Visible { entry, .. } => self.on_visible(node, entry.as_deref()),
-                supervisor::Effect::Reply { request, reply } => self.on_reply(node, request, reply),
+                supervisor::Effect::Reply { request, reply } => {
+                    self.watch_reply(node, request, &reply);
+                    self.on_reply(node, request, reply);
+                }
                 supervisor::Effect::Event(event) => {
                     if let EventKind::NameConflict { loser, winner, name, .. } = event.what {
+                        self.watch_loser(node, &loser, &winner, &name);
                         self.oracle.conflict(&loser);
                         if self.oracle.is_child(&loser) {
                             self.record.told(self.now, &loser, &winner, &name);

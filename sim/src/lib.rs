@@ -118,11 +118,11 @@ pub mod world;
 
 pub use behaviour::{Behaviour, Caller, Context, External, Init};
 pub use children::Character;
-pub use draw::Options;
+pub use draw::{FaultKind, OpKind, Options};
 pub use invariants::{Broken, Moment, Violation};
 pub use lab::{Failure, Lab};
 pub use observe::{ChildSeen, NodeSeen, Observation};
-pub use scenario::Scenario;
+pub use scenario::{Layer, Scenario};
 pub use script::Script;
 pub use world::Outcome;
 

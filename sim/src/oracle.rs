@@ -76,6 +76,8 @@ pub(crate) struct Oracle {
     failed: BTreeSet<ChildId>,
     /// The first time that a child had two living processes.
     pub(crate) doubled: Option<String>,
+    /// The permanent children whose callers were told that they run, and that nobody ended since.
+    pub(crate) accepted: BTreeSet<ChildId>,
     /// How many processes each temporary child had.
     pub(crate) temporary_runs: BTreeMap<ChildId, u32>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
@@ -278,6 +280,11 @@ impl Oracle {
             }
             None => self.lie(format!("{pid:?}, which is no child, was stopped")),
         }
+    }
+
+    /// Whether an init of the child ever failed.
+    pub(crate) fn has_failed(&self, id: &ChildId) -> bool {
+        self.failed.contains(id)
     }
 
     /// Whether a child's process got through its init.

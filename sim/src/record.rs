@@ -1,6 +1,6 @@
 //! Collects notes of a run where somebody asked for them. Where nobody did, each hook is one look at an `Option`.
 //!
-//! The hooks tell what happens as it happens; [`notes`] is what they come to, [`words`] how it reads.
+//! The hooks tell what happens as it happens; [`notes`] is what they come to, `words` how it reads.
 
 pub mod notes;
 mod words;

@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use ordu_supervisor::core::{Call, CallError, ChildId, ChildStatus, Reply};
 use ordu_transport::core::{NodeId, Pid};
 
-use crate::children::Character;
 use crate::invariants::truth;
 use crate::node::Life;
 use crate::oracle::Asked;
@@ -120,7 +119,7 @@ impl World {
                 Some("it was ensured")
             }
             (Call::Start { spec, .. }, Reply::Child(Err(CallError::Failed(_))))
-                if Character::of(spec) != Character::BadInit =>
+                if !self.oracle.has_failed(&spec.id) =>
             {
                 self.ran_after_all(request, &spec.id)
             }

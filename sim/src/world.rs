@@ -192,8 +192,7 @@ pub(crate) fn play<E: External>(
     outputs: RunOutputs,
 ) -> (Outcome, std::io::Result<()>, Option<Notes>) {
     let seed = script.plan.seed;
-    let cast = Box::new(Cast::new(lab.play.clone(), lab.choices.external_delay_us.clone(), seed));
-    let mut world = World::new(script, lab.choices.clone(), cast, outputs.trace);
+    let mut world = World::of(lab, script, outputs.trace);
     if outputs.record {
         world.record = Record::asked_for(world.nodes.len(), world.plan.children);
     }
@@ -209,11 +208,10 @@ pub(crate) fn play<E: External>(
 }
 
 impl World {
-    /// A world with what the binary plugs in.
-    pub(crate) fn plain(script: &Script) -> Self {
-        let lab: Lab = Lab::default();
-        let cast = Box::new(Cast::new(lab.play.clone(), lab.choices.external_delay_us.clone(), script.plan.seed));
-        Self::new(script, lab.choices, cast, None)
+    /// The world of a script in a lab, before anything happens.
+    pub(crate) fn of<E: External>(lab: &Lab<E>, script: &Script, out: Option<Box<dyn Write + Send>>) -> Self {
+        let cast = Cast::new(lab.play.clone(), lab.choices.external_delay_us.clone(), script.plan.seed);
+        Self::new(script, lab.choices.clone(), Box::new(cast), out)
     }
 
     fn new(script: &Script, choices: Choices, cast: Box<dyn AnyCast>, out: Option<Box<dyn Write + Send>>) -> Self {

@@ -1,16 +1,10 @@
 //! What a user plugs in is what runs: policies, behaviours and invariants of one's own.
 
-use ordu_sim::draw::{FaultKind, OpKind};
-use ordu_sim::scenario::Layer;
 use ordu_sim::{
-    Behaviour, Broken, Character, Context, CustomRank, External, Lab, Moment, Name, Observation, Options, Preference,
-    Rank, RankPolicy, Scenario, Script,
+    Behaviour, Broken, Character, Context, CustomRank, External, FaultKind, Hlc, Lab, Layer, Moment, Name, NodeName,
+    Observation, OpKind, Options, Pid, Preference, Rank, RankPolicy, Scenario, Script,
 };
 use ordu_supervisor::core::{Placement, Restart};
-
-fn options(ops: usize) -> Options {
-    Options { nodes: 4, ops, scenario: Scenario { layer: Layer::Children, ..Scenario::default() } }
-}
 
 /// Starts under cuts and crashes, and nobody drains a node.
 fn starts() -> Options {
@@ -26,9 +20,11 @@ fn holds<E: External>(lab: &Lab<E>, options: &Options, seeds: u64) {
 
 #[test]
 fn every_rank_policy_keeps_the_promises() {
-    let by_node = |pid: &ordu_sim::Pid, _: ordu_sim::Hlc| Rank::new(pid.node.name.as_str().to_owned().into_bytes());
-    for rank in [RankPolicy::Newest, RankPolicy::Custom(CustomRank { name: "by_node", rank: by_node })] {
-        holds(&Lab::default().rank(rank), &options(80), 10);
+    let by_node = |pid: &Pid, _: Hlc| Rank::new(pid.node.name.as_str().to_owned().into_bytes());
+    let constant = |_: &Pid, _: Hlc| Rank::default();
+    let custom = |name, rank: fn(&Pid, Hlc) -> Rank| RankPolicy::Custom(CustomRank { name, rank });
+    for rank in [RankPolicy::Newest, custom("by_node", by_node), custom("constant", constant)] {
+        holds(&Lab::default().rank(rank), &Options { nodes: 4, ops: 80, ..Options::default() }, 8);
     }
 }
 
@@ -56,7 +52,7 @@ fn on_the_first_node(seen: &Observation<'_>) -> Option<Broken> {
 
 #[test]
 fn children_go_where_the_preference_says() {
-    let number = |node: &ordu_sim::NodeName| node.as_str()[1..].parse().expect("nodes are named n0, n1, ..");
+    let number = |node: &NodeName| node.as_str()[1..].parse().expect("nodes are named n0, n1, ..");
     let lab = Lab::default()
         .children(|_| Character::Steady)
         .preference(Preference::by(move |_, node, _| number(node)))

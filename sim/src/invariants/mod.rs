@@ -9,6 +9,7 @@ pub mod dots_once;
 pub mod drained;
 pub mod fences_grow;
 pub mod longest_running;
+pub mod losers_beat_nobody;
 pub mod nothing_back;
 pub mod nothing_lost;
 pub mod one_owner;
@@ -108,7 +109,7 @@ pub struct Invariant {
 }
 
 /// Every invariant, in the order in which they are checked.
-pub const ALL: [Invariant; 16] = [
+pub const ALL: [Invariant; 17] = [
     bounded::INVARIANT,
     truth::INVARIANT,
     dots_once::INVARIANT,
@@ -124,6 +125,7 @@ pub const ALL: [Invariant; 16] = [
     nothing_back::INVARIANT,
     nothing_lost::INVARIANT,
     converge::INVARIANT,
+    losers_beat_nobody::INVARIANT,
     story::INVARIANT,
 ];
 

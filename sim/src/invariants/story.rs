@@ -1,5 +1,9 @@
 //! What a story makes sure of beside the promises; see `musts`.
 
+use ordu_supervisor::core::ChildId;
+use ordu_supervisor::core::tables::{Actual, State};
+use ordu_transport::core::{Member, Status};
+
 use super::{Broken, Invariant, Moment};
 use crate::musts::Must;
 use crate::world::World;
@@ -16,7 +20,16 @@ pub(super) const INVARIANT: Invariant = Invariant {
     check,
 };
 
-fn check(world: &World, _: Moment) -> Option<Broken> {
+fn check(world: &World, moment: Moment) -> Option<Broken> {
+    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
+        return Some(Broken::Safety(what.clone()));
+    }
+    if moment == Moment::Quiet && world.plan.musts.contains(&Must::AcceptedRuns) {
+        let lost = |id: &&ChildId| world.oracle.copies.get(*id).is_none_or(Vec::is_empty);
+        if let Some(id) = world.oracle.accepted.iter().find(lost) {
+            return Some(Broken::NotYet(format!("{id:?} was accepted, and does not run")));
+        }
+    }
     world.plan.musts.iter().find_map(|must| broken(world, *must)).map(Broken::Safety)
 }
 
@@ -33,6 +46,26 @@ fn broken(world: &World, must: Must) -> Option<String> {
             let ghost = told.at_us > ended + OLD_NEWS_US;
             ghost.then(|| format!("{pid:?} was told to give {:?} to {:?}, which ended at {ended}", told.name, told.by))
         }),
+        Must::Unsuspected => world.up().find_map(|(node, life)| {
+            let mut members = life.upper.names().view().members();
+            let doubted =
+                |member: &&Member| member.status != Status::Up && world.up().any(|(_, it)| it.id == member.id);
+            members.find(doubted).map(|member| format!("n{node} holds {:?} as {:?}", member.id, member.status))
+        }),
+        Must::Blameless => world.up().find_map(|(node, life)| {
+            let actual = life.upper.children()?.actual().table();
+            actual.keys().find_map(|id| {
+                let blamed = |claim: &&Actual| claim.restarts > 0 || claim.state == State::Backoff;
+                let claim = actual.live(id).map(|(_, _, claim)| claim).find(blamed)?;
+                Some(format!("n{node} shows {id:?} with {} restarts, as {:?}", claim.restarts, claim.state))
+            })
+        }),
+        // Looked at elsewhere.
+        Must::TwinAlways | Must::RefusedGoes | Must::AcceptedRuns => None,
+        Must::FirstStays => {
+            let first = world.gave_way.iter().find(|node| **node < world.plan.nodes);
+            first.map(|node| format!("n{node} gave way to a node that took its name later"))
+        }
         Must::RunsOnce => {
             let again = oracle.temporary_runs.iter().find(|(_, runs)| **runs > 1);
             again.map(|(id, runs)| format!("{id:?}, which is temporary, was started {runs} times"))

@@ -1,6 +1,7 @@
 //! G1: a delta replica holds exactly what its full-state twin holds.
 
 use super::{Broken, Invariant, Moment};
+use crate::musts::Must;
 use crate::twin::Difference;
 use crate::world::World;
 
@@ -9,6 +10,19 @@ pub const NAME: &str = "twin";
 
 /// How often the twins are compared while faults last; it is the dearest check.
 const EVERY_US: u64 = 1_000_000;
+
+impl World {
+    /// A message was handled: a story may want to know at once.
+    pub(crate) fn watch_twin(&mut self, node: usize) {
+        if self.plan.musts.contains(&Must::TwinAlways)
+            && let Some(life) = self.life(node)
+            && let Some(Difference::Wrong(difference) | Difference::Early(difference)) =
+                self.twin.difference(node, life.number, &life.upper)
+        {
+            self.violate(NAME, false, format!("n{node}, {difference}"));
+        }
+    }
+}
 
 pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,

@@ -3,7 +3,7 @@
 const canvas = document.getElementById("canvas");
 const pen = canvas.getContext("2d");
 const GUTTER = 118, OVERVIEW = 20, AXIS = 22, FAULT = 16, LIFE = 5, CHILD = 17, NAME = 13, THIN = 11, PAD = 7;
-const MESSAGES_AT_ONCE = 60000, MESSAGES_IN_MOTION = 4000;
+const MESSAGES_AT_ONCE = 60000, MESSAGES_IN_MOTION = 4000, MESSAGES_OVER = 1500;
 const layers = { operations: true, names: true, views: true, messages: false, datagrams: false, only: false };
 const view = { from: 0, until: end, top: 0 };
 const pointer = { x: -1, y: -1, inside: false };
@@ -127,8 +127,11 @@ function draw() {
   const shown = laneData.filter((data) => !data.hidden && laneY(data.node) < height && laneY(data.node) + data.height > head);
   shown.forEach(drawGround);
   drawGrid(head);
+  gatherMessages();
+  // Many lines lie under the bars, a few over them.
+  if (lines.length > MESSAGES_OVER) drawMessages();
   shown.forEach(drawLane);
-  drawMessages();
+  if (lines.length <= MESSAGES_OVER) drawMessages();
   pen.restore();
   drawMoments(head);
   drawHead(head);
@@ -259,14 +262,15 @@ function drawChild(bar, y, tall) {
 function drawName(bar, y, tall) {
   if (isOut(bar)) return;
   const x = xOf(bar.from), right = Math.max(xOf(bar.until), x + 1.5);
-  pen.globalAlpha = dimmed(bar.thing) ? 0.18 : 0.8;
+  const chosen = selected !== null && membersOf(bar).some((one) => one.thing === selected.thing);
+  pen.globalAlpha = selected !== null && !chosen ? 0.18 : 0.8;
   pen.fillStyle = fill(bar.thing);
   pen.beginPath();
   pen.roundRect(x, y, right - x, tall, Math.min(tall / 2, (right - x) / 2));
   pen.fill();
-  for (const overlap of bar.doubles) drawDouble(overlap, y, tall);
+  for (const one of membersOf(bar)) for (const overlap of one.doubles) drawDouble(overlap, y, tall);
   const left = Math.max(x, GUTTER);
-  textIn(bar.id, left + 6, y + tall / 2 + 0.5, Math.min(right, width) - left - 10, colors["bar-ink"], "10px system-ui, sans-serif", bar.doubles.length ? fill(bar.thing) : null);
+  textIn(labelOf(bar), left + 6, y + tall / 2 + 0.5, Math.min(right, width) - left - 10, colors["bar-ink"], "10px system-ui, sans-serif", bar.doubles.length ? fill(bar.thing) : null);
   if (bar.of.told !== null && bar.of.told.name === bar.id) drawTold(xOf(bar.of.told.at), y, tall);
   frame(bar, x, y, right - x, tall);
 }
@@ -316,7 +320,7 @@ function drawTold(x, y, tall) {
 
 function frame(bar, x, y, w, h) {
   pen.globalAlpha = 1;
-  if (selected !== null && selected.thing === bar.thing) {
+  if (selected !== null && membersOf(bar).some((one) => one.thing === selected.thing)) {
     pen.strokeStyle = colors.ink;
     pen.lineWidth = 1.5;
     pen.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
@@ -373,7 +377,7 @@ function isShown(message) {
   return selected === null || message[2] === 3 || mentions[message[3]].has(selected.thing.id);
 }
 
-function drawMessages() {
+function gatherMessages() {
   lines = [];
   if (!layers.messages && !layers.datagrams) return;
   for (let block = 0; block < blocks.length; block += 1) {
@@ -386,6 +390,9 @@ function drawMessages() {
       lines.push(message);
     }
   }
+}
+
+function drawMessages() {
   const most = moving ? MESSAGES_IN_MOTION : MESSAGES_AT_ONCE, each = Math.ceil(lines.length / most) || 1;
   const many = lines.length / each;
   const at = (node) => { const data = laneData[node]; return laneY(node) + Math.min(data.height / 2, data.childrenY); };

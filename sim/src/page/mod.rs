@@ -1,7 +1,7 @@
 //! One page that shows one run: the notes as JSON inside a template that has everything it needs in itself.
 //!
 //! The page's own parts are `page.html` and `page.css`; `model.js` reads the notes, `draw.js` draws them, `panel.js` tells
-//! of them in words, `page.js` follows mouse and keys. [`shape`] is what the notes imply.
+//! of them in words, `page.js` follows mouse and keys. `shape` is what the notes imply.
 
 mod shape;
 

@@ -27,6 +27,23 @@ for (const [overlaps, list] of [[run.child_overlaps, bars], [run.name_overlaps, 
     for (const bar of overlap.bars) bar.doubles.push(overlap);
   }
 }
+
+// Many names that one process took and gave up together are drawn as one bar, led by the first of them.
+const TOGETHER = 4;
+const together = new Map();
+for (const bar of names) {
+  const key = bar.of.pid + " " + bar.from + " " + bar.until;
+  if (!together.has(key)) together.set(key, []);
+  together.get(key).push(bar);
+}
+const shownNames = [];
+for (const group of together.values()) {
+  if (group.length < TOGETHER) { shownNames.push(...group); continue; }
+  group[0].members = group;
+  shownNames.push(group[0]);
+}
+const membersOf = (bar) => bar.members || [bar];
+const labelOf = (bar) => (bar.members ? bar.id + " and " + (bar.members.length - 1) + " more" : bar.id);
 const overlaps = run.child_overlaps.concat(run.name_overlaps);
 
 // Whatever can be selected: children and names, with everything that was noted of them.
@@ -101,7 +118,7 @@ function pack(list) {
 }
 const byNode = (list) => run.lanes.map((_, node) => list.filter((one) => one.node === node));
 const laneData = run.lanes.map((lane, node) => ({ node, lane }));
-[["children", bars], ["names", names], ["troubles", troubles], ["deafs", deafs]].forEach(([what, list]) => {
+[["children", bars], ["names", shownNames], ["troubles", troubles], ["deafs", deafs]].forEach(([what, list]) => {
   byNode(list).forEach((mine, node) => { laneData[node][what] = mine; laneData[node][what + "Rows"] = pack(mine); });
 });
 byNode(run.operations).forEach((mine, node) => { laneData[node].operations = mine; });

@@ -115,12 +115,13 @@ function tellOf(hit) {
   }
   if (hit.kind === "name") {
     const { bar } = hit, process = bar.of;
-    const out = [bar.id, "held by " + process.pid + " on " + nameOf(bar.node), seconds(bar.from) + " to " + seconds(bar.until) + ", " + seconds(bar.until - bar.from)];
+    const out = [labelOf(bar), "held by " + process.pid + " on " + nameOf(bar.node), seconds(bar.from) + " to " + seconds(bar.until) + ", " + seconds(bar.until - bar.from)];
     if (process.told !== null) out.push("!told at " + seconds(process.told.at) + " that " + process.told.name + " is " + process.told.by + "'s");
     if (process.exit !== null) out.push("the process " + process.exit + " at " + seconds(process.at.until));
     const others = process.names.filter((held) => held.name !== bar.id).map((held) => held.name);
-    if (others.length) out.push("also " + others.join(", "));
-    return doublesOf(bar, out);
+    if (others.length) out.push("also " + others.slice(0, 12).join(", ") + (others.length > 12 ? " and " + (others.length - 12) + " more" : ""));
+    membersOf(bar).slice(0, 4).forEach((one) => doublesOf(one, out));
+    return out;
   }
   if (hit.kind === "operation") {
     const { operation } = hit;

@@ -76,9 +76,9 @@ fn groups(nodes: usize, cut: &BTreeSet<(usize, usize)>) -> Vec<usize> {
         let mut ahead = vec![first];
         of[first] = Some(next);
         while let Some(node) = ahead.pop() {
-            for peer in 0..nodes {
-                if of[peer].is_none() && !cut.contains(&(node, peer)) && !cut.contains(&(peer, node)) {
-                    of[peer] = Some(next);
+            for (peer, group) in of.iter_mut().enumerate() {
+                if group.is_none() && !cut.contains(&(node, peer)) && !cut.contains(&(peer, node)) {
+                    *group = Some(next);
                     ahead.push(peer);
                 }
             }

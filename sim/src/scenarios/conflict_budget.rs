@@ -3,7 +3,7 @@
 //! its winner, loses again, and ends in back-off or worse.
 //!
 //! The schedule: the cluster splits and heals several times while children run on both sides. Each loser is told once,
-//! is gone, and its child goes on where it won.
+//! is gone, and its child goes on where it won; no child is ever shown as one that failed.
 
 use ordu_transport::core::defects::Defect;
 use rand_chacha::ChaCha8Rng;
@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::tale::Tale;
 use super::{Caught, story};
 use crate::fault::Fault;
+use crate::musts::Must;
 use crate::scenario::{Layer, Scenario};
 use crate::script::Script;
 
@@ -22,6 +23,7 @@ pub const CATCHES: &[Caught] = &[(Defect::ConflictIsRestart, 20)];
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 2);
+    tale.must(Must::Blameless);
     tale.start_some(6);
     tale.wait(1_000);
     for _ in 0..4 {

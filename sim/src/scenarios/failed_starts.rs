@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::tale::Tale;
 use super::{Caught, story};
 use crate::children::Character;
+use crate::musts::Must;
 use crate::scenario::{Layer, Scenario};
 use crate::script::Script;
 
@@ -22,6 +23,7 @@ pub const CATCHES: &[Caught] = &[(Defect::FailedStartStays, 10), (Defect::Failed
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 2);
+    tale.must(Must::RefusedGoes);
     tale.plan().latency_us = (5_000, 40_000);
     for child in 0..200 {
         let [one, other] = tale.pick();

@@ -12,6 +12,7 @@ use super::tale::Tale;
 use super::{Caught, story};
 use crate::children::Character;
 use crate::fault::Fault;
+use crate::musts::Must;
 use crate::scenario::{Layer, Scenario};
 use crate::script::Script;
 
@@ -27,6 +28,7 @@ pub const CATCHES: &[Caught] = &[(Defect::SilentSuperseder, 10)];
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 3);
+    tale.must(Must::TwinAlways);
     let [asks, changes, away] = tale.pick();
     for child in 0..6 {
         tale.start(asks, child, Character::Steady);

@@ -11,6 +11,7 @@ use super::tale::Tale;
 use super::{Caught, story};
 use crate::children::Character;
 use crate::fault::{Disk, Fault};
+use crate::musts::Must;
 use crate::scenario::{Layer, Scenario};
 use crate::script::Script;
 
@@ -22,6 +23,7 @@ pub const CATCHES: &[Caught] = &[(Defect::HastyAnswer, 50)];
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 2);
+    tale.must(Must::AcceptedRuns);
     tale.plan().latency_us = (60_000, 120_000);
     tale.wait(1_500);
     for round in 0..3 {

@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::tale::Tale;
 use super::{Caught, story};
 use crate::fault::Fault;
+use crate::musts::Must;
 use crate::scenario::{Layer, Scenario};
 use crate::script::Script;
 
@@ -22,6 +23,7 @@ pub const CATCHES: &[Caught] = &[(Defect::NameDuel, 20)];
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 3);
+    tale.must(Must::FirstStays);
     tale.plan().swim = true;
     let of = tale.any();
     tale.register(of, &[0]);

@@ -3,7 +3,7 @@
 //! and again, for as long as it lasts.
 //!
 //! The schedule: children run; packets from one node to one other are dropped for long. A third node reaches both, so
-//! nobody is down, nobody ever runs twice and nobody is told to exit.
+//! nobody is suspected, nobody ever runs twice and nobody is told to exit.
 
 use ordu_transport::core::defects::Defect;
 use rand_chacha::ChaCha8Rng;
@@ -25,6 +25,7 @@ fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 4);
     tale.plan().swim = true;
     tale.must(Must::Undisputed);
+    tale.must(Must::Unsuspected);
     tale.start_some(10);
     tale.wait(1_500);
     let [from, to] = tale.pick();

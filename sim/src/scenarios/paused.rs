@@ -2,8 +2,8 @@
 //! was moved, a laptop that slept: it goes on as if nothing had been, and finds every timer overdue. If it concludes that
 //! the *others* were silent, it holds all of them as down at once, shows none of their names, and starts their children.
 //!
-//! The schedule: every node holds names; one is paused for about thirty seconds. Right after it goes on it is asked for
-//! the others' names: it must still show them. Nothing was cut and it held nothing in common with anybody, so nobody
+//! The schedule: every node holds a name; one is paused, for seconds and for half a minute, just when it suspects
+//! somebody. Right after it goes on it is asked for the others' names: it must still show them. Nothing was cut and it held nothing in common with anybody, so nobody
 //! is told to exit.
 
 use ordu_transport::core::defects::Defect;
@@ -30,14 +30,20 @@ fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
         tale.register(node, &[node]);
     }
     tale.wait(500);
-    let paused = tale.any();
-    tale.breaks(Fault::Pause { node: paused }, 30_000);
-    tale.wait(22_000);
-    for _ in 0..150 {
-        let name = tale.any();
-        if name != paused {
-            tale.register(paused, &[name]);
+    for (blink_ms, pause_ms) in [(400, 1_500), (350, 30_000), (450, 3_000)] {
+        let [paused, other] = tale.pick();
+        // It suspects somebody in the moment in which it stops.
+        let node = [paused, other][tale.below(2)];
+        tale.breaks(Fault::Isolate { node }, blink_ms);
+        tale.wait(blink_ms - 50);
+        let pause_us = tale.about_us(pause_ms);
+        tale.breaks_us(Fault::Pause { node: paused }, pause_us);
+        tale.wait_us(pause_us + 100);
+        for name in 0..tale.nodes() {
+            if name != paused {
+                tale.register(paused, &[name]);
+            }
         }
-        tale.wait(100);
+        tale.wait(4_000);
     }
 }

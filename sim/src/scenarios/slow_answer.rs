@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::tale::Tale;
 use super::{Caught, story};
 use crate::fault::Fault;
+use crate::musts::Must;
 use crate::scenario::{Layer, Scenario};
 use crate::script::{Op, Script};
 
@@ -22,6 +23,7 @@ pub const CATCHES: &[Caught] = &[(Defect::AnswerMovesCursor, 20)];
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 2);
+    tale.must(Must::TwinAlways);
     tale.plan().latency_us = (500, 80_000);
     for _ in 0..6 {
         let [one, other] = tale.pick();

@@ -82,13 +82,19 @@ impl<'a> Tale<'a> {
 
     // ---- time
 
+    /// About this many milliseconds, in microseconds: a quarter more or less.
+    pub(super) fn about_us(&mut self, ms: u64) -> u64 {
+        self.rng.random_range(ms * 750..=ms * 1_250)
+    }
+
+    /// Lets exactly this many microseconds pass.
+    pub(super) fn wait_us(&mut self, us: u64) {
+        self.at_us += us;
+    }
+
     /// Lets about this many milliseconds pass: a quarter more or less.
     pub(super) fn wait(&mut self, ms: u64) {
         self.at_us += self.about_us(ms);
-    }
-
-    fn about_us(&mut self, ms: u64) -> u64 {
-        self.rng.random_range(ms * 750..=ms * 1_250)
     }
 
     // ---- steps
@@ -96,6 +102,11 @@ impl<'a> Tale<'a> {
     /// Something breaks, for about this many milliseconds. Time does not pass.
     pub(super) fn breaks(&mut self, fault: Fault, ms: u64) {
         let lasts_us = self.about_us(ms);
+        self.breaks_us(fault, lasts_us);
+    }
+
+    /// Something breaks, for exactly this many microseconds. Time does not pass.
+    pub(super) fn breaks_us(&mut self, fault: Fault, lasts_us: u64) {
         self.script.steps.push(Step { at_us: self.at_us, act: Act::Fault { fault, lasts_us } });
     }
 
@@ -149,5 +160,13 @@ impl<'a> Tale<'a> {
     /// A new process registers names.
     pub(super) fn register(&mut self, node: usize, names: &[usize]) {
         self.ask(node, Op::Register { names: names.to_vec(), value: String::new() });
+    }
+}
+
+impl Drop for Tale<'_> {
+    /// The end of the story: a run heals after its last step, and the story goes on until here.
+    fn drop(&mut self) {
+        let node = self.any();
+        self.ask(node, Op::Read);
     }
 }

@@ -10,6 +10,7 @@ use super::tale::Tale;
 use super::{Caught, story};
 use crate::children::Character;
 use crate::fault::{Disk, Fault};
+use crate::musts::Must;
 use crate::scenario::{Layer, Scenario};
 use crate::script::Script;
 
@@ -25,6 +26,7 @@ pub const CATCHES: &[Caught] = &[(Defect::RetireDropsDesired, 3)];
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 2);
+    tale.must(Must::AcceptedRuns);
     let node = tale.any();
     for child in 0..6 {
         tale.start(node, child, Character::Steady);

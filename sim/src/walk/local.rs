@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use ordu_registry::core::clock::Dot;
 use ordu_registry::core::{self as registry, Claim, Name, NameConflict, RankPolicy, Registry, delta};
+use ordu_supervisor::core::placement::Preference;
 use ordu_supervisor::core::{
-    self as supervisor, Call, ChildId, ChildSpec, Config, EventKind, Exit, Input, Message, Preference, Reply,
-    StartedInfo, Supervisor,
+    self as supervisor, Call, ChildId, ChildSpec, Config, EventKind, Exit, Input, Message, Reply, StartedInfo,
+    Supervisor,
 };
 use ordu_transport::core::hash::StableHasher;
 use ordu_transport::core::{Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status};
@@ -152,9 +153,17 @@ impl Local {
         let seed = u64::from(peer.0) * 1000 + u64::from(peer.1);
         let policy = RankPolicy::LongestRunning;
         let upper = if world.children {
-            let (version, keep_done) = ("1".into(), Duration::from_secs(10));
-            let (kinds, preference) = (vec!["work".into()], Preference::default());
-            let config = Config { id: id.clone(), policy, kinds, version, weight: 1, preference, keep_done, seed };
+            let (version, preference, keep_done) = ("1".into(), Preference::default(), Duration::from_secs(10));
+            let config = Config {
+                id: id.clone(),
+                policy,
+                kinds: vec!["work".into()],
+                version,
+                weight: 1,
+                preference,
+                keep_done,
+                seed,
+            };
             Upper::Children(Box::new(Supervisor::new(config)))
         } else {
             Upper::Names(Box::new(Registry::new(id.clone(), policy, seed)))

@@ -3,7 +3,7 @@
 //!
 //! A walk goes breadth first over distinct states, so what it finds it shows in the fewest actions. In each state hold the
 //! promises that one step can break: nobody is told twice, or to give way to a lesser one; no two copies on one node; no
-//! wish that nobody had; no equal contexts with unequal contents. And each state is followed to its [rest](rest): one
+//! wish that nobody had; no equal contexts with unequal contents. And each state is followed to its `rest`: one
 //! holder a name and one copy of the child, equal tables, callers answered, what was wished kept, what was ended gone.
 //!
 //! # What is left out
@@ -21,7 +21,7 @@
 //!
 //! `stateright` fits by licence and idea. But it hashes and clones whole states, and a state here is a handful of cores
 //! of many kilobytes, of which an action changes one: this walk keeps every distinct node once and takes every step of it
-//! once (see [`book`]), so that a state is two hundred bytes and most transitions are look-ups. It would also judge states
+//! once (see `book`), so that a state is two hundred bytes and most transitions are look-ups. It would also judge states
 //! as they stand, where our promises are about the rest that follows; and bring an HTTP server and thirty crates.
 
 mod book;
