@@ -181,8 +181,8 @@ impl World {
         let Some(life) = self.life(node) else { return };
         let number = life.number;
         let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
-        self.oracle.activated(&pid, node, number, rank);
-        self.oracle.child_starts(&pid, &spec, fence);
+        self.oracle.activated(self.now, &pid, (node, number), (rank, fence));
+        self.oracle.child_starts(&pid, &spec);
         self.record.child_starts(self.now, node, &pid, &spec, fence);
         self.tell_child(node, &pid, 0, Word::Begins(spec));
     }

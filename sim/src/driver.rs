@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use ordu_registry::core as registry;
-use ordu_registry::core::Registry;
+use ordu_registry::core::{Entry, Registry};
 use ordu_supervisor::core::{self as supervisor, Call, EventKind, Input, Message};
 use ordu_transport::core::codec::{self, Kind};
 use ordu_transport::core::membership;
@@ -237,7 +237,7 @@ impl World {
                     };
                     self.send(node, &to, lane, wire);
                 }
-                registry::Effect::Visible { .. } => {}
+                registry::Effect::Visible { entry, .. } => self.on_visible(node, entry.as_deref()),
                 registry::Effect::Exit { pid, conflict } => {
                     self.record.told(self.now, &pid, &conflict.winner, conflict.name.as_str());
                     self.watch_loser(node, &pid, &conflict.winner, conflict.name.as_str());
@@ -270,7 +270,7 @@ impl World {
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
-                supervisor::Effect::Visible { .. } => {}
+                supervisor::Effect::Visible { entry, .. } => self.on_visible(node, entry.as_deref()),
                 supervisor::Effect::Reply { request, reply } => {
                     self.watch_reply(node, request, &reply);
                     self.on_reply(node, request, reply);
@@ -303,6 +303,14 @@ impl World {
             Wire::Message(Arc::new(message))
         };
         self.send(node, to, lane, wire);
+    }
+
+    /// Lookups of a name show something else now.
+    fn on_visible(&mut self, node: usize, entry: Option<&Entry>) {
+        let (now, at) = (self.now_of(node), self.now);
+        if let (Some(life), Some(entry)) = (self.nodes[node].life.as_ref(), entry) {
+            self.oracle.shown(at, now, (node, life.number), entry);
+        }
     }
 
     /// A process that was told to exit does so in a moment.

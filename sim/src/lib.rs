@@ -92,6 +92,7 @@ pub mod file;
 pub mod hash;
 pub mod invariants;
 mod lab;
+mod last;
 mod link;
 pub mod musts;
 mod node;

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ordu_registry::core::{Fence, Name, Rank};
+use ordu_registry::core::{Entry, Fence, Name, Rank};
 use ordu_supervisor::core::tables::Desired;
 use ordu_supervisor::core::{Call, ChildId, ChildSpec, Restart};
-use ordu_transport::core::Pid;
+use ordu_transport::core::{Now, Pid, SKEW_MAX};
 
 use crate::replies::Replies;
 use crate::twin::Wrote;
@@ -35,12 +35,14 @@ pub(crate) struct Child {
 pub(crate) struct Process {
     pub(crate) node: usize,
     pub(crate) life: u64,
+    pub(crate) activated_us: u64,
     pub(crate) rank: Rank,
     pub(crate) told: Vec<Told>,
     /// How many conflict events told of its loss.
     pub(crate) conflicts: usize,
     pub(crate) child: Option<Child>,
-    fence: Option<Fence>,
+    /// Its activation's, or a higher one since a conflict that it won.
+    pub(crate) fence: Fence,
     pub(crate) ended_us: Option<u64>,
 }
 
@@ -53,12 +55,17 @@ pub(crate) struct Asked {
     pub(crate) call: Call,
 }
 
+/// The fences that lookups of one name showed on a node, each with the time; only those above all before.
+type FencesShown = Vec<(u64, Fence)>;
+
 /// All facts of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) processes: BTreeMap<Pid, Process>,
     /// Those that were told to exit, or of whose loss an event told.
     pub(crate) losers: BTreeSet<Pid>,
+    /// By node and life.
+    fences_shown: BTreeMap<(usize, u64), BTreeMap<Name, FencesShown>>,
     /// The living processes of each child.
     pub(crate) copies: BTreeMap<ChildId, Vec<Pid>>,
     pub(crate) calls: BTreeMap<u64, Asked>,
@@ -89,9 +96,15 @@ impl Oracle {
 
     // ---- processes
 
-    pub(crate) fn activated(&mut self, pid: &Pid, node: usize, life: u64, rank: Rank) {
-        let (told, conflicts, child, fence, ended_us) = (Vec::new(), 0, None, None, None);
-        let process = Process { node, life, rank, told, conflicts, child, fence, ended_us };
+    pub(crate) fn activated(
+        &mut self,
+        at_us: u64,
+        pid: &Pid,
+        (node, life): (usize, u64),
+        (rank, fence): (Rank, Fence),
+    ) {
+        let (told, conflicts, child, ended_us) = (Vec::new(), 0, None, None);
+        let process = Process { node, life, activated_us: at_us, rank, told, conflicts, child, fence, ended_us };
         if self.processes.insert(pid.clone(), process).is_some() {
             self.lie(format!("the pid {pid:?} was given out twice"));
         }
@@ -129,9 +142,38 @@ impl Oracle {
 
     pub(crate) fn fence(&mut self, pid: &Pid, fence: Fence) {
         let Some(process) = self.processes.get_mut(pid) else { return };
-        let fell = process.fence.replace(fence).is_some_and(|before| before >= fence);
-        if fell {
-            self.lie(format!("the fence of {pid:?} fell"));
+        if std::mem::replace(&mut process.fence, fence) >= fence {
+            self.break_promise(crate::invariants::fences_grow::NAME, format!("the fence of {pid:?} fell"));
+        }
+    }
+
+    /// Lookups on a node show this under a name now. What lies too far ahead to be followed is not noted.
+    pub(crate) fn shown(&mut self, at_us: u64, now: Now, at: (usize, u64), entry: &Entry) {
+        let limit_ms = now.wall_ms.saturating_add(u64::try_from(SKEW_MAX.as_millis()).unwrap_or(u64::MAX));
+        if entry.fence.at().wall_ms() > limit_ms {
+            return;
+        }
+        let here = |process: &Process| (process.node, process.life) == at;
+        if self.processes.get(&entry.pid).is_some_and(here) {
+            self.follows(&entry.pid, &entry.name);
+        }
+        let highest = self.fences_shown.entry(at).or_default().entry(entry.name.clone()).or_default();
+        if highest.last().is_none_or(|(_, fence)| *fence < entry.fence) {
+            highest.push((at_us, entry.fence));
+        }
+    }
+
+    /// A process that holds a name must have a fence above each that its node showed there before it was activated.
+    fn follows(&mut self, pid: &Pid, name: &Name) {
+        let Some(process) = self.processes.get(pid) else { return };
+        let shown = self.fences_shown.get(&(process.node, process.life)).and_then(|names| names.get(name));
+        let before = shown.and_then(|shown| shown.iter().rfind(|(seen_us, _)| *seen_us < process.activated_us));
+        if let Some((seen_us, fence)) = before.filter(|(_, fence)| *fence >= process.fence) {
+            let what = format!(
+                "{pid:?}, activated at {}, has the fence {} for {name:?}, where {fence} was shown at {seen_us}",
+                process.activated_us, process.fence
+            );
+            self.break_promise(crate::invariants::fences_grow::NAME, what);
         }
     }
 
@@ -157,9 +199,14 @@ impl Oracle {
         self.calls.retain(|_, call| (call.node, call.life) != (node, life));
     }
 
+    /// How many calls of a life were not answered.
+    pub(crate) fn calls_of(&self, node: usize, life: u64) -> usize {
+        self.calls.values().filter(|call| (call.node, call.life) == (node, life)).count()
+    }
+
     // ---- children
 
-    pub(crate) fn child_starts(&mut self, pid: &Pid, spec: &ChildSpec, fence: Fence) {
+    pub(crate) fn child_starts(&mut self, pid: &Pid, spec: &ChildSpec) {
         let id = spec.id.clone();
         let copies = self.copies.entry(id.clone()).or_default();
         copies.push(pid.clone());
@@ -171,7 +218,9 @@ impl Oracle {
         }
         if let Some(process) = self.processes.get_mut(pid) {
             process.child = Some(Child { id, ran: false, stops: 0 });
-            process.fence = Some(fence);
+        }
+        if let Ok(name) = Name::new(spec.id.as_str()) {
+            self.follows(pid, &name);
         }
     }
 
@@ -210,7 +259,7 @@ impl Oracle {
 
     /// The present fence of a child.
     pub(crate) fn fence_of(&self, pid: &Pid) -> Option<Fence> {
-        self.processes.get(pid)?.fence
+        self.processes.get(pid).map(|process| process.fence)
     }
 
     /// A child ended badly: if its init was not over and nobody had told it to stop, that was a failed init.

@@ -93,6 +93,8 @@ pub(crate) struct Model<K: Key, V: Payload> {
     written: Vec<(NodeId, Vec<(u64, At)>)>,
     /// Whether no node ever counted backwards.
     in_order: bool,
+    /// A dot that was written twice, in whatever lives.
+    twice: Option<String>,
     /// Every event in the order of writing.
     order: Vec<At>,
     mirrors: RefCell<BTreeMap<usize, Mirror>>,
@@ -144,6 +146,7 @@ impl<K: Key, V: Payload> Model<K, V> {
             origins: BTreeMap::new(),
             written: Vec::new(),
             in_order: true,
+            twice: None,
             order: Vec::new(),
             mirrors: RefCell::default(),
         }
@@ -204,7 +207,10 @@ impl<K: Key, V: Payload> Model<K, V> {
             let entry = Entry { origin, counter: event.dot.counter, value: event.value.clone(), kills };
             self.histories[history].push(entry);
             let written = &mut self.written[origin].1;
-            self.in_order &= written.last().is_none_or(|(last, _)| *last < event.dot.counter);
+            if written.last().is_some_and(|(last, _)| *last >= event.dot.counter) {
+                self.in_order = false;
+                self.twice = Some(format!("{:?} was written again, for {:?}", event.dot, event.key));
+            }
             written.push((event.dot.counter, at));
             self.order.push(at);
         }
@@ -397,5 +403,17 @@ impl Twin {
         self.actual.mirrors.borrow_mut().clear();
         self.marks.mirrors.borrow_mut().clear();
         self.facts.mirrors.borrow_mut().clear();
+    }
+
+    /// A dot that was written twice, in any table.
+    pub(crate) fn twice(&self) -> Option<String> {
+        let tables = [
+            ("names", &self.names.twice),
+            ("desired", &self.desired.twice),
+            ("actual", &self.actual.twice),
+            ("marks", &self.marks.twice),
+            ("facts", &self.facts.twice),
+        ];
+        tables.into_iter().find_map(|(table, twice)| Some(format!("{table}: {}", twice.as_ref()?)))
     }
 }

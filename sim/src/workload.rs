@@ -149,9 +149,10 @@ impl World {
     fn activate(&mut self, node: usize) -> Option<Pid> {
         let pid = self.with_names(node, "activate", |names, now, _| names.activate(now))?;
         let life = self.life(node)?;
-        let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
+        let (rank, fence) = life.upper.names().standing(&pid)?;
+        let standing = (rank.clone(), fence);
         let number = life.number;
-        self.oracle.activated(&pid, node, number, rank);
+        self.oracle.activated(self.now, &pid, (node, number), standing);
         self.record.process_begins(self.now, node, &pid);
         Some(pid)
     }

@@ -4,6 +4,7 @@
 //! *Liveness*: within a stated simulated time everything that must become true becomes true, and stays so. All
 //! randomness comes from the seed; two happenings at one time follow the order in which they were planned.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::io::Write;
@@ -18,6 +19,7 @@ use crate::cast::{AnyCast, Cast, Word};
 use crate::fault::{ActiveFaults, Fault};
 use crate::invariants::{self, Moment, Violation};
 use crate::lab::{Choices, Lab};
+use crate::last::LastLook;
 use crate::link::Network;
 use crate::node::{Arrival, Node};
 use crate::oracle::Oracle;
@@ -149,6 +151,8 @@ pub struct World {
     pub(crate) oracle: Oracle,
     pub(crate) twin: Twin,
     pub(crate) remembered: invariants::Remembered,
+    /// What the last look saw.
+    pub(crate) last: RefCell<LastLook>,
     pub(crate) trace: Trace,
     pub(crate) record: Record,
     pub(crate) violation: Option<Violation>,
@@ -230,6 +234,7 @@ impl World {
             oracle: Oracle::default(),
             twin: Twin::default(),
             remembered: invariants::Remembered::default(),
+            last: RefCell::default(),
             trace: Trace::new(out),
             record: Record::default(),
             violation: None,

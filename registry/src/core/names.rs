@@ -439,7 +439,7 @@ impl Registry {
             return;
         };
         if *best_node == self.id {
-            self.raise_fence(now, name, &claims, effects);
+            self.raise_fence(now, name, effects);
             return;
         }
         let believed = claims.iter().filter(|(node, claim)| {
@@ -475,12 +475,15 @@ impl Registry {
         effects.push(Effect::Visible { name: name.clone(), entry, was });
     }
 
-    /// Our process keeps the name: its fence goes above those of the processes that do not.
-    fn raise_fence(&mut self, now: Now, name: &Name, claims: &[(NodeId, Claim)], effects: &mut Vec<Effect>) {
-        let Some(pid) = claims.iter().find(|(node, _)| *node == self.id).map(|(_, claim)| claim.pid.clone()) else {
-            return;
-        };
-        let highest = claims.iter().map(|(_, claim)| claim.fence).max();
+    /// Our process keeps the name: its fence goes above those of the processes that do not. Those of members that are
+    /// down too: one may lose to ours and be gone before we see its node again.
+    fn raise_fence(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
+        let Some(own) = self.names.table().live_of(name, &self.id) else { return };
+        let pid = own.pid.clone();
+        // One that is hidden and ranks better does not lose to ours: once it is seen again, it is the other way round.
+        let beaten = |claim: &&Claim| claim.losing.is_some() || claim.order() >= own.order();
+        let claims = self.names.table().live(name).map(|(_, _, claim)| claim);
+        let highest = claims.filter(beaten).map(|claim| claim.fence).max();
         let Some(process) = self.processes.get(&pid) else { return };
         if process.lost_to.is_some() || highest <= Some(process.fence) || is_present(Defect::FenceStays) {
             return;

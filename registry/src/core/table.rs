@@ -135,6 +135,11 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.live
     }
 
+    /// How many events the log holds: the live ones, and the removals that wait.
+    pub fn log_len(&self) -> usize {
+        self.log.values().map(BTreeMap::len).sum()
+    }
+
     /// How many removals wait in the log.
     pub fn removals_len(&self) -> usize {
         self.removals.len()

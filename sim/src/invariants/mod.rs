@@ -3,22 +3,68 @@
 //! Checks read the real cores' state and the oracle's facts, and change nothing.
 
 pub mod bounded;
+pub mod contexts_grow;
 pub mod converge;
+pub mod dots_once;
+pub mod drained;
+pub mod fences_grow;
+pub mod longest_running;
 pub mod losers_beat_nobody;
 pub mod nothing_back;
 pub mod nothing_lost;
 pub mod one_owner;
+pub mod records;
 pub mod story;
+pub mod survivors_fence;
+pub mod told_once;
 pub mod truth;
 pub mod twins;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use ordu_registry::core::clock::Context;
+use ordu_registry::core::delta::{Key, Payload};
+use ordu_registry::core::retire::Retired;
+use ordu_registry::core::table::{Kind, Table};
 use ordu_supervisor::core::ChildId;
+use ordu_transport::core::NodeId;
 
 use crate::node::Life;
+use crate::upper::Upper;
 use crate::world::World;
+
+/// What one table of a node shows to those who do not care what it holds.
+pub(crate) struct Look<'a> {
+    /// Its name.
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) revision: u64,
+    pub(crate) origin: &'a NodeId,
+    pub(crate) context: &'a Context,
+    pub(crate) retired: &'a Retired,
+    pub(crate) live: usize,
+    pub(crate) removals: usize,
+    pub(crate) log: usize,
+}
+
+/// The tables of a node.
+pub(crate) fn tables(upper: &Upper) -> impl Iterator<Item = Look<'_>> {
+    fn look<'a, K: Key, V: Payload>(name: &'static str, kind: Kind, table: &'a Table<K, V>) -> Option<Look<'a>> {
+        let (revision, origin, context) = (table.revision(), table.origin(), table.context());
+        let (live, removals, log) = (table.live_len(), table.removals_len(), table.log_len());
+        Some(Look { name, kind, revision, origin, context, retired: table.retired(), live, removals, log })
+    }
+    let children = upper.children();
+    let tables = [
+        look("names", Kind::OwnerWritten, upper.names().names().table()),
+        children.and_then(|children| look("desired", Kind::Shared, children.desired().table())),
+        children.and_then(|children| look("actual", Kind::OwnerWritten, children.actual().table())),
+        children.and_then(|children| look("marks", Kind::Shared, children.marks().table())),
+        children.and_then(|children| look("facts", Kind::OwnerWritten, children.facts().table())),
+    ];
+    tables.into_iter().flatten()
+}
 
 /// When a check is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +109,19 @@ pub struct Invariant {
 }
 
 /// Every invariant, in the order in which they are checked.
-pub const ALL: [Invariant; 9] = [
+pub const ALL: [Invariant; 17] = [
     bounded::INVARIANT,
     truth::INVARIANT,
+    dots_once::INVARIANT,
+    contexts_grow::INVARIANT,
     twins::INVARIANT,
+    told_once::INVARIANT,
+    longest_running::INVARIANT,
+    fences_grow::INVARIANT,
     one_owner::INVARIANT,
+    records::INVARIANT,
+    survivors_fence::INVARIANT,
+    drained::INVARIANT,
     nothing_back::INVARIANT,
     nothing_lost::INVARIANT,
     converge::INVARIANT,
@@ -120,8 +174,19 @@ pub(crate) fn look_anew(world: &World) -> Option<Violation> {
     check(world, Moment::Quiet)
 }
 
-/// The first invariant that does not hold, the user's ones last.
+/// A fact by which the oracle saw this invariant broken.
+fn noted(world: &World, name: &'static str) -> Option<Broken> {
+    world.oracle.broken.iter().find(|(invariant, _)| *invariant == name).map(|(_, what)| Broken::Safety(what.clone()))
+}
+
+/// The first invariant that does not hold, the user's ones last. Remembers what the next look is compared with.
 pub(crate) fn check(world: &World, moment: Moment) -> Option<Violation> {
+    let broken = first_broken(world, moment);
+    world.remember();
+    broken
+}
+
+fn first_broken(world: &World, moment: Moment) -> Option<Violation> {
     let built_in = ALL.iter().find_map(|invariant| {
         let (what, liveness) = match (invariant.check)(world, moment)? {
             Broken::Safety(what) => (what, false),

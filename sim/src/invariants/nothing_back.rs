@@ -2,7 +2,7 @@
 //! seen the removal; and what should run is put there by nobody but a caller.
 
 use super::nothing_lost::winner;
-use super::{Broken, Invariant, Moment, about_state};
+use super::{Broken, Invariant, Moment, about_state, noted};
 use crate::world::World;
 
 /// Its name.
@@ -16,8 +16,8 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(world: &World, moment: Moment) -> Option<Broken> {
-    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
-        return Some(Broken::Safety(what.clone()));
+    if let Some(broken) = noted(world, NAME) {
+        return Some(broken);
     }
     if moment == Moment::Any {
         return None;

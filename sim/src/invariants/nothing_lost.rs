@@ -7,7 +7,7 @@ use ordu_registry::core::clock::Dot;
 use ordu_supervisor::core::tables::{Desired, FactsKey, State};
 use ordu_supervisor::core::{ChildId, Placement, Restart, Supervisor};
 
-use super::{Broken, Invariant, Moment, state_of};
+use super::{Broken, Invariant, Moment, noted, state_of};
 use crate::world::World;
 
 /// Its name.
@@ -26,8 +26,8 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(world: &World, moment: Moment) -> Option<Broken> {
-    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
-        return Some(Broken::Safety(what.clone()));
+    if let Some(broken) = noted(world, NAME) {
+        return Some(broken);
     }
     let longest = TAKEOVER_US_MAX + DETECTION_US_MAX;
     let lasting = world.oracle.missing_since.iter().find(|(_, since)| world.now.saturating_sub(**since) > longest);

@@ -1,6 +1,6 @@
 //! G5 and G6: after `register` returns, this node's lookups show it; what a caller is told is so.
 
-use super::{Broken, Invariant, Moment};
+use super::{Broken, Invariant, Moment, noted};
 use crate::world::World;
 
 /// Its name.
@@ -17,8 +17,8 @@ pub(super) const INVARIANT: Invariant = Invariant {
 const REPLY_LATE_US_MAX: u64 = 1_000_000;
 
 fn check(world: &World, moment: Moment) -> Option<Broken> {
-    if let Some((_, what)) = world.oracle.broken.iter().find(|(invariant, _)| *invariant == NAME) {
-        return Some(Broken::Safety(what.clone()));
+    if let Some(broken) = noted(world, NAME) {
+        return Some(broken);
     }
     if moment == Moment::Quiet
         && let Some(what) = world.kept_though_refused()
