@@ -78,6 +78,8 @@ pub struct Heal {
     pub bytes_of_none: f64,
     /// How long that took, in simulated microseconds; `None`: longer than a minute.
     pub took_us: Option<u64>,
+    /// The promise that broke and ended the run, if one did; the other numbers then say nothing.
+    pub broken: Option<String>,
 }
 
 /// Measures a cluster of this size, and a heal for each of these numbers of names.
@@ -145,7 +147,13 @@ fn heal(nodes: usize, seed: u64, names: usize, idle_bytes_per_us: f64) -> Heal {
         }
     };
     let sent: f64 = since(&world, &before).iter().map(|flow| flow.bytes).sum();
-    Heal { names, bytes: sent - idle_bytes_per_us * (world.now - end) as f64, bytes_of_none: 0.0, took_us }
+    Heal {
+        names,
+        bytes: sent - idle_bytes_per_us * (world.now - end) as f64,
+        bytes_of_none: 0.0,
+        took_us,
+        broken: world.violation.map(|violation| violation.what),
+    }
 }
 
 /// Whether everybody sees everybody, and all tables are equal.
@@ -197,7 +205,11 @@ pub fn table(costs: &[Cost]) -> String {
         let _ = writeln!(text, "nodes  names  bytes of the heal  over one without names  a name and node  seconds");
     }
     for Cost { nodes, heals, .. } in costs {
-        for Heal { names, bytes, bytes_of_none, took_us } in heals {
+        for Heal { names, bytes, bytes_of_none, took_us, broken } in heals {
+            if let Some(what) = broken {
+                let _ = writeln!(text, "{nodes:>5} {names:>6} {what}");
+                continue;
+            }
             let over = bytes - bytes_of_none;
             let each = over / (*names * *nodes).max(1) as f64;
             let took = took_us.map_or("over 60".into(), |us| format!("{:.2}", us as f64 / 1e6));

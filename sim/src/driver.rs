@@ -192,12 +192,15 @@ impl World {
         let now = self.now_of(node);
         let life = self.nodes[node].life.as_mut()?;
         let since = life.upper.written();
+        let entries = |upper: &Upper| upper.names().names().table().live_len();
+        let held = entries(&life.upper);
         let (result, wanted) = call(&mut life.upper, now);
         for wrote in life.upper.record(&since, &mut self.twin) {
             self.oracle.desired_changed(self.cause.as_ref(), &wrote);
         }
-        // A peer's state may change what every name shows.
-        if wanted.len() > bounded::EFFECTS_MAX + bounded::EFFECTS_A_NAME_MAX * life.upper.names().len() {
+        // A delta, or a member that goes, may change what every name shows.
+        let held = held.max(entries(&life.upper));
+        if wanted.len() > bounded::EFFECTS_MAX + bounded::EFFECTS_A_NAME_MAX * held {
             self.violate(bounded::NAME, false, format!("{} effects of one input", wanted.len()));
         }
         match wanted {

@@ -11,7 +11,7 @@ use crate::world::World;
 pub const NAME: &str = "bounded";
 /// Most effects that one input may have, at the sizes that are simulated here.
 pub const EFFECTS_MAX: usize = 2_000;
-/// And how many more for each name that the node shows.
+/// And how many more for each claim that the node holds.
 pub const EFFECTS_A_NAME_MAX: usize = 4;
 
 pub(super) const INVARIANT: Invariant = Invariant {

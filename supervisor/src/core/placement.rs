@@ -206,7 +206,7 @@ mod tests {
     fn what_is_preferred_comes_first_and_the_hash_spreads_among_equals() {
         let even = Preference::by(|child, node, _| {
             let number: u64 = child.id.as_str()[1..].parse().unwrap();
-            u64::from((number % 2 == 0) == (node.as_str() == "a"))
+            u64::from(number.is_multiple_of(2) == (node.as_str() == "a"))
         });
         let spread = spread_by(&even, &[("a", 1), ("b", 1), ("c", 1)]);
         assert!(spread["a"].iter().all(|child| child % 2 == 1) && spread["a"].len() == 1500);
