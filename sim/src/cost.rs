@@ -70,6 +70,8 @@ pub struct Cost {
 /// The cost of one heal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heal {
+    /// How many names everybody held before.
+    pub held: usize,
     /// How many names were registered on one side while the cluster was cut in two.
     pub names: usize,
     /// Bytes sent by all nodes from the heal until their tables were equal, less what they send without any.
@@ -82,8 +84,8 @@ pub struct Heal {
     pub broken: Option<String>,
 }
 
-/// Measures a cluster of this size, and a heal for each of these numbers of names.
-pub fn measure(nodes: usize, seed: u64, heals: &[usize]) -> Cost {
+/// Measures a cluster of this size, and a heal for each of these numbers of names, of a cluster that holds others already.
+pub fn measure(nodes: usize, seed: u64, held: usize, heals: &[usize]) -> Cost {
     let mut world = calm(nodes, seed);
     let before = counts(&world);
     let end = world.now + WINDOW_US;
@@ -102,15 +104,15 @@ pub fn measure(nodes: usize, seed: u64, heals: &[usize]) -> Cost {
     let total = add(&busy).map2(add(&idle), each);
     let window_s = WINDOW_US as f64 / 1e6;
     let idle_bytes_per_us = add(&idle).bytes / WINDOW_US as f64;
-    let none = if heals.is_empty() { 0.0 } else { heal(nodes, seed, 0, idle_bytes_per_us).bytes };
-    let heals = heals.iter().map(|&names| Heal { bytes_of_none: none, ..heal(nodes, seed, names, idle_bytes_per_us) });
+    let none = if heals.is_empty() { 0.0 } else { heal(nodes, seed, held, 0, idle_bytes_per_us).bytes };
+    let heal = |&names| Heal { bytes_of_none: none, ..heal(nodes, seed, held, names, idle_bytes_per_us) };
     Cost {
         nodes,
         idle_per_s: by(add(&idle), nodes as f64 * window_s),
         mean: by(total, nodes as f64),
         asked: busy[0].map2(idle[0], each),
         total,
-        heals: heals.collect(),
+        heals: heals.iter().map(heal).collect(),
     }
 }
 
@@ -121,8 +123,11 @@ fn calm(nodes: usize, seed: u64) -> World {
     world
 }
 
-fn heal(nodes: usize, seed: u64, names: usize, idle_bytes_per_us: f64) -> Heal {
+fn heal(nodes: usize, seed: u64, held: usize, names: usize, idle_bytes_per_us: f64) -> Heal {
     let mut world = calm(nodes, seed);
+    world.operate(nodes - 1, Op::RegisterMany { first: 0, count: held });
+    let spread = world.now + SETTLE_US;
+    world.run_until(spread);
     let half = nodes / 2;
     let across = |node: usize, other: usize| (node < half) != (other < half);
     let pairs = (0..nodes).flat_map(|node| (0..nodes).map(move |other| (node, other)));
@@ -148,6 +153,7 @@ fn heal(nodes: usize, seed: u64, names: usize, idle_bytes_per_us: f64) -> Heal {
     };
     let sent: f64 = since(&world, &before).iter().map(|flow| flow.bytes).sum();
     Heal {
+        held,
         names,
         bytes: sent - idle_bytes_per_us * (world.now - end) as f64,
         bytes_of_none: 0.0,
@@ -202,18 +208,19 @@ pub fn table(costs: &[Cost]) -> String {
         );
     }
     if costs.iter().any(|cost| !cost.heals.is_empty()) {
-        let _ = writeln!(text, "nodes  names  bytes of the heal  over one without names  a name and node  seconds");
+        let _ =
+            writeln!(text, "nodes   held  names  bytes of the heal  over one without names  a name and node  seconds");
     }
     for Cost { nodes, heals, .. } in costs {
-        for Heal { names, bytes, bytes_of_none, took_us, broken } in heals {
+        for Heal { held, names, bytes, bytes_of_none, took_us, broken } in heals {
             if let Some(what) = broken {
-                let _ = writeln!(text, "{nodes:>5} {names:>6} {what}");
+                let _ = writeln!(text, "{nodes:>5} {held:>6} {names:>6} {what}");
                 continue;
             }
             let over = bytes - bytes_of_none;
             let each = over / (*names * *nodes).max(1) as f64;
             let took = took_us.map_or("over 60".into(), |us| format!("{:.2}", us as f64 / 1e6));
-            let _ = writeln!(text, "{nodes:>5} {names:>6} {bytes:>18.0} {over:>23.0} {each:>16.1} {took:>8}");
+            let _ = writeln!(text, "{nodes:>5} {held:>6} {names:>6} {bytes:>18.0} {over:>23.0} {each:>16.1} {took:>8}");
         }
     }
     text

@@ -114,6 +114,11 @@ impl Scenario {
         self.fixed.as_ref().and_then(|fixed| fixed.plan.get("nodes")).and_then(toml::Value::as_integer)?.try_into().ok()
     }
 
+    /// The number of operations in the steps that the file gives.
+    pub fn ops(&self) -> Option<usize> {
+        Some(self.fixed_steps()?.iter().filter(|step| matches!(step.act, Act::Op { .. })).count())
+    }
+
     /// The steps that the file gives.
     pub(crate) fn fixed_steps(&self) -> Option<&[Step]> {
         self.fixed.as_ref()?.steps.as_deref()

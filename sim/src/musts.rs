@@ -4,6 +4,7 @@
 use ordu_supervisor::core::{Call, CallError, Reply, Restart};
 use serde::{Deserialize, Serialize};
 
+use crate::children::Character;
 use crate::invariants::story;
 use crate::world::World;
 
@@ -23,6 +24,8 @@ pub enum Must {
     AcceptedRuns,
     /// Of a start whose caller was told that it failed nothing is kept where he asked.
     RefusedGoes,
+    /// A start of a child whose init cannot fail is not answered with "failed".
+    GoodStarts,
     /// Of two nodes of one name the one that was there first stays.
     FirstStays,
     /// What a node holds is what its clock says, after every message and not at the sampled moments only.
@@ -40,6 +43,12 @@ impl World {
         match (&asked.call, reply) {
             (Call::Start { spec, .. }, Reply::Child(Ok(_))) if spec.restart == Restart::Permanent => {
                 self.oracle.accepted.insert(spec.id.clone());
+            }
+            (Call::Start { spec, .. }, Reply::Child(Err(CallError::Failed(reason))))
+                if self.plan.musts.contains(&Must::GoodStarts) && Character::of(spec) == Character::Steady =>
+            {
+                let what = format!("n{node} says that {:?}, which cannot fail, failed: {reason}", spec.id);
+                self.oracle.break_promise(story::NAME, what);
             }
             (Call::Start { spec, .. }, Reply::Child(Err(CallError::Failed(_))))
                 if self.plan.musts.contains(&Must::RefusedGoes) =>

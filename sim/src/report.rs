@@ -75,8 +75,8 @@ impl Report {
         Self {
             seeds: ran.len(),
             first_seed,
-            nodes: options.nodes,
-            ops: options.ops,
+            nodes: options.scenario.nodes().unwrap_or(options.nodes),
+            ops: options.scenario.ops().unwrap_or(options.ops),
             events,
             events_per_s: (events as f64 / took.as_secs_f64().max(1e-9)) as u64,
             violations,

@@ -455,11 +455,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
             Some((events, intervals)) => {
                 let retired = Some(self.table.retired().clone());
                 self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, true, out);
-                if is_present(Defect::AnswerMovesCursor) {
-                    self.peer(from).sent = self.table.context().clock().get(self.table.origin());
-                }
             }
             None => self.send_state(from, self.table.context().clone(), None, out),
+        }
+        if is_present(Defect::AnswerMovesCursor) {
+            self.peer(from).sent = self.table.context().clock().get(self.table.origin());
         }
         if alarm {
             self.alarms += 1;

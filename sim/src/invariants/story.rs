@@ -61,7 +61,7 @@ fn broken(world: &World, must: Must) -> Option<String> {
             })
         }),
         // Looked at elsewhere.
-        Must::TwinAlways | Must::SharedTwinAlways | Must::RefusedGoes | Must::AcceptedRuns => None,
+        Must::TwinAlways | Must::SharedTwinAlways | Must::RefusedGoes | Must::GoodStarts | Must::AcceptedRuns => None,
         Must::FirstStays => {
             let first = world.gave_way.iter().find(|node| **node < world.plan.nodes);
             first.map(|node| format!("n{node} gave way to a node that took its name later"))

@@ -24,6 +24,7 @@ pub const CATCHES: &[Caught] = &[(Defect::FailedStartStays, 10), (Defect::Failed
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 2);
     tale.must(Must::RefusedGoes);
+    tale.must(Must::GoodStarts);
     tale.plan().latency_us = (5_000, 40_000);
     for child in 0..200 {
         let [one, other] = tale.pick();

@@ -22,8 +22,8 @@ pub enum Defect {
     StaleSnapshot,
     /// Adopting a peer's context replaces our own instead of joining it: what we had seen of others comes as news again.
     ClearedContext,
-    /// The answer to a pull, on the slow lane, moves the push cursor: a push on the fast lane closes an interval whose
-    /// beginning has not arrived.
+    /// The answer to a pull, on the slow lane, moves the push cursor, and the receiver does not look where an interval
+    /// begins: a push on the fast lane closes one over events that have not arrived, and perhaps never will.
     AnswerMovesCursor,
     /// Earlier incarnations of a name are not retired: their claims and their slots in every clock stay for ever.
     OriginsPileUp,
@@ -42,7 +42,7 @@ pub enum Defect {
     NameDuel,
     /// Nobody probes on behalf of others: where A hears B and B does not hear A, both flap, and so do their children.
     OneWayFlaps,
-    /// A suspect that contradicts is not heard.
+    /// A suspect that contradicts is not heard: who is out of reach for a blink is as good as dead.
     SuspectIsDown,
     /// A node that was paused blames the others for its own absence, and holds everybody as down.
     PauseBlamesOthers,

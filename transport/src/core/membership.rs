@@ -253,6 +253,9 @@ impl Membership {
             Err(error) => return tracing::debug!(peer = %from, %error, "membership datagram dropped"),
         };
         session.heard_at = now;
+        if is_present(Defect::SuspectIsDown) && self.view.of(from).is_some_and(|row| row.status == Status::Suspect) {
+            return;
+        }
         if packet.header.message == Message::TurnUndead && !self.may_renew(now) {
             return;
         }
