@@ -18,6 +18,7 @@ use ordu_registry::core::sync::{
     Replica,
 };
 use ordu_registry::core::table::Kind;
+use ordu_registry::travels_as_it_is;
 use ordu_transport::core::codec::{self, FRAME_BYTES_MAX};
 use ordu_transport::core::{Instant, Lane, NodeId};
 use proptest::prelude::*;
@@ -392,7 +393,7 @@ fn a_delta_that_lost_a_part_closes_nothing() {
     let (_, second) = (common::put(&mut a, K(1), 1), common::put(&mut a, K(2), 2));
     let intervals = vec![delta::Interval { origin: node("a"), from: 0, to: 2 }];
     let closing = Some(delta::Closing { events: 2, intervals, answers_pull: false });
-    let lone = Message::Delta { number: 9, retired: None, events: vec![second], closing };
+    let lone = Message::Delta { number: 9, retired: None, events: vec![second].into(), closing };
     pump.replicas[1].handle(pump.now, &node("a"), lone, &mut out);
     assert_eq!((out.len(), pump.replicas[1].table().context().clock().get(&node("a"))), (0, 0));
     assert_eq!(pump.replicas[1].table().live_len(), 1, "its event counts all the same");
@@ -456,7 +457,7 @@ fn equal_clocks_with_unequal_contents_are_an_alarm_and_heal() {
     pump.wires.clear();
     let intervals = vec![delta::Interval { origin: node("a"), from: 0, to: 2 }];
     let closing = Some(delta::Closing { events: 0, intervals, answers_pull: false });
-    let lie = Message::Delta { number: 0, retired: None, events: vec![], closing };
+    let lie = Message::Delta { number: 0, retired: None, events: vec![].into(), closing };
     pump.replicas[2].handle(pump.now, &node("b"), lie, &mut Vec::new());
     pump.pass(REPAIR_INTERVAL.mul_f64(1.3));
     pump.settle();
@@ -464,10 +465,14 @@ fn equal_clocks_with_unequal_contents_are_an_alarm_and_heal() {
     assert_eq!(pump.replicas[1].table(), pump.replicas[2].table());
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Number(u32);
 
+impl delta::Key for Number {}
+
 impl Payload for Number {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         5
     }
@@ -483,6 +488,8 @@ impl Blob {
 }
 
 impl Payload for Blob {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         self.0.len() + 3
     }

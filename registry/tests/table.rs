@@ -8,7 +8,8 @@ use std::sync::Arc;
 use common::*;
 use crdts::CmRDT;
 use ordu_registry::core::clock::{Clock, Context, Dot};
-use ordu_registry::core::delta::{self, Interval};
+use ordu_registry::core::covers::Covers;
+use ordu_registry::core::delta::{self, Interval, Key};
 use ordu_registry::core::retire::Retired;
 
 fn retired(ids: &[ordu_transport::core::NodeId]) -> Retired {
@@ -90,7 +91,7 @@ fn in_an_owner_written_table_nobody_touches_the_entries_of_others() {
     assert!(!b.remove(&KEY) && !b.withdraw(&KEY, &first.dot));
     let second = put(&mut b, KEY, 2);
     assert!(second.covers.is_empty());
-    let covers = Clock::from(Dot::new(node("a"), 9));
+    let covers = Covers::from(Dot::new(node("a"), 9));
     let hostile = Arc::new(delta::Event { dot: Dot::new(node("c"), 1), key: KEY, value: None, covers });
     for table in [&mut a, &mut b] {
         deliver(table, &[&first, &second, &hostile]);
@@ -179,7 +180,7 @@ fn nobody_tells_us_what_we_wrote() {
     put(&mut a, KEY, 1);
     let lie = Interval { origin: node("a"), from: 1, to: 99 };
     a.close(&[lie]);
-    let forged = delta::Event { dot: Dot::new(node("a"), 50), key: KEY, value: Some(V(9)), covers: Clock::default() };
+    let forged = delta::Event { dot: Dot::new(node("a"), 50), key: KEY, value: Some(V(9)), covers: Covers::default() };
     assert!(!a.apply(Arc::new(forged)));
     b.close(&[Interval { origin: node("a"), from: 0, to: 99 }]);
     let incoming = a.incoming(b.context().clone());
@@ -190,7 +191,7 @@ fn nobody_tells_us_what_we_wrote() {
 #[test]
 fn an_event_that_covers_what_we_have_not_written_yet_does_not_kill_it() {
     let mut a = shared("a");
-    let covers = Clock::from(Dot::new(node("a"), u64::MAX));
+    let covers = Covers::from(Dot::new(node("a"), u64::MAX));
     let hostile = Arc::new(delta::Event { dot: Dot::new(node("b"), 1), key: KEY, value: None, covers });
     deliver(&mut a, &[&hostile]);
     put(&mut a, KEY, 1);
@@ -351,7 +352,7 @@ fn writes_between_the_ranges_of_a_state_are_not_lost() {
     collect_all(&mut a);
     let mut incoming = b.incoming(a.context().clone());
     assert!(next_range(&a, &mut b, &mut incoming, 1));
-    assert_eq!(incoming.after(), Some(&K(1)));
+    assert_eq!(incoming.after(), Some(K(1).place()));
     let changes = [put(&mut a, K(1), 7), put(&mut a, K(2), 7), remove(&mut a, K(3)), put(&mut a, K(8), 7)];
     assert!(!next_range(&a, &mut b, &mut incoming, usize::MAX));
     b.adopt(incoming);

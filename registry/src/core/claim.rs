@@ -4,20 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use compact_str::CompactString;
 use ordu_transport::core::id::validate_name;
 use ordu_transport::core::{Hlc, InvalidName, NodeId, Pid};
 use serde::{Deserialize, Serialize};
 
-use super::delta::Payload;
+use super::delta::{Key, Payload};
 use super::rank::Rank;
+use crate::travels_as_it_is;
 
 /// Longest value of a claim, in bytes.
 pub const VALUE_BYTES_MAX: usize = 64 << 10;
 
-/// A registry name: 1 to 200 of `A-Z a-z 0-9 . _ : - /`.
+/// A registry name: 1 to 200 of `A-Z a-z 0-9 . _ : - /`. Short ones need no memory of their own.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "Arc<str>")]
-pub struct Name(Arc<str>);
+#[serde(try_from = "CompactString")]
+pub struct Name(CompactString);
 
 impl Name {
     /// Checks and takes a name.
@@ -31,22 +33,17 @@ impl Name {
         &self.0
     }
 
-    /// The name as shared text.
+    /// The name as shared text, a copy of its own.
     pub fn text(&self) -> Arc<str> {
-        self.0.clone()
+        self.0.as_str().into()
     }
 }
 
-impl TryFrom<String> for Name {
+impl TryFrom<CompactString> for Name {
     type Error = InvalidName;
-    fn try_from(text: String) -> Result<Self, InvalidName> {
-        Self::new(&text)
-    }
-}
-
-impl From<Name> for Arc<str> {
-    fn from(name: Name) -> Self {
-        name.0
+    fn try_from(text: CompactString) -> Result<Self, InvalidName> {
+        validate_name(&text, true)?;
+        Ok(Self(text))
     }
 }
 
@@ -68,7 +65,11 @@ impl fmt::Debug for Name {
     }
 }
 
+impl Key for Name {}
+
 impl Payload for Name {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         self.0.len() + 2
     }
@@ -125,11 +126,38 @@ impl Claim {
 }
 
 impl Payload for Claim {
+    type Packed = PackedClaim;
+
     fn size_bytes(&self) -> usize {
         const FIXED_BYTES: usize = 64;
         FIXED_BYTES + self.pid.node.name.as_str().len() + self.rank.size_bytes() + self.value.len()
     }
+
+    fn pack(&self, origin: &NodeId) -> PackedClaim {
+        let node = (self.pid.node != *origin).then(|| self.pid.node.clone());
+        let rank = (self.rank != Rank::longest_running(self.since)).then(|| self.rank.clone());
+        let fence = (self.fence != Fence::new(self.since, origin)).then_some(self.fence);
+        PackedClaim(self.pid.serial, node, self.since, rank, fence, self.value.clone(), self.losing.clone())
+    }
+
+    fn unpack(packed: PackedClaim, origin: &NodeId) -> Self {
+        let PackedClaim(serial, node, since, rank, fence, value, losing) = packed;
+        Claim {
+            pid: Pid::new(node.unwrap_or_else(|| origin.clone()), serial),
+            rank: rank.unwrap_or_else(|| Rank::longest_running(since)),
+            fence: fence.unwrap_or_else(|| Fence::new(since, origin)),
+            since,
+            value,
+            losing,
+        }
+    }
 }
+
+/// A claim as it travels: serial; the node, where its process began under an earlier incarnation of its writer; since;
+/// rank, where it is another than that of the longest-running; fence, where it is another than that of the activation;
+/// value; to whom it loses.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PackedClaim(u64, Option<NodeId>, Hlc, Option<Rank>, Option<Fence>, Bytes, Option<Pid>);
 
 /// What a lookup shows: the best-ranked visible claim to a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,28 +1,60 @@
 //! What travels between two replicas of one table.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::hash::Hash;
 
 use ordu_transport::core::NodeId;
+use ordu_transport::core::hash::stable_hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{Clock, Context, Dot};
+use super::covers::Covers;
 use super::retire::Retired;
+use super::wire::Events;
 
 /// A key or a value of a replicated table.
 pub trait Payload: Clone + Eq + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// What travels: the same, less what follows from who wrote it.
+    type Packed: Serialize + DeserializeOwned;
+
     /// About how many bytes it takes on the wire; bounds deltas.
     fn size_bytes(&self) -> usize;
+
+    /// What travels of it in an event of `origin`.
+    fn pack(&self, origin: &NodeId) -> Self::Packed;
+
+    /// The value that travelled in an event of `origin`.
+    fn unpack(packed: Self::Packed, origin: &NodeId) -> Self;
 }
 
-/// A key of a replicated table.
-pub trait Key: Payload + Ord {}
-impl<K: Payload + Ord> Key for K {}
+/// Lets a type travel as it is.
+#[macro_export]
+macro_rules! travels_as_it_is {
+    () => {
+        type Packed = Self;
+        fn pack(&self, _: &::ordu_transport::core::NodeId) -> Self {
+            self.clone()
+        }
+        fn unpack(packed: Self, _: &::ordu_transport::core::NodeId) -> Self {
+            packed
+        }
+    };
+}
+
+const PURPOSE_PLACE: u64 = 3;
+
+/// A key of a replicated table. Its `Hash` must be the same on every machine.
+pub trait Key: Payload + Ord + Hash {
+    /// Where it belongs among the keys of a table, the same on every machine and spread evenly; keys of one place are found
+    /// together. A hash of all of it, unless a kind of key wants it otherwise.
+    fn place(&self) -> u64 {
+        stable_hash(PURPOSE_PLACE, self)
+    }
+}
 
 /// A change of one key. It supersedes every event of its key that it covers, whichever arrives first.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(bound(deserialize = ""))]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Event<K: Key, V: Payload> {
     /// Its unique id.
     pub dot: Dot,
@@ -32,7 +64,7 @@ pub struct Event<K: Key, V: Payload> {
     pub value: Option<V>,
     /// The key's version vector at the writer: per origin the highest dot of this key that the writer knew, including
     /// what those events cover themselves.
-    pub covers: Clock,
+    pub covers: Covers,
 }
 
 impl<K: Key, V: Payload> Event<K, V> {
@@ -49,7 +81,7 @@ impl<K: Key, V: Payload> Event<K, V> {
     /// About how many bytes it takes on the wire.
     pub fn size_bytes(&self) -> usize {
         const DOT_BYTES: usize = 32;
-        let covers = DOT_BYTES * self.covers.dots.len();
+        let covers = DOT_BYTES * self.covers.len();
         self.key.size_bytes() + self.value.as_ref().map_or(1, Payload::size_bytes) + DOT_BYTES + covers
     }
 }
@@ -104,7 +136,7 @@ pub enum Message<K: Key, V: Payload> {
         /// The sender's retirements, where the receiver may not have them yet.
         retired: Option<Retired>,
         /// Events, to be applied one by one.
-        events: Vec<Arc<Event<K, V>>>,
+        events: Events<K, V>,
         /// Present in the last part.
         closing: Option<Closing>,
     },
@@ -121,19 +153,19 @@ pub enum Message<K: Key, V: Payload> {
         start: Context,
         /// The sender's retirements.
         retired: Retired,
-        /// The range begins after this key.
-        after: Option<K>,
+        /// The range begins after the keys of this place.
+        after: Option<u64>,
         /// The live events of the keys of the range, and removals that cover what the sender has not seen.
-        events: Vec<Arc<Event<K, V>>>,
-        /// The range's last key; `None` for the last range.
-        upto: Option<K>,
+        events: Events<K, V>,
+        /// The place of the range's last keys; `None` for the last range.
+        upto: Option<u64>,
     },
-    /// "I took the range up to this key; send the next."
+    /// "I took the range up to the keys of this place; send the next."
     #[serde(rename = "m")]
     More {
         /// As it came with the first range.
         start: Context,
-        /// The last key taken.
-        after: K,
+        /// The place of the last keys taken.
+        after: u64,
     },
 }

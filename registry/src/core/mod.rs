@@ -1,16 +1,21 @@
 //! The pure half: the replicated table, its anti-entropy, and names on top of it.
 
+mod by_place;
 pub mod claim;
 pub mod clock;
+pub mod covers;
 mod defects;
 pub mod delta;
+mod log;
 pub mod names;
 pub mod rank;
 pub mod reconcile;
 pub mod retire;
 pub mod sync;
 pub mod table;
+mod wire;
 
 pub use claim::{Claim, Entry, Fence, Name};
 pub use names::{Effect, Input, Message, NameConflict, RegisterError, Registry};
 pub use rank::{CustomRank, Rank, RankPolicy};
+pub use wire::Events;

@@ -1,5 +1,6 @@
 //! Ranks: which of two processes that hold one name stays. Pure.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -10,24 +11,75 @@ use serde::{Deserialize, Serialize};
 
 /// A process's place in conflicts, fixed at its activation by its own node. Compared as bytes, the lesser is the better;
 /// equal ones are told apart by pid.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-pub struct Rank(Bytes);
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Bytes", into = "Bytes")]
+pub struct Rank(Key);
+
+/// Most ranks have the length of a stamp.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Stamp([u8; 8]),
+    Long(Box<[u8]>),
+}
 
 impl Rank {
     /// A rank of these bytes; the lesser is the better.
-    pub fn new(key: impl Into<Bytes>) -> Self {
-        Self(key.into())
+    pub fn new(key: impl AsRef<[u8]>) -> Self {
+        let key = key.as_ref();
+        Self(key.try_into().map_or_else(|_| Key::Long(key.into()), Key::Stamp))
+    }
+
+    /// The rank of a process activated at `since`, where the longest-running stays.
+    pub fn longest_running(since: Hlc) -> Self {
+        Self(Key::Stamp(since.as_u64().to_be_bytes()))
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Key::Stamp(key) => key,
+            Key::Long(key) => key,
+        }
     }
 
     /// Its length in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.0.len()
+        self.as_bytes().len()
+    }
+}
+
+impl Default for Rank {
+    fn default() -> Self {
+        Self::new([])
+    }
+}
+
+impl PartialOrd for Rank {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Rank {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl From<Bytes> for Rank {
+    fn from(key: Bytes) -> Self {
+        Self::new(key)
+    }
+}
+
+impl From<Rank> for Bytes {
+    fn from(rank: Rank) -> Self {
+        Bytes::copy_from_slice(rank.as_bytes())
     }
 }
 
 impl fmt::Debug for Rank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -66,11 +118,12 @@ impl RankPolicy {
     pub fn rank(self, pid: &Pid, since: Hlc) -> Rank {
         match self {
             RankPolicy::LongestRunning if is_present(Defect::FreshWins) => Self::Newest.rank(pid, since),
-            RankPolicy::LongestRunning => Rank::new(since.as_u64().to_be_bytes().to_vec()),
-            RankPolicy::Newest => Rank::new((!since.as_u64()).to_be_bytes().to_vec()),
+            RankPolicy::LongestRunning => Rank::longest_running(since),
+            RankPolicy::Newest => Rank::new((!since.as_u64()).to_be_bytes()),
             RankPolicy::Custom(custom) => {
-                let Rank(key) = (custom.rank)(pid, since);
-                Rank(key.slice(..key.len().min(RANK_BYTES_MAX)))
+                let rank = (custom.rank)(pid, since);
+                let key = rank.as_bytes();
+                Rank::new(&key[..key.len().min(RANK_BYTES_MAX)])
             }
         }
     }

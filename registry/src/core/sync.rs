@@ -64,7 +64,7 @@ pub struct Outgoing<K: Key, V: Payload> {
 
 /// What is known of one peer.
 #[derive(Debug, Clone)]
-struct Peer<K: Key> {
+struct Peer {
     connected: bool,
     /// Our own events up to here were pushed in this session.
     sent: u64,
@@ -77,7 +77,7 @@ struct Peer<K: Key> {
     /// Its unfinished deltas: how many events of each were taken.
     open: BTreeMap<u64, u64>,
     /// The whole state it is sending us.
-    state: Option<Incoming<K>>,
+    state: Option<Incoming>,
     /// The digest it showed last, and when.
     digest: Option<(u64, Instant)>,
     /// Whether, since it last came up, we had everything that it had at some moment.
@@ -86,7 +86,7 @@ struct Peer<K: Key> {
     nudged: bool,
 }
 
-impl<K: Key> Default for Peer<K> {
+impl Default for Peer {
     fn default() -> Self {
         Self {
             connected: false,
@@ -107,7 +107,7 @@ impl<K: Key> Default for Peer<K> {
 #[derive(Debug, Clone)]
 pub struct Replica<K: Key, V: Payload> {
     table: Table<K, V>,
-    peers: BTreeMap<NodeId, Peer<K>>,
+    peers: BTreeMap<NodeId, Peer>,
     /// The members whose acknowledgements removals wait for.
     counted: BTreeSet<NodeId>,
     touched: BTreeSet<K>,
@@ -288,7 +288,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     fn collect(&mut self) {
         let (counted, peers) = (&self.counted, &self.peers);
         self.table.collect(|origin| {
-            let acked = |id| peers.get(id).map_or(0, |peer: &Peer<K>| peer.acked.get(origin));
+            let acked = |id| peers.get(id).map_or(0, |peer: &Peer| peer.acked.get(origin));
             counted.iter().filter(|id| *id != origin).map(acked).min().unwrap_or(u64::MAX)
         });
     }
@@ -379,7 +379,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 part.push(event);
             }
             let closing = if events.peek().is_none() { closing.take() } else { None };
-            let message = Message::Delta { number, retired: retired.take(), events: part, closing };
+            let message = Message::Delta { number, retired: retired.take(), events: part.into(), closing };
             out.push(Outgoing { to: to.clone(), lane, message });
         }
     }
@@ -394,18 +394,18 @@ impl<K: Key, V: Payload> Replica<K, V> {
             Message::Pull { context, retired, sum } => self.on_pull(now, from, context, &retired, sum, out),
             Message::Delta { number, retired, events, closing } => {
                 retired.iter().for_each(|retired| drop(self.retire(retired)));
-                self.on_delta(from, number, events, closing, out);
+                self.on_delta(from, number, events.into(), closing, out);
             }
             Message::Ack { clock } => self.on_ack(from, clock),
             Message::State { start, retired, after, events, upto } => {
                 self.retire(&retired);
-                self.on_state(now, from, start, after, events, upto, out);
+                self.on_state(now, from, start, after, events.into(), upto, out);
             }
             Message::More { start, after } => self.send_state(from, start, Some(after), out),
         }
     }
 
-    fn peer(&mut self, id: &NodeId) -> &mut Peer<K> {
+    fn peer(&mut self, id: &NodeId) -> &mut Peer {
         self.peers.entry(id.clone()).or_default()
     }
 
@@ -524,10 +524,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
         peer.sent = peer.sent.max(peer.acked.get(self.table.origin()));
     }
 
-    fn send_state(&self, to: &NodeId, start: Context, after: Option<K>, out: &mut Vec<Outgoing<K, V>>) {
-        let (events, upto) = self.table.range_after(&start, after.as_ref(), PART_BYTES_MAX);
+    fn send_state(&self, to: &NodeId, start: Context, after: Option<u64>, out: &mut Vec<Outgoing<K, V>>) {
+        let (events, upto) = self.table.range_after(&start, after, PART_BYTES_MAX);
         let retired = self.table.retired().clone();
-        let message = Message::State { start, retired, after, events, upto };
+        let message = Message::State { start, retired, after, events: events.into(), upto };
         out.push(Outgoing { to: vec![to.clone()], lane: Lane::Bulk, message });
     }
 
@@ -537,23 +537,23 @@ impl<K: Key, V: Payload> Replica<K, V> {
         now: Instant,
         from: &NodeId,
         start: Context,
-        after: Option<K>,
+        after: Option<u64>,
         events: Vec<Arc<Event<K, V>>>,
-        upto: Option<K>,
+        upto: Option<u64>,
         out: &mut Vec<Outgoing<K, V>>,
     ) {
         if self.peer(from).pulling.is_none() {
             return;
         }
         let begun = self.peer(from).state.take();
-        let mut incoming = match (begun, &after) {
+        let mut incoming = match (begun, after) {
             (_, None) => self.table.incoming(start.clone()),
-            (Some(begun), Some(_)) if *begun.start() == start && begun.after() == after.as_ref() => begun,
+            (Some(begun), Some(_)) if *begun.start() == start && begun.after() == after => begun,
             // A range that does not go on where the state stands belongs to one that was given up.
             (begun, Some(_)) => return self.peer(from).state = begun,
         };
         self.peer(from).pulling = Some(now);
-        let touched = self.table.apply_range(&mut incoming, upto.clone(), events);
+        let touched = self.table.apply_range(&mut incoming, upto, events);
         self.touched.extend(touched);
         if let Some(after) = upto {
             self.peer(from).state = Some(incoming);

@@ -6,17 +6,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
-use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
-use crdts::{CmRDT, CvRDT};
+use crdts::CmRDT;
 use ordu_transport::core::NodeId;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::hash::StableHasher;
 
+use super::by_place::ByPlace;
 use super::clock::{Clock, Context, Dot};
+use super::covers::Covers;
 use super::defects;
 use super::delta::{Event, Interval, Key, Payload};
+use super::log::Log;
 use super::retire::Retired;
 
 /// Most removals that a table keeps for peers that have not acknowledged them; past it the oldest go, and peers that
@@ -49,9 +51,9 @@ pub struct Table<K: Key, V: Payload> {
     pub(super) horizon: Clock,
     retired: Retired,
     /// Per origin, its events that nothing supersedes: live puts, and removals not yet dropped.
-    pub(super) log: BTreeMap<NodeId, BTreeMap<u64, Shared<K, V>>>,
-    /// Per key, the dots of its events in the log.
-    pub(super) keys: BTreeMap<K, BTreeSet<(NodeId, u64)>>,
+    pub(super) log: BTreeMap<NodeId, Log<K, V>>,
+    /// The same events by their keys.
+    pub(super) by_place: ByPlace<K, V>,
     /// The dots of the removals in the log.
     pub(super) removals: BTreeSet<(NodeId, u64)>,
     /// The wrapping sum of the hashes of the live dots.
@@ -74,7 +76,7 @@ impl<K: Key, V: Payload> Table<K, V> {
             horizon: Clock::default(),
             retired: Retired::default(),
             log: BTreeMap::new(),
-            keys: BTreeMap::new(),
+            by_place: ByPlace::default(),
             removals: BTreeSet::new(),
             sum: 0,
             live: 0,
@@ -96,38 +98,42 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.live(key).find(|(of, _, _)| *of == origin).map(|(_, _, value)| value)
     }
 
-    /// The keys that have a live value, in order.
+    /// The keys that have a live value, in no order that means anything, but in the same one on every machine.
+    pub fn unsorted_keys(&self) -> impl Iterator<Item = &K> {
+        let mut last = None;
+        let live = self.by_place.after(None).map(|(_, event)| event).filter(|event| !event.is_remove());
+        // The live values of a key follow one another.
+        live.map(|event| &event.key).filter(move |key| last.replace(*key) != Some(*key))
+    }
+
+    /// The keys that have a live value, in order. Costs a sort of them.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
-        self.keys.keys().filter(|key| self.live(key).next().is_some())
+        let mut keys: Vec<&K> = self.unsorted_keys().collect();
+        keys.sort_unstable();
+        keys.into_iter()
+    }
+
+    /// The keys of one place that have a live value, in order; see [`Key::place`].
+    pub fn keys_at(&self, place: u64) -> impl Iterator<Item = &K> {
+        let mut last = None;
+        let live = self.by_place.alike(place).filter(|event| !event.is_remove());
+        live.map(|event| &event.key).filter(move |key| last.replace(*key) != Some(*key))
     }
 
     /// The keys that have a live value, in order, and their live values.
     pub fn entries(&self) -> impl Iterator<Item = (&K, impl Iterator<Item = (&NodeId, u64, &V)>)> {
-        let live = |(origin, counter): &(NodeId, u64)| {
-            let event = self.log.get(origin)?.get(counter)?;
-            Some((&event.dot.actor, event.dot.counter, event.value.as_ref()?))
-        };
-        self.keys.iter().filter_map(move |(key, dots)| {
-            let mut values = dots.iter().filter_map(live).peekable();
-            values.peek().is_some().then_some((key, values))
-        })
-    }
-
-    /// The keys, from `from` on in order, that have a live value.
-    pub fn keys_from<'a>(&'a self, from: &K) -> impl Iterator<Item = &'a K> + 'a {
-        self.keys.range(from.clone()..).map(|(key, _)| key).filter(|key| self.live(key).next().is_some())
+        self.keys().map(|key| (key, self.live(key)))
     }
 
     /// The keys under which an origin has a live value, in the order it wrote them.
     pub fn keys_of<'a>(&'a self, origin: &NodeId) -> impl Iterator<Item = &'a K> + 'a + use<'a, K, V> {
-        let events = self.log.get(origin).into_iter().flat_map(BTreeMap::values);
+        let events = self.log.get(origin).into_iter().flat_map(Log::events);
         events.filter(|event| !event.is_remove()).map(|event| &event.key)
     }
 
     /// This origin's own events after `counter` that nothing supersedes, in the order it wrote them.
     pub fn written_since(&self, counter: u64) -> impl Iterator<Item = &Shared<K, V>> {
-        let own = self.log.get(&self.origin).into_iter();
-        own.flat_map(move |log| log.range((Bound::Excluded(counter), Bound::Unbounded))).map(|(_, event)| event)
+        self.log.get(&self.origin).into_iter().flat_map(move |log| log.after(counter))
     }
 
     /// How many live values there are.
@@ -137,7 +143,7 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     /// How many events the log holds: the live ones, and the removals that wait.
     pub fn log_len(&self) -> usize {
-        self.log.values().map(BTreeMap::len).sum()
+        self.log.values().map(Log::len).sum()
     }
 
     /// How many removals wait in the log.
@@ -225,12 +231,15 @@ impl<K: Key, V: Payload> Table<K, V> {
     {
         // The rest follows from the log.
         let Self { kind, origin, context, horizon, retired, log, .. } = self;
-        (kind, origin, context, horizon, retired, log).hash(hasher);
+        (kind, origin, context, horizon, retired, log.len()).hash(hasher);
+        for (origin, log) in log {
+            (origin, log.len()).hash(hasher);
+            log.events().for_each(|event| event.hash(hasher));
+        }
     }
 
     pub(super) fn events_of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
-        let dots = self.keys.get(key).into_iter().flatten();
-        dots.filter_map(|(origin, counter)| self.log.get(origin)?.get(counter))
+        self.by_place.of(key.place(), key)
     }
 
     // ---- writing here
@@ -253,7 +262,7 @@ impl<K: Key, V: Payload> Table<K, V> {
         let mut any = self.live(key).any(|(origin, counter, _)| covers.get(origin) >= counter);
         if self.kind == Kind::Shared {
             for dot in heard_of.iter().filter(|dot| !self.context.contains(&dot.actor, dot.counter)) {
-                covers.apply(dot.clone());
+                covers.apply(&dot.actor, dot.counter);
                 any = true;
             }
         }
@@ -271,27 +280,27 @@ impl<K: Key, V: Payload> Table<K, V> {
             return false;
         };
         let mut covers = event.covers.clone();
-        covers.apply(dot.clone());
+        covers.apply(&dot.actor, dot.counter);
         self.write(key.clone(), None, covers);
         true
     }
 
-    fn write(&mut self, key: K, value: Option<V>, covers: Clock) -> Dot {
+    fn write(&mut self, key: K, value: Option<V>, covers: Covers) -> Dot {
         let dot = Dot::new(self.origin.clone(), self.context.clock().get(&self.origin) + 1);
         self.insert(Arc::new(Event { dot: dot.clone(), key, value, covers }));
         dot
     }
 
     /// The version vector of a key, as far as this origin may cover it.
-    fn known(&self, key: &K) -> Clock {
-        let mut known = Clock::default();
+    fn known(&self, key: &K) -> Covers {
+        let mut known = Covers::default();
         for event in self.events_of(key) {
             if self.kind == Kind::Shared || event.dot.actor == self.origin {
-                known.merge(event.covers.clone());
+                known.merge(&event.covers);
                 // A put stands for every earlier event of its writer under the key. A removal does not: a withdrawal
                 // leaves some, and where it came early they have not been seen.
                 if !event.is_remove() || event.dot.counter <= self.context.clock().get(&event.dot.actor) {
-                    known.apply(event.dot.clone());
+                    known.apply(&event.dot.actor, event.dot.counter);
                 }
             }
         }
@@ -309,7 +318,7 @@ impl<K: Key, V: Payload> Table<K, V> {
         let written = self.context.clock().get(&self.origin);
         if event.covers.get(&self.origin) > written {
             // Nobody can have seen what we have not written; it must not kill what we write next.
-            Arc::make_mut(&mut event).covers.dots.insert(self.origin.clone(), written);
+            Arc::make_mut(&mut event).covers.limit(&self.origin, written);
         }
         self.insert(event)
     }
@@ -319,25 +328,31 @@ impl<K: Key, V: Payload> Table<K, V> {
     pub(super) fn insert(&mut self, mut event: Shared<K, V>) -> bool {
         self.changed();
         self.context.apply(event.dot.clone());
+        let place = event.key.place();
         let foreign = |other: &Event<K, V>| self.kind == Kind::OwnerWritten && other.dot.actor != event.dot.actor;
         let (mut superseded, mut killer) = (Vec::new(), None);
-        for other in self.events_of(&event.key).filter(|other| !foreign(other)) {
+        for other in self.by_place.of(place, &event.key).filter(|other| !foreign(other)) {
             if event.covers(&other.dot) {
-                superseded.push(other.dot.clone());
+                superseded.push(other.clone());
             }
             if other.covers(&event.dot) {
-                killer = Some(other.dot.clone());
+                killer = Some(other.clone());
             }
         }
         let mut changed = false;
-        for dot in &superseded {
-            let Some(old) = self.drop_event(&dot.actor, dot.counter) else { continue };
+        for old in &superseded {
+            self.drop_event(&old.dot.actor, old.dot.counter);
             changed |= !old.is_remove();
-            inherit(&mut event, &old);
+            if !old.covers.is_within(&event.covers) {
+                Arc::make_mut(&mut event).covers.merge(&old.covers);
+            }
         }
-        if let Some(Dot { actor, counter }) = killer {
-            let killer = self.log.get_mut(&actor).and_then(|log| log.get_mut(&counter));
-            killer.into_iter().for_each(|killer| inherit(killer, &event));
+        if let Some(killer) = killer {
+            if !event.covers.is_within(&killer.covers) {
+                let mut heir = Event::clone(&killer);
+                heir.covers.merge(&event.covers);
+                self.replace(place, Arc::new(heir));
+            }
             return changed;
         }
         let (origin, counter) = (event.dot.actor.clone(), event.dot.counter);
@@ -348,27 +363,28 @@ impl<K: Key, V: Payload> Table<K, V> {
             self.live += 1;
             changed = true;
         }
-        self.keys.entry(event.key.clone()).or_default().insert((origin.clone(), counter));
+        self.by_place.insert(place, event.clone());
         self.log.entry(origin).or_default().insert(counter, event);
         changed
     }
 
+    /// Puts an event in place of the one of its dot.
+    fn replace(&mut self, place: u64, event: Shared<K, V>) {
+        self.by_place.replace(place, event.clone());
+        let Dot { actor, counter } = event.dot.clone();
+        self.log.entry(actor).or_default().insert(counter, event);
+    }
+
     pub(super) fn drop_event(&mut self, origin: &NodeId, counter: u64) -> Option<Shared<K, V>> {
         let events = self.log.get_mut(origin)?;
-        let event = events.remove(&counter)?;
+        let event = events.remove(counter)?;
         if events.is_empty() {
             self.log.remove(origin);
         }
         self.changed();
-        let dot = (origin.clone(), counter);
-        if let Some(dots) = self.keys.get_mut(&event.key) {
-            dots.remove(&dot);
-            if dots.is_empty() {
-                self.keys.remove(&event.key);
-            }
-        }
+        self.by_place.remove(event.key.place(), &event.key, &event.dot);
         if event.is_remove() {
-            self.removals.remove(&dot);
+            self.removals.remove(&(origin.clone(), counter));
         } else {
             self.sum = self.sum.wrapping_sub(dot_hash(origin, counter));
             self.live -= 1;
@@ -418,8 +434,11 @@ impl<K: Key, V: Payload> Table<K, V> {
         let over: BTreeSet<NodeId> = self.context.origins().filter(|origin| self.is_dropped(origin)).cloned().collect();
         let mut gone = Vec::new();
         for origin in &over {
-            let counters: Vec<u64> =
-                self.log.get(origin).map(|events| events.keys().copied().collect()).unwrap_or_default();
+            let counters: Vec<u64> = self
+                .log
+                .get(origin)
+                .map(|log| log.events().map(|event| event.dot.counter).collect())
+                .unwrap_or_default();
             gone.extend(counters.into_iter().filter_map(|counter| self.drop_event(origin, counter)));
             self.context.forget(origin);
             self.horizon.dots.remove(origin);
@@ -463,10 +482,7 @@ impl<K: Key, V: Payload> Table<K, V> {
         if !self.serves_own(from, acked) || to.saturating_sub(from) > events_max as u64 {
             return None;
         }
-        let after = |origin, counter| {
-            let log = self.log.get(origin).into_iter();
-            log.flat_map(move |log| log.range((Bound::Excluded(counter), Bound::Unbounded))).map(|(_, event)| event)
-        };
+        let after = |origin, counter| self.log.get(origin).into_iter().flat_map(move |log| log.after(counter));
         let mut events: Vec<Shared<K, V>> = after(&self.origin, from).cloned().collect();
         if self.kind == Kind::Shared && !is_present(Defect::SilentSuperseder) {
             for origin in self.log.keys().filter(|origin| **origin != self.origin) {
@@ -507,17 +523,15 @@ impl<K: Key, V: Payload> Table<K, V> {
         }
         let mut events = Vec::new();
         for (origin, log) in &self.log {
-            let unseen = log.range((Bound::Excluded(theirs.clock().get(origin)), Bound::Unbounded));
-            events.extend(
-                unseen.filter(|(counter, _)| !theirs.contains(origin, **counter)).map(|(_, event)| event.clone()),
-            );
+            let unseen = log.after(theirs.clock().get(origin));
+            events.extend(unseen.filter(|event| !theirs.contains(origin, event.dot.counter)).cloned());
         }
         let clock = self.context.clock().dots.iter();
         let behind =
             clock.map(|(origin, &to)| Interval { origin: origin.clone(), from: theirs.clock().get(origin), to });
         let mut intervals: Vec<Interval> = behind.filter(|interval| interval.from < interval.to).collect();
         for (origin, dots) in self.context.cloud() {
-            let shipped = |dot| self.log.get(origin).is_some_and(|log| log.contains_key(dot));
+            let shipped = |dot: &u64| self.log.get(origin).is_some_and(|log| log.get(*dot).is_some());
             let silent = dots.iter().filter(|dot| !theirs.contains(origin, **dot) && !shipped(dot));
             intervals.extend(silent.map(|&to| Interval { origin: origin.clone(), from: to - 1, to }));
         }
@@ -539,8 +553,8 @@ impl<K: Key, V: Payload> Table<K, V> {
         }
         let (mut drop, mut lacked) = (Vec::new(), Vec::new());
         for (origin, counter) in &self.removals {
-            let Some(event) = self.log.get(origin).and_then(|log| log.get(counter)) else { continue };
-            let within = |clock: &Clock| clock.get(origin) >= *counter && is_below(&event.covers, clock);
+            let Some(event) = self.log.get(origin).and_then(|log| log.get(*counter)) else { continue };
+            let within = |clock: &Clock| clock.get(origin) >= *counter && event.covers.is_below(clock);
             if within(&floor) {
                 drop.push(event.clone());
             } else if within(&clock) {
@@ -552,21 +566,9 @@ impl<K: Key, V: Payload> Table<K, V> {
         for event in drop {
             self.drop_event(&event.dot.actor, event.dot.counter);
             // A peer that lacks what the removal covers needs the removal, even if it has acknowledged its dot.
-            self.horizon.merge(event.covers.clone());
+            event.covers.join_into(&mut self.horizon);
             self.horizon.apply(event.dot.clone());
         }
-    }
-}
-
-/// Whether `lower` has nothing that `upper` has not.
-fn is_below(lower: &Clock, upper: &Clock) -> bool {
-    lower.dots.iter().all(|(origin, &counter)| upper.get(origin) >= counter)
-}
-
-/// Takes what a superseded event covers into the one that supersedes it.
-fn inherit<K: Key, V: Payload>(heir: &mut Shared<K, V>, old: &Event<K, V>) {
-    if !is_below(&old.covers, &heir.covers) {
-        Arc::make_mut(heir).covers.merge(old.covers.clone());
     }
 }
 
@@ -574,7 +576,7 @@ impl<K: Key, V: Payload> PartialEq for Table<K, V> {
     /// Whether both hold the same state, whoever writes in them and whatever each still knows of superseded events.
     fn eq(&self, other: &Self) -> bool {
         fn live<K: Key, V: Payload>(table: &Table<K, V>) -> impl Iterator<Item = (&Dot, &K, &V)> {
-            let events = table.log.values().flat_map(BTreeMap::values);
+            let events = table.log.values().flat_map(Log::events);
             events.filter_map(|event| Some((&event.dot, &event.key, event.value.as_ref()?)))
         }
         self.context == other.context && self.retired == other.retired && live(self).eq(live(other))

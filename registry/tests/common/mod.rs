@@ -11,6 +11,7 @@ use ordu_registry::core::clock::{Context, Dot};
 use ordu_registry::core::delta::{self, Payload};
 use ordu_registry::core::reconcile::Incoming;
 use ordu_registry::core::table::{Kind, Table};
+use ordu_registry::travels_as_it_is;
 use ordu_transport::core::{NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
@@ -22,13 +23,24 @@ pub struct K(pub u8);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct V(pub u32);
 
+impl delta::Key for K {
+    /// In their own order, so that tests can tell where a range ends.
+    fn place(&self) -> u64 {
+        u64::from(self.0) << 40
+    }
+}
+
 impl Payload for K {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         1
     }
 }
 
 impl Payload for V {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         4
     }
@@ -125,7 +137,7 @@ pub fn by_state(from: &T, to: &mut T, bytes_max: usize) {
 }
 
 /// Brings `to` the next range of a state of `from`. Returns whether another one follows.
-pub fn next_range(from: &T, to: &mut T, incoming: &mut Incoming<K>, bytes_max: usize) -> bool {
+pub fn next_range(from: &T, to: &mut T, incoming: &mut Incoming, bytes_max: usize) -> bool {
     let (events, upto) = from.range_after(incoming.start(), incoming.after(), bytes_max);
     to.apply_range(incoming, upto, events);
     upto.is_some()

@@ -60,7 +60,7 @@ pub struct World {
     pub tables: Vec<T>,
     keys: u8,
     wires: Vec<Wire>,
-    states: BTreeMap<(usize, usize), Incoming<K>>,
+    states: BTreeMap<(usize, usize), Incoming>,
     /// Every event ever written, as it was written.
     written: BTreeMap<(NodeId, u64), Event>,
     values: u32,

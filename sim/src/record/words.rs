@@ -137,6 +137,6 @@ fn replication<K: Key, V: Payload>(table: &str, message: &delta::Message<K, V>, 
         delta::Message::State { events, upto, .. } => {
             format!("{table} state{}: {}", if upto.is_none() { ", last range" } else { "" }, keys(events))
         }
-        delta::Message::More { after, .. } => format!("{table} more after {}", text(after)),
+        delta::Message::More { after, .. } => format!("{table} more after {after:016x}"),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
+use ordu_registry::core::delta::Key;
 use ordu_registry::core::names::HEAR_MAX;
 use ordu_registry::core::{Name, NameConflict};
 use ordu_transport::core::defects::{Defect, is_present};
@@ -47,8 +48,7 @@ impl Supervisor {
     }
 
     fn mark_keys(&self, id: &ChildId) -> Vec<MarkKey> {
-        let first = MarkKey::first_of(id);
-        self.marks.table().keys_from(&first).take_while(|key| key.child == *id).cloned().collect()
+        self.marks.table().keys_at(id.place()).filter(|key| key.child == *id).cloned().collect()
     }
 
     /// Notes whether marks are left beside starts of a child that are gone.

@@ -111,7 +111,7 @@ impl Supervisor {
         StatusRow {
             members_up: self.registry.view().living().count(),
             members: self.registry.view().members().count(),
-            children: self.desired.table().keys().count(),
+            children: self.desired.table().unsorted_keys().count(),
             running: rows.iter().filter(|row| row.status == ChildStatus::Running).count(),
             names: self.registry.len(),
             conflicts_total: self.registry.conflicts_total(),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ordu_registry::core::clock::Dot;
-use ordu_registry::core::delta::Payload;
+use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::{Fence, Rank};
+use ordu_registry::travels_as_it_is;
 use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
@@ -127,13 +128,6 @@ impl MarkKey {
         Self { child: child.clone(), origin: dot.actor.clone(), counter: dot.counter }
     }
 
-    /// The least key of a child.
-    pub fn first_of(child: &ChildId) -> Self {
-        // "-" is the least character that names have.
-        let name = NodeName::new("-").expect("a hyphen is a valid name");
-        Self { child: child.clone(), origin: NodeId::new(name, 0, 0), counter: 0 }
-    }
-
     /// The start's dot.
     pub fn dot(&self) -> Dot {
         Dot::new(self.origin.clone(), self.counter)
@@ -169,25 +163,43 @@ pub struct FactsKey(pub NodeName);
 
 const FIXED_BYTES: usize = 48;
 
+impl Key for ChildId {}
+impl Key for FactsKey {}
+
+impl Key for MarkKey {
+    /// The marks of one child belong together.
+    fn place(&self) -> u64 {
+        self.child.place()
+    }
+}
+
 impl Payload for ChildId {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         self.as_str().len() + 2
     }
 }
 
 impl Payload for FactsKey {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         self.0.as_str().len() + 2
     }
 }
 
 impl Payload for MarkKey {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         self.child.as_str().len() + self.origin.name.as_str().len() + FIXED_BYTES
     }
 }
 
 impl Payload for Desired {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         let pinned = match &self.spec.placement {
             Placement::Uniform => 0,
@@ -200,6 +212,8 @@ impl Payload for Desired {
 }
 
 impl Payload for Actual {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         let dots = [Some(&self.dot), self.begun.as_ref()].into_iter().flatten();
         let names = dots.map(|dot| dot.actor.name.as_str().len()).sum::<usize>()
@@ -211,12 +225,16 @@ impl Payload for Actual {
 }
 
 impl Payload for Mark {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         FIXED_BYTES + self.started.as_ref().map_or(0, |id| id.name.as_str().len())
     }
 }
 
 impl Payload for Facts {
+    travels_as_it_is!();
+
     fn size_bytes(&self) -> usize {
         FIXED_BYTES + self.kinds.iter().map(|kind| kind.len() + 2).sum::<usize>() + self.version.len()
     }

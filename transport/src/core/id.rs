@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::defects::{Defect, is_present};
@@ -131,9 +132,15 @@ impl fmt::Debug for NodeName {
 
 /// One incarnation of a node: a restart is a new `NodeId` with a higher boot.
 ///
-/// Ordered by name, then boot, then nonce, so that of two incarnations of one name the greater is the later.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct NodeId {
+/// Ordered by name, then boot, then nonce, so that of two incarnations of one name the greater is the later. Clones share
+/// its [`Incarnation`], because every event that a node writes carries its id.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(Arc<Incarnation>);
+
+/// What a [`NodeId`] consists of.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Incarnation {
     /// The node's name.
     pub name: NodeName,
     /// Counts the starts of the node, from 1; kept in its data directory.
@@ -146,12 +153,45 @@ impl NodeId {
     /// An identity from its parts.
     pub fn new(name: NodeName, boot: u64, nonce: u64) -> Self {
         let nonce = if is_present(Defect::DotReuse) { 0 } else { nonce };
-        Self { name, boot, nonce }
+        Self(Arc::new(Incarnation { name, boot, nonce }))
     }
 
     /// Whether `self` is a later incarnation of the same name.
     pub fn supersedes(&self, other: &NodeId) -> bool {
         self.name == other.name && self.cmp(other) == Ordering::Greater
+    }
+}
+
+impl Deref for NodeId {
+    type Target = Incarnation;
+    fn deref(&self) -> &Incarnation {
+        &self.0
+    }
+}
+
+impl PartialEq for NodeId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for NodeId {}
+
+impl PartialOrd for NodeId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for NodeId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl Hash for NodeId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 

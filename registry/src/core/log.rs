@@ -1,0 +1,106 @@
+//! The unsuperseded events of one origin, in the order it wrote them: dense where they are many, and gone where they
+//! are superseded.
+//!
+//! Counters are looked up and walked over, both from somewhere on; so they are kept in pages of as many as one word has
+//! bits. A page goes with its last event.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::delta::{Key, Payload};
+use super::table::Shared;
+
+/// How many counters a page is for.
+const PAGE: u64 = 64;
+
+/// The events of one origin.
+#[derive(Debug, Clone)]
+pub(super) struct Log<K: Key, V: Payload> {
+    pages: BTreeMap<u64, Page<K, V>>,
+    len: usize,
+}
+
+/// Which of the counters of the page have an event, as bits; and those events, in order.
+#[derive(Debug, Clone)]
+struct Page<K: Key, V: Payload> {
+    held: u64,
+    events: Vec<Shared<K, V>>,
+}
+
+impl<K: Key, V: Payload> Default for Log<K, V> {
+    fn default() -> Self {
+        Self { pages: BTreeMap::new(), len: 0 }
+    }
+}
+
+impl<K: Key, V: Payload> Page<K, V> {
+    /// Where the event of this bit is, or would be.
+    fn place(&self, bit: u64) -> usize {
+        (self.held & ((1 << bit) - 1)).count_ones() as usize
+    }
+
+    fn holds(&self, bit: u64) -> bool {
+        self.held & (1 << bit) != 0
+    }
+}
+
+impl<K: Key, V: Payload> Log<K, V> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn get(&self, counter: u64) -> Option<&Shared<K, V>> {
+        let page = self.pages.get(&(counter / PAGE))?;
+        let bit = counter % PAGE;
+        page.holds(bit).then(|| &page.events[page.place(bit)])
+    }
+
+    /// Puts an event in, in place of an equal-numbered one.
+    pub(super) fn insert(&mut self, counter: u64, event: Shared<K, V>) {
+        let page = self.pages.entry(counter / PAGE).or_insert_with(|| Page { held: 0, events: Vec::new() });
+        let bit = counter % PAGE;
+        let place = page.place(bit);
+        if page.holds(bit) {
+            page.events[place] = event;
+        } else {
+            page.held |= 1 << bit;
+            page.events.insert(place, event);
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, counter: u64) -> Option<Shared<K, V>> {
+        let page = self.pages.get_mut(&(counter / PAGE))?;
+        let bit = counter % PAGE;
+        if !page.holds(bit) {
+            return None;
+        }
+        let event = page.events.remove(page.place(bit));
+        page.held &= !(1 << bit);
+        self.len -= 1;
+        if page.held == 0 {
+            self.pages.remove(&(counter / PAGE));
+        }
+        Some(event)
+    }
+
+    /// All events, in order.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Shared<K, V>> {
+        self.pages.values().flat_map(|page| &page.events)
+    }
+
+    /// The events after `counter`, in order.
+    pub(super) fn after(&self, counter: u64) -> impl Iterator<Item = &Shared<K, V>> {
+        let first = counter / PAGE;
+        let begun = self.pages.get(&first).map_or(&[][..], |page| {
+            let bit = counter % PAGE;
+            &page.events[page.place(bit) + usize::from(page.holds(bit))..]
+        });
+        let rest = self.pages.range((Bound::Excluded(first), Bound::Unbounded));
+        begun.iter().chain(rest.flat_map(|(_, page)| &page.events))
+    }
+}
