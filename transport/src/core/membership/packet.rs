@@ -454,7 +454,7 @@ mod tests {
     use super::*;
 
     fn identity(name: &str, boot: u64, renewal: u32) -> Identity {
-        let id = NodeId::new(NodeName::new(name).expect("a valid name"), boot, 0xfeed_f00d_0000_0000 + boot);
+        let id = NodeId::new(NodeName::new(name).expect("a valid name"), boot, 0xfeed_f00d_0000_0000 ^ boot);
         Identity { id, addr: "127.0.0.1:7600".into(), renewal }
     }
 
