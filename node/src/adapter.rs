@@ -357,17 +357,19 @@ fn member(row: &MemberRow, rtt_ms: Option<f64>) -> rows::Member {
 }
 
 fn name(entry: &Entry) -> rows::Name {
-    let value = match std::str::from_utf8(&entry.value) {
+    let value = match std::str::from_utf8(entry.value()) {
         Ok("") => serde_json::Value::Null,
         Ok(text) => text.into(),
-        Err(_) => serde_json::json!({"hex": entry.value.iter().map(|byte| format!("{byte:02x}")).collect::<String>()}),
+        Err(_) => {
+            serde_json::json!({"hex": entry.value().iter().map(|byte| format!("{byte:02x}")).collect::<String>()})
+        }
     };
     rows::Name {
-        name: entry.name.to_string(),
-        pid: entry.pid.to_string(),
-        node: entry.pid.node.name.to_string(),
-        since: format_time(entry.since.wall_ms()),
-        fence: entry.fence.to_string(),
+        name: entry.name().to_string(),
+        pid: entry.pid().to_string(),
+        node: entry.pid().node.name.to_string(),
+        since: format_time(entry.since().wall_ms()),
+        fence: entry.fence().to_string(),
         value,
     }
 }

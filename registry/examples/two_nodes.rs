@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         other => return Err(format!("the second leader ended otherwise: {other:?}").into()),
     }
-    let is_first = |registry: &Registry| registry.lookup("leader").is_some_and(|entry| entry.pid == *first.pid());
+    let is_first = |registry: &Registry| registry.lookup("leader").is_some_and(|entry| entry.pid() == *first.pid());
     timeout(STEP_MAX, b.wait_until(is_first)).await?;
     println!("b: leader is {}", first.pid());
 
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     printer.register(Name::new("printers/2nd-floor")?, "ready")?;
     timeout(STEP_MAX, a.wait_until(|registry| registry.lookup("printers/2nd-floor").is_some())).await?;
     for entry in a.entries("printers/") {
-        println!("a: {} is {} and says {:?}", entry.name, entry.pid, entry.value);
+        println!("a: {} is {} and says {:?}", entry.name(), entry.pid(), entry.value());
     }
 
     // A process that ends releases its names, everywhere.

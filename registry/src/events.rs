@@ -1,7 +1,5 @@
 //! What a registry tells whoever listens: which process a name shows, and which process lost a conflict.
 
-use std::sync::Arc;
-
 use ordu_transport::core::Pid;
 
 use crate::core::{Entry, Name, NameConflict};
@@ -14,7 +12,7 @@ pub const NAME_EVENTS_MAX: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameEvent {
     /// The name shows another process than before.
-    Registered(Arc<Entry>),
+    Registered(Entry),
     /// The name shows nothing, or another process, any more.
     Released {
         /// The name.
@@ -23,7 +21,7 @@ pub enum NameEvent {
         pid: Pid,
     },
     /// The same process is shown with another value or fence.
-    Updated(Arc<Entry>),
+    Updated(Entry),
     /// A process of this node lost a conflict and was told to stop. Once per process.
     Conflict {
         /// The process that lost.

@@ -4,7 +4,6 @@
 
 use std::borrow::Borrow;
 use std::hint::spin_loop;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 use scc::HashIndex;
@@ -16,7 +15,7 @@ use crate::core::{Entry, Name};
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     // Shared entries: a lookup touches one reference count, of this name alone, whoever else looks up.
-    names: HashIndex<Name, Arc<Entry>>,
+    names: HashIndex<Name, Entry>,
     len: AtomicUsize,
     /// Odd while an entry is being replaced. Replacing puts the new entry in before it takes the old one out, but a
     /// reader who has passed the new one's place and not yet reached the old one's would see neither.
@@ -25,12 +24,12 @@ pub(crate) struct Index {
 
 impl Index {
     /// What is shown of a name.
-    pub(crate) fn lookup(&self, name: &str) -> Option<Arc<Entry>> {
-        self.read(name, Arc::clone)
+    pub(crate) fn lookup(&self, name: &str) -> Option<Entry> {
+        self.read(name, Entry::clone)
     }
 
     /// Reads what is shown of a name in place.
-    pub(crate) fn read<T>(&self, name: &str, read: impl FnOnce(&Arc<Entry>) -> T) -> Option<T> {
+    pub(crate) fn read<T>(&self, name: &str, read: impl FnOnce(&Entry) -> T) -> Option<T> {
         let mut read = Some(read);
         loop {
             let before = self.replacing.load(Ordering::Acquire);
@@ -53,7 +52,7 @@ impl Index {
     }
 
     /// Sets what is shown of a name. Returns what was shown before.
-    pub(crate) fn set(&self, name: Name, entry: Option<Arc<Entry>>) -> Option<Arc<Entry>> {
+    pub(crate) fn set(&self, name: Name, entry: Option<Entry>) -> Option<Entry> {
         let Some(entry) = entry else { return self.remove(&name) };
         match self.names.entry_sync(name) {
             Slot::Vacant(slot) => {
@@ -71,7 +70,7 @@ impl Index {
         }
     }
 
-    fn remove(&self, name: &Name) -> Option<Arc<Entry>> {
+    fn remove(&self, name: &Name) -> Option<Entry> {
         let slot = self.names.get_sync::<str>(name.borrow())?;
         let before = slot.get().clone();
         slot.remove_entry();
@@ -82,32 +81,33 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::core::Fence;
+    use crate::core::clock::Dot;
+    use crate::core::covers::Covers;
+    use crate::core::delta::Event;
+    use crate::core::{Claim, Fence, Rank};
     use bytes::Bytes;
     use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 
-    fn entry(name: &Name, serial: u64) -> Arc<Entry> {
+    fn entry(name: &Name, serial: u64) -> Entry {
         let node = NodeId::new(NodeName::new("n").unwrap(), 1, 1);
-        let at = Hlc::from_wall_ms(serial);
-        Arc::new(Entry {
-            name: name.clone(),
-            node: node.clone(),
-            pid: Pid::new(node.clone(), serial),
-            fence: Fence::new(at, &node),
-            since: at,
-            value: Bytes::new(),
-        })
+        let since = Hlc::from_wall_ms(serial);
+        let (pid, fence) = (Pid::new(node.clone(), serial), Fence::new(since, &node));
+        let value = Some(Claim { pid, rank: Rank::default(), fence, since, value: Bytes::new(), losing: None });
+        let event = Event { dot: Dot::new(node, serial), key: name.clone(), value, covers: Covers::default() };
+        Entry::of(&Arc::new(event)).unwrap()
     }
 
     #[test]
     fn it_shows_what_was_set_last() {
         let (index, name) = (Index::default(), Name::new("a/b").unwrap());
         assert_eq!(index.set(name.clone(), Some(entry(&name, 1))), None);
-        assert_eq!(index.set(name.clone(), Some(entry(&name, 2))).map(|entry| entry.pid.serial), Some(1));
-        assert_eq!(index.lookup("a/b").map(|entry| entry.pid.serial), Some(2));
+        assert_eq!(index.set(name.clone(), Some(entry(&name, 2))).map(|entry| entry.pid().serial), Some(1));
+        assert_eq!(index.lookup("a/b").map(|entry| entry.pid().serial), Some(2));
         assert_eq!((index.len(), index.lookup("a/c")), (1, None));
-        assert_eq!(index.set(name.clone(), None).map(|entry| entry.pid.serial), Some(2));
+        assert_eq!(index.set(name.clone(), None).map(|entry| entry.pid().serial), Some(2));
         assert_eq!((index.len(), index.lookup("a/b"), index.set(name, None)), (0, None, None));
     }
 

@@ -55,16 +55,15 @@ impl Local {
     // ---- effects
 
     /// Lookups of the name show this now.
-    pub fn show(&self, name: Name, entry: Option<Box<Entry>>) {
-        let entry = entry.map(|entry| Arc::new(*entry));
+    pub fn show(&self, name: Name, entry: Option<Entry>) {
         let before = self.index.set(name, entry.clone());
         if self.events.receiver_count() == 0 {
             return;
         }
-        let stays = matches!((&before, &entry), (Some(before), Some(entry)) if before.pid == entry.pid);
+        let stays = matches!((&before, &entry), (Some(before), Some(entry)) if before.pid() == entry.pid());
         // Nobody listening any more is no error.
         if let Some(before) = before.filter(|_| !stays) {
-            let _ = self.events.send(NameEvent::Released { name: before.name.clone(), pid: before.pid.clone() });
+            let _ = self.events.send(NameEvent::Released { name: before.name().clone(), pid: before.pid().clone() });
         }
         if let Some(entry) = entry {
             let event = if stays { NameEvent::Updated(entry) } else { NameEvent::Registered(entry) };

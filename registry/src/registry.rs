@@ -64,7 +64,7 @@ impl Registry {
     /// The process that a name shows: the best-ranked one of those that claim it on nodes that are not down.
     ///
     /// Local, and never waits.
-    pub fn lookup(&self, name: &str) -> Option<Arc<Entry>> {
+    pub fn lookup(&self, name: &str) -> Option<Entry> {
         self.local.index.lookup(name)
     }
 
@@ -72,12 +72,12 @@ impl Registry {
     ///
     /// Local, and never waits; `read` must be short, since memory of replaced entries is kept meanwhile.
     pub fn lookup_with<T>(&self, name: &str, read: impl FnOnce(&Entry) -> T) -> Option<T> {
-        self.local.index.read(name, |entry| read(entry))
+        self.local.index.read(name, read)
     }
 
     /// What the names that begin with `prefix` show, by name. Writers wait meanwhile.
     pub fn entries(&self, prefix: &str) -> Vec<Entry> {
-        self.look(|registry, _| registry.entries(prefix).cloned().collect())
+        self.look(|registry, _| registry.entries(prefix).collect())
     }
 
     /// How many names show a process.

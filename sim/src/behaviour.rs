@@ -225,7 +225,7 @@ impl<E: External> Context<'_, E> {
     }
 
     /// What its node shows under a name.
-    pub fn lookup(&self, name: &Name) -> Option<&Entry> {
+    pub fn lookup(&self, name: &Name) -> Option<Entry> {
         self.world.life(self.node)?.upper.names().lookup(name)
     }
 

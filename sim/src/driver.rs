@@ -240,7 +240,7 @@ impl World {
                     };
                     self.send(node, &to, lane, wire);
                 }
-                registry::Effect::Visible { entry, .. } => self.on_visible(node, entry.as_deref()),
+                registry::Effect::Visible { entry, .. } => self.on_visible(node, entry.as_ref()),
                 registry::Effect::Exit { pid, conflict } => {
                     self.record.told(self.now, &pid, &conflict.winner, conflict.name.as_str());
                     self.watch_loser(node, &pid, &conflict.winner, conflict.name.as_str());
@@ -273,7 +273,7 @@ impl World {
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
-                supervisor::Effect::Visible { entry, .. } => self.on_visible(node, entry.as_deref()),
+                supervisor::Effect::Visible { entry, .. } => self.on_visible(node, entry.as_ref()),
                 supervisor::Effect::Reply { request, reply } => {
                     self.watch_reply(node, request, &reply);
                     self.on_reply(node, request, reply);

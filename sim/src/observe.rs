@@ -104,13 +104,13 @@ impl<'a, E: External> Observation<'a, E> {
     }
 
     /// The names as a node shows them; nothing of a node that is not up.
-    pub fn names(&self, node: usize) -> impl Iterator<Item = &'a Entry> + use<'a, E> {
+    pub fn names(&self, node: usize) -> impl Iterator<Item = Entry> + use<'a, E> {
         let life = self.world.nodes.get(node).and_then(|node| node.life.as_ref());
         life.into_iter().flat_map(|life| life.upper.names().entries(""))
     }
 
     /// What a node shows under a name.
-    pub fn lookup(&self, node: usize, name: &Name) -> Option<&'a Entry> {
+    pub fn lookup(&self, node: usize, name: &Name) -> Option<Entry> {
         self.world.nodes.get(node)?.life.as_ref()?.upper.names().lookup(name)
     }
 }

@@ -150,16 +150,16 @@ impl Oracle {
     /// Lookups on a node show this under a name now. What lies too far ahead to be followed is not noted.
     pub(crate) fn shown(&mut self, at_us: u64, now: Now, at: (usize, u64), entry: &Entry) {
         let limit_ms = now.wall_ms.saturating_add(u64::try_from(SKEW_MAX.as_millis()).unwrap_or(u64::MAX));
-        if entry.fence.at().wall_ms() > limit_ms {
+        if entry.fence().at().wall_ms() > limit_ms {
             return;
         }
         let here = |process: &Process| (process.node, process.life) == at;
-        if self.processes.get(&entry.pid).is_some_and(here) {
-            self.follows(&entry.pid, &entry.name);
+        if self.processes.get(entry.pid()).is_some_and(here) {
+            self.follows(entry.pid(), entry.name());
         }
-        let highest = self.fences_shown.entry(at).or_default().entry(entry.name.clone()).or_default();
-        if highest.last().is_none_or(|(_, fence)| *fence < entry.fence) {
-            highest.push((at_us, entry.fence));
+        let highest = self.fences_shown.entry(at).or_default().entry(entry.name().clone()).or_default();
+        if highest.last().is_none_or(|(_, fence)| *fence < entry.fence()) {
+            highest.push((at_us, entry.fence()));
         }
     }
 

@@ -174,7 +174,7 @@ impl World {
         let result = self.with_names(node, &("register", pid, name, &value), |names, now, effects| {
             names.register(now, pid, name.clone(), value.clone(), effects)
         });
-        let shown = self.life(node).and_then(|life| life.upper.names().lookup(name)).map(|entry| entry.pid.clone());
+        let shown = self.life(node).and_then(|life| life.upper.names().lookup(name)).map(|entry| entry.pid().clone());
         self.trace.effects(&[&result]);
         self.record.registered(self.now, node, pid, name, &result);
         match result {
@@ -205,19 +205,19 @@ impl World {
         let shown: Vec<_> = names.entries("").collect();
         let contradiction = shown
             .iter()
-            .find(|entry| names.lookup(&entry.name) != Some(entry))
-            .map(|entry| format!("{:?} is listed and not looked up alike", entry.name))
+            .find(|entry| names.lookup(entry.name()).as_ref() != Some(*entry))
+            .map(|entry| format!("{:?} is listed and not looked up alike", entry.name()))
             .or_else(|| (shown.len() != names.len()).then(|| format!("{} are listed of {}", shown.len(), names.len())))
             .or_else(|| {
                 let hot: Vec<_> = names.entries("name/").collect();
-                let picked = shown.iter().filter(|entry| entry.name.as_str().starts_with("name/"));
+                let picked = shown.iter().filter(|entry| entry.name().as_str().starts_with("name/"));
                 (!picked.eq(hot.iter())).then(|| "a prefix lists other names than all do".to_owned())
             })
             .or_else(|| {
-                let hidden = |entry: &&&ordu_registry::core::Entry| {
-                    entry.node != life.id && !names.view().is_living(&entry.node)
+                let hidden = |entry: &&ordu_registry::core::Entry| {
+                    *entry.node() != life.id && !names.view().is_living(entry.node())
                 };
-                shown.iter().find(hidden).map(|entry| format!("{:?} is shown at a node that is down", entry.name))
+                shown.iter().find(hidden).map(|entry| format!("{:?} is shown at a node that is down", entry.name()))
             })
             .or_else(|| {
                 let children = life.upper.children()?;

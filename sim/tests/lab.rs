@@ -97,7 +97,7 @@ impl Behaviour for Candidate {
 
 fn one_leader(seen: &Observation<'_>) -> Option<Broken> {
     let name = Name::new("leader").expect("a valid name");
-    let shown = |node: usize| seen.lookup(node, &name).map(|entry| entry.pid.clone());
+    let shown = |node: usize| seen.lookup(node, &name).map(|entry| entry.pid().clone());
     let up: Vec<usize> = seen.nodes().into_iter().filter(|node| node.is_up).map(|node| node.node).collect();
     let differs = up.windows(2).any(|pair| shown(pair[0]) != shown(pair[1]));
     (differs && seen.moment() == Moment::Quiet).then(|| Broken::NotYet("the nodes show different leaders".into()))

@@ -112,8 +112,8 @@ async fn counted(nodes: &[Node], row: &ChildRow) -> Result<(), Box<dyn Error>> {
     for node in nodes {
         let reached = |supervisor: &Supervisor| {
             let value = |entry: &ordu_registry::core::Entry| {
-                let number = std::str::from_utf8(&entry.value).ok().and_then(|text| text.parse::<u32>().ok());
-                Some(&entry.pid) == row.pid.as_ref() && number.is_some_and(|number| number >= 10)
+                let number = std::str::from_utf8(entry.value()).ok().and_then(|text| text.parse::<u32>().ok());
+                Some(entry.pid()) == row.pid.as_ref() && number.is_some_and(|number| number >= 10)
             };
             supervisor.registry().lookup_with("counter/value", value) == Some(true)
         };

@@ -35,6 +35,10 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
         (place.checked_shr(u64::BITS - self.bits).unwrap_or(0)) as usize
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The events of a key whose place this is.
     pub(super) fn of<'a>(&'a self, place: u64, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
         let items = &self.buckets[self.bucket(place)];

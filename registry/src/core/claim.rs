@@ -1,6 +1,7 @@
 //! What is replicated about names: claims of processes to names, and the fences of their activations.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use ordu_transport::core::id::validate_name;
 use ordu_transport::core::{Hlc, InvalidName, NodeId, Pid};
 use serde::{Deserialize, Serialize};
 
-use super::delta::{Key, Payload};
+use super::delta::{Event, Key, Payload};
 use super::rank::Rank;
 use crate::travels_as_it_is;
 
@@ -159,19 +160,83 @@ impl Payload for Claim {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PackedClaim(u64, Option<NodeId>, Hlc, Option<Rank>, Option<Fence>, Bytes, Option<Pid>);
 
-/// What a lookup shows: the best-ranked visible claim to a name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Entry {
+/// What a lookup shows: the best-ranked visible claim to a name. Clones share it, and it is the event that the table holds.
+#[derive(Clone)]
+pub struct Entry(Arc<Event<Name, Claim>>);
+
+impl Entry {
+    /// The entry that shows this event, if it claims.
+    pub fn of(event: &Arc<Event<Name, Claim>>) -> Option<Self> {
+        event.value.is_some().then(|| Self(event.clone()))
+    }
+
+    pub(super) fn event(&self) -> &Arc<Event<Name, Claim>> {
+        &self.0
+    }
+
+    fn claim(&self) -> &Claim {
+        self.0.value.as_ref().expect("an entry is made of an event that claims")
+    }
+
     /// The name.
-    pub name: Name,
+    pub fn name(&self) -> &Name {
+        &self.0.key
+    }
+
     /// The node whose claim it is.
-    pub node: NodeId,
+    pub fn node(&self) -> &NodeId {
+        &self.0.dot.actor
+    }
+
     /// The process.
-    pub pid: Pid,
+    pub fn pid(&self) -> &Pid {
+        &self.claim().pid
+    }
+
     /// Its activation's fence.
-    pub fence: Fence,
+    pub fn fence(&self) -> Fence {
+        self.claim().fence
+    }
+
     /// When it was activated.
-    pub since: Hlc,
+    pub fn since(&self) -> Hlc {
+        self.claim().since
+    }
+
     /// What it says of itself under this name.
-    pub value: Bytes,
+    pub fn value(&self) -> &Bytes {
+        &self.claim().value
+    }
+
+    fn shown(&self) -> (&Name, &NodeId, &Pid, Fence, Hlc, &Bytes) {
+        (self.name(), self.node(), self.pid(), self.fence(), self.since(), self.value())
+    }
+}
+
+impl PartialEq for Entry {
+    /// Whether both show the same, whichever events they are of.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.shown() == other.shown()
+    }
+}
+
+impl Eq for Entry {}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.shown().hash(state);
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("name", self.name())
+            .field("node", self.node())
+            .field("pid", self.pid())
+            .field("fence", &self.fence())
+            .field("since", &self.since())
+            .field("value", self.value())
+            .finish()
+    }
 }

@@ -11,6 +11,7 @@ pub mod names;
 pub mod rank;
 pub mod reconcile;
 pub mod retire;
+mod shown;
 pub mod sync;
 pub mod table;
 mod wire;

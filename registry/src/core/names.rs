@@ -6,17 +6,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
-use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, HlcClock, Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status, View};
+use smallvec::SmallVec;
 
 use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
 use super::delta;
+use super::delta::Event;
 use super::rank::{Rank, RankPolicy};
 use super::retire::Retired;
+use super::shown::Shown;
 use super::sync::{Outgoing, REPAIR_INTERVAL, Replica, wait};
 use super::table::Kind;
 
@@ -27,6 +30,9 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 pub const HEAR_MAX: Duration = Duration::from_secs(2);
 /// Most names that one process may hold.
 pub const NAMES_PER_PROCESS_MAX: usize = 100_000;
+
+/// The visible claims to a name: most have one.
+type Visible = SmallVec<[Arc<Event<Name, Claim>>; 2]>;
 
 /// What registries say to one another.
 pub type Message = delta::Message<Name, Claim>;
@@ -68,7 +74,7 @@ pub enum Effect {
         /// The name.
         name: Name,
         /// What they show.
-        entry: Option<Box<Entry>>,
+        entry: Option<Entry>,
         /// The process that they showed before.
         was: Option<Pid>,
     },
@@ -151,7 +157,7 @@ pub struct Registry {
     policy: RankPolicy,
     processes: BTreeMap<Pid, Process>,
     next_serial: u64,
-    shown: BTreeMap<Name, Entry>,
+    shown: Shown,
     shown_revision: u64,
     conflicts_total: u64,
     skews_refused: u64,
@@ -171,7 +177,7 @@ impl Registry {
             policy,
             processes: BTreeMap::new(),
             next_serial: 1,
-            shown: BTreeMap::new(),
+            shown: Shown::default(),
             shown_revision: 0,
             conflicts_total: 0,
             skews_refused: 0,
@@ -202,14 +208,21 @@ impl Registry {
     }
 
     /// What a lookup of the name shows.
-    pub fn lookup(&self, name: &Name) -> Option<&Entry> {
+    pub fn lookup(&self, name: &Name) -> Option<Entry> {
         self.shown.get(name)
     }
 
-    /// What lookups show of the names that begin with `prefix`, in order.
-    pub fn entries<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Entry> + 'a {
-        let from = self.shown.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
-        from.map(|(_, entry)| entry).take_while(move |entry| entry.name.as_str().starts_with(prefix))
+    /// What lookups show, in no order that means anything, but in the same one on every machine.
+    pub fn unsorted_entries(&self) -> impl Iterator<Item = Entry> {
+        self.shown.iter()
+    }
+
+    /// What lookups show of the names that begin with `prefix`, in order. Costs a look at all names.
+    pub fn entries(&self, prefix: &str) -> std::vec::IntoIter<Entry> {
+        let mut entries: Vec<Entry> =
+            self.shown.iter().filter(|entry| entry.name().as_str().starts_with(prefix)).collect();
+        entries.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+        entries.into_iter()
     }
 
     /// How many names lookups show.
@@ -219,7 +232,7 @@ impl Registry {
 
     /// Whether lookups show nothing.
     pub fn is_empty(&self) -> bool {
-        self.shown.is_empty()
+        self.shown.len() == 0
     }
 
     /// The names that a local process holds.
@@ -265,9 +278,13 @@ impl Registry {
     /// The claims to a name whose nodes are not held as down, ourselves included.
     pub fn visible<'a>(&'a self, name: &Name) -> impl Iterator<Item = (&'a NodeId, &'a Claim)> + 'a + use<'a> {
         let live = self.names.table().live(name);
-        let hidden = |node: &NodeId| is_present(Defect::HiddenIsGone) && self.down_since.contains_key(node);
-        let shown = move |node: &NodeId| *node == self.id || (self.view.is_living(node) && !hidden(node));
-        live.filter(move |(node, _, _)| shown(node)).map(|(node, _, claim)| (node, claim))
+        live.filter(move |(node, _, _)| self.is_shown(node)).map(|(node, _, claim)| (node, claim))
+    }
+
+    /// Whether claims of a node are visible: it is not held as down.
+    fn is_shown(&self, node: &NodeId) -> bool {
+        let hidden = || is_present(Defect::HiddenIsGone) && self.down_since.contains_key(node);
+        *node == self.id || (self.view.is_living(node) && !hidden())
     }
 
     /// The members whose acknowledgements removals wait for.
@@ -401,18 +418,23 @@ impl Registry {
         if let Some(kin) = self.names.table().kin().cloned() {
             self.meet_kin(kin, effects);
         }
-        stale.append(&mut self.names.take_touched());
         let names = &self.names;
         let heard = self.unheard.extract_if(.., |id, until| names.has_heard(id) || *until <= now.at);
         for (id, _) in heard {
             stale.extend(names.table().keys_of(&id).cloned());
         }
-        while !stale.is_empty() {
-            for name in std::mem::take(&mut stale) {
-                self.settle_name(now, &name, effects);
+        // Marking claims as losing and raising fences touches names again; each happens a bounded number of times.
+        loop {
+            let touched = self.names.take_touched_list();
+            if stale.is_empty() {
+                if touched.is_empty() {
+                    break;
+                }
+                touched.iter().for_each(|name| self.settle_name(now, name, effects));
+            } else {
+                stale.extend(touched);
+                std::mem::take(&mut stale).iter().for_each(|name| self.settle_name(now, name, effects));
             }
-            // Marking claims as losing and raising fences touches names again; each happens a bounded number of times.
-            stale.append(&mut self.names.take_touched());
         }
         if let Some(by) = self.names.table().retired().latest_of(&self.id.name).filter(|by| *by >= self.id) {
             self.supersede(by, effects);
@@ -427,51 +449,48 @@ impl Registry {
     // ---- conflicts
 
     fn settle_name(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
-        let claims: Vec<(NodeId, Claim)> =
-            self.visible(name).map(|(node, claim)| (node.clone(), claim.clone())).collect();
-        // Those of members that are down too: whoever takes over comes after them.
-        for (_, _, claim) in self.names.table().live(name) {
+        // Those of members that are down are heard too: whoever takes over comes after them.
+        let (mut visible, mut stamps) = (Visible::new(), Visible::new());
+        for event in self.names.table().events_of(name).filter(|event| !event.is_remove()) {
+            stamps.push(event.clone());
+            if self.is_shown(&event.dot.actor) {
+                visible.push(event.clone());
+            }
+        }
+        for claim in stamps.iter().filter_map(|event| event.value.as_ref()) {
             self.skews_refused += u64::from(!self.clock.observe(now, claim.fence.at()));
         }
-        let best = claims.iter().min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()));
-        self.show(name, best, effects);
-        let (Some((best_node, _)), Some((_, own))) = (best, claims.iter().find(|(node, _)| *node == self.id)) else {
-            return;
-        };
-        if *best_node == self.id {
-            self.raise_fence(now, name, effects);
+        let claims = || visible.iter().filter_map(|event| Some((event, event.value.as_ref()?)));
+        let best = claims().min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()));
+        self.show(name, best.and_then(|(event, _)| Entry::of(event)), effects);
+        let own = claims().find(|(event, _)| event.dot.actor == self.id);
+        let (Some((best, _)), Some((_, own))) = (best, own) else { return };
+        if best.dot.actor == self.id {
+            // Alone there is nobody to be above.
+            if stamps.len() > 1 {
+                self.raise_fence(now, name, effects);
+            }
             return;
         }
-        let believed = claims.iter().filter(|(node, claim)| {
+        let believed = claims().filter(|(event, claim)| {
             (claim.losing.is_none() || is_present(Defect::LosingClaimCounts))
-                && (!self.unheard.contains_key(node) || is_present(Defect::OldNewsDecides))
+                && (!self.unheard.contains_key(&event.dot.actor) || is_present(Defect::OldNewsDecides))
         });
-        if let Some((_, best)) =
-            believed.filter(|(_, claim)| claim.order() < own.order()).min_by_key(|(_, claim)| claim.order())
-        {
+        let better = believed.map(|(_, claim)| claim).filter(|claim| claim.order() < own.order());
+        if let Some(best) = better.min_by_key(|claim| claim.order()) {
             let (winner, winner_value) = (best.pid.clone(), best.value.clone());
-            self.lose(&own.pid, NameConflict { name: name.clone(), winner, winner_value }, effects);
+            let loser = own.pid.clone();
+            self.lose(&loser, NameConflict { name: name.clone(), winner, winner_value }, effects);
         }
     }
 
-    fn show(&mut self, name: &Name, best: Option<&(NodeId, Claim)>, effects: &mut Vec<Effect>) {
-        let entry = best.map(|(node, claim)| Entry {
-            name: name.clone(),
-            node: node.clone(),
-            pid: claim.pid.clone(),
-            fence: claim.fence,
-            since: claim.since,
-            value: claim.value.clone(),
-        });
-        if self.shown.get(name) == entry.as_ref() {
+    fn show(&mut self, name: &Name, entry: Option<Entry>, effects: &mut Vec<Effect>) {
+        let before = self.shown.set(name, entry.clone());
+        if before == entry {
             return;
         }
         self.shown_revision += 1;
-        let before = match &entry {
-            Some(entry) => self.shown.insert(name.clone(), entry.clone()),
-            None => self.shown.remove(name),
-        };
-        let (entry, was) = (entry.map(Box::new), before.map(|before| before.pid));
+        let was = before.map(|before| before.pid().clone());
         effects.push(Effect::Visible { name: name.clone(), entry, was });
     }
 

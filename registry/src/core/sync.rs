@@ -110,7 +110,7 @@ pub struct Replica<K: Key, V: Payload> {
     peers: BTreeMap<NodeId, Peer>,
     /// The members whose acknowledgements removals wait for.
     counted: BTreeSet<NodeId>,
-    touched: BTreeSet<K>,
+    touched: Vec<K>,
     next_number: u64,
     repair_at: Instant,
     alarms: u64,
@@ -124,7 +124,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             table: Table::new(kind, origin),
             peers: BTreeMap::new(),
             counted: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
             next_number: 0,
             repair_at: Instant::default(),
             alarms: 0,
@@ -139,7 +139,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// Puts a value; see [`Table::put`].
     pub fn put(&mut self, key: K, value: V) -> Dot {
-        self.touched.insert(key.clone());
+        self.touched.push(key.clone());
         self.table.put(key, value)
     }
 
@@ -152,7 +152,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     pub fn remove_with(&mut self, key: &K, heard_of: &[Dot]) -> bool {
         let removed = self.table.remove_with(key, heard_of);
         if removed {
-            self.touched.insert(key.clone());
+            self.touched.push(key.clone());
         }
         removed
     }
@@ -161,14 +161,24 @@ impl<K: Key, V: Payload> Replica<K, V> {
     pub fn withdraw(&mut self, key: &K, dot: &Dot) -> bool {
         let removed = self.table.withdraw(key, dot);
         if removed {
-            self.touched.insert(key.clone());
+            self.touched.push(key.clone());
         }
         removed
     }
 
     /// The keys whose live values may have changed since the last call, in order.
     pub fn take_touched(&mut self) -> BTreeSet<K> {
-        std::mem::take(&mut self.touched)
+        std::mem::take(&mut self.touched).into_iter().collect()
+    }
+
+    /// The same, where many are expected and looked at once: in order, each once.
+    pub fn take_touched_list(&mut self) -> Vec<K> {
+        let mut touched = std::mem::take(&mut self.touched);
+        if touched.len() > 1 {
+            touched.sort_unstable();
+            touched.dedup();
+        }
+        touched
     }
 
     /// Takes into `hasher` all that decides what this replica will do, as it is at `now`, times by how long they are still
@@ -512,7 +522,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         for event in events {
             let key = event.key.clone();
             if self.table.apply(event) {
-                self.touched.insert(key);
+                self.touched.push(key);
             }
         }
     }

@@ -37,7 +37,8 @@ pub enum Kind {
     Shared,
 }
 
-pub(super) type Shared<K, V> = Arc<Event<K, V>>;
+/// An event that several hold.
+pub type Shared<K, V> = Arc<Event<K, V>>;
 /// Events, and the intervals that they complete.
 type Batch<K, V> = (Vec<Shared<K, V>>, Vec<Interval>);
 
@@ -238,7 +239,8 @@ impl<K: Key, V: Payload> Table<K, V> {
         }
     }
 
-    pub(super) fn events_of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
+    /// The unsuperseded events of a key, removals included, by dot.
+    pub fn events_of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
         self.by_place.of(key.place(), key)
     }
 

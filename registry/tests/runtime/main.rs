@@ -52,7 +52,7 @@ async fn until(node: &RegistryNode, check: impl Fn(&Registry) -> bool) {
 }
 
 fn shows(registry: &Registry, text: &str, process: &Process) -> bool {
-    registry.lookup(text).is_some_and(|entry| entry.pid == *process.pid())
+    registry.lookup(text).is_some_and(|entry| entry.pid() == process.pid())
 }
 
 #[tokio::test]
@@ -70,10 +70,10 @@ async fn names_are_registered_seen_changed_and_released() {
     let other = b.process();
     let taken = RegisterError::AlreadyRegistered { pid: process.pid().clone() };
     assert_eq!(other.register(name("x/1"), ""), Err(taken));
-    assert_eq!(b.entries("x/").iter().map(|entry| &entry.value[..]).collect::<Vec<_>>(), [b"one", b"two"]);
+    assert_eq!(b.entries("x/").iter().map(|entry| &entry.value()[..]).collect::<Vec<_>>(), [b"one", b"two"]);
 
     assert!(process.update_value(&name("x/1"), "uno"));
-    until(&b, |b| b.lookup_with("x/1", |entry| &entry.value[..] == b"uno") == Some(true)).await;
+    until(&b, |b| b.lookup_with("x/1", |entry| &entry.value()[..] == b"uno") == Some(true)).await;
     assert!(!other.update_value(&name("x/1"), "eins") && !other.unregister(&name("x/1")));
 
     assert!(process.unregister(&name("x/1")));
@@ -169,8 +169,8 @@ async fn events_come_in_order() {
     let mut told = Vec::new();
     for _ in 0..3 {
         told.push(match within(events.recv()).await.unwrap() {
-            NameEvent::Registered(entry) => format!("+{}", String::from_utf8_lossy(&entry.value)),
-            NameEvent::Updated(entry) => format!("={}", String::from_utf8_lossy(&entry.value)),
+            NameEvent::Registered(entry) => format!("+{}", String::from_utf8_lossy(entry.value())),
+            NameEvent::Updated(entry) => format!("={}", String::from_utf8_lossy(entry.value())),
             NameEvent::Released { pid, .. } => format!("-{}", pid == *process.pid()),
             NameEvent::Conflict { .. } => "!".to_owned(),
         });

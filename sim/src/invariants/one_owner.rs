@@ -50,13 +50,13 @@ fn held_by_one(world: &World) -> Option<Broken> {
     }
     for (node, life) in world.up() {
         for (name, pids) in &holders {
-            let shown = life.upper.names().lookup(name).map(|entry| &entry.pid);
-            if shown != pids.first() {
+            let shown = life.upper.names().lookup(name).map(|entry| entry.pid().clone());
+            if shown.as_ref() != pids.first() {
                 return Some(Broken::NotYet(format!("n{node} shows {name:?} at {shown:?}, not {:?}", pids.first())));
             }
         }
-        if let Some(entry) = life.upper.names().entries("").find(|entry| !holders.contains_key(&entry.name)) {
-            return Some(Broken::NotYet(format!("n{node} shows {:?}, which nobody holds", entry.name)));
+        if let Some(entry) = life.upper.names().entries("").find(|entry| !holders.contains_key(entry.name())) {
+            return Some(Broken::NotYet(format!("n{node} shows {:?}, which nobody holds", entry.name())));
         }
     }
     None

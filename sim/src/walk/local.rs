@@ -386,8 +386,8 @@ impl Local {
         let (registered, wanted) =
             self.upper.with_names(now, |names, effects| names.register(now, &pid, name.clone(), Bytes::new(), effects));
         self.carry_out(wanted, out);
-        let shown = self.upper.names().lookup(&name).map(|entry| &entry.pid);
-        if registered.is_ok() && shown != Some(&pid) {
+        let shown = self.upper.names().lookup(&name).map(|entry| entry.pid().clone());
+        if registered.is_ok() && shown.as_ref() != Some(&pid) {
             out.break_promise(format!("{pid:?} registered {name:?}, but a lookup there shows {shown:?}"));
         }
     }

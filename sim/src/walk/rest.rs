@@ -177,13 +177,13 @@ fn names(locals: &[(usize, &Local)]) -> Result<(), String> {
     for (node, local) in locals {
         let names = local.upper.names();
         for (name, pids) in &holders {
-            let shown = names.lookup(name).map(|entry| &entry.pid);
-            if shown != pids.first() {
+            let shown = names.lookup(name).map(|entry| entry.pid().clone());
+            if shown.as_ref() != pids.first() {
                 return Err(format!("n{node} shows {name} at {shown:?}, and {:?} holds it", pids.first()));
             }
         }
-        if let Some(entry) = names.entries("").find(|entry| !holders.contains_key(&entry.name)) {
-            return Err(format!("n{node} shows {} at {:?}, and nobody holds it", entry.name, entry.pid));
+        if let Some(entry) = names.entries("").find(|entry| !holders.contains_key(entry.name())) {
+            return Err(format!("n{node} shows {} at {:?}, and nobody holds it", entry.name(), entry.pid()));
         }
     }
     Ok(())

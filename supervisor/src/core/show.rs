@@ -53,7 +53,7 @@ impl Supervisor {
         let holder = Name::new(id.as_str()).ok().and_then(|name| self.registry.lookup(&name));
         let reason = match (status, holder, self.seat(spec)) {
             (ChildStatus::Suspended, _, _) => "the node that ran it is down, and it runs once at most".to_owned(),
-            (_, Some(entry), _) => format!("the name is held by {}", entry.pid),
+            (_, Some(entry), _) => format!("the name is held by {}", entry.pid()),
             (_, None, None) => self.why_nowhere(spec),
             (_, None, Some(seat)) => format!("waiting for {} to take it", seat.name),
         };
@@ -183,7 +183,7 @@ impl Supervisor {
         was: Option<Pid>,
         effects: &mut Vec<Effect>,
     ) {
-        if entry.map(|entry| &entry.pid) == was.as_ref() {
+        if entry.map(Entry::pid) == was.as_ref() {
             return;
         }
         if let Some(pid) = was {
@@ -191,8 +191,8 @@ impl Supervisor {
             self.tell_of(now, &node, EventKind::NameReleased { name: name.text(), pid }, effects);
         }
         if let Some(entry) = entry {
-            let what = EventKind::NameRegistered { name: name.text(), pid: entry.pid.clone() };
-            self.tell_of(now, &entry.node.name, what, effects);
+            let what = EventKind::NameRegistered { name: name.text(), pid: entry.pid().clone() };
+            self.tell_of(now, &entry.node().name, what, effects);
         }
     }
 

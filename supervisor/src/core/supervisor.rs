@@ -163,7 +163,7 @@ pub enum Effect {
         /// The name.
         name: Name,
         /// What they show.
-        entry: Option<Box<Entry>>,
+        entry: Option<Entry>,
     },
     /// Answer a call.
     Reply {
@@ -424,7 +424,7 @@ impl Supervisor {
                 if let Ok(id) = ChildId::new(name.as_str()) {
                     self.dirty.insert(id);
                 }
-                self.tell_name(now, &name, entry.as_deref(), was, effects);
+                self.tell_name(now, &name, entry.as_ref(), was, effects);
                 effects.push(Effect::Visible { name, entry });
             }
             names::Effect::Exit { pid, conflict } => match self.children_by_pid.get(&pid).cloned() {

@@ -19,7 +19,7 @@ async fn start_ensure_restart_terminate() {
     let row = node.start_child(spec("a", "idle"), PATIENCE).await.unwrap();
     assert_eq!((row.status, row.node.as_ref().map(|node| node.as_str())), (ChildStatus::Running, Some("n1")));
     // Read your writes: the child holds its id as a name.
-    assert_eq!(node.registry().lookup("a").map(|entry| entry.pid.clone()), row.pid);
+    assert_eq!(node.registry().lookup("a").map(|entry| entry.pid().clone()), row.pid);
 
     let again = node.start_child(spec("a", "idle"), PATIENCE).await;
     assert!(matches!(&again, Err(StartError::AlreadyRunning(found)) if found.pid == row.pid), "{again:?}");
@@ -169,7 +169,7 @@ async fn a_child_sees_its_surroundings_and_tells_of_itself() {
     assert_eq!((row.os_pid, row.log.as_deref()), (Some(7), Some("/tmp/log")));
     let (place, args, fence) = seen.lock().unwrap().take().unwrap();
     assert_eq!((place.as_str(), &args[..], Some(fence)), ("n1", &b"args"[..], row.fence));
-    assert_eq!(node.registry().lookup_with("curious/name", |entry| entry.value.clone()), Some("value".into()));
+    assert_eq!(node.registry().lookup_with("curious/name", |entry| entry.value().clone()), Some("value".into()));
     node.terminate_child(&id("a"), PATIENCE).await.unwrap();
     assert_eq!(node.registry().lookup("curious/name"), None);
     node.shut_down().await;

@@ -191,7 +191,7 @@ impl World {
     /// Which process a lookup on this node shows.
     pub(crate) fn lookup(&self, at: &str, text: &str) -> Option<Pid> {
         let name_of = ordu_registry::core::Name::new(text).unwrap();
-        self.nodes[&name(at)].core.registry().lookup(&name_of).map(|entry| entry.pid.clone())
+        self.nodes[&name(at)].core.registry().lookup(&name_of).map(|entry| entry.pid().clone())
     }
 
     pub(crate) fn pid_of(&self, at: &str, text: &str) -> Option<Pid> {
