@@ -42,11 +42,7 @@ fn fill(registry: &mut Registry, names: &[Name]) -> Vec<Effect> {
 }
 
 fn meet(registry: &mut Registry, peer: &str) {
-    let member = Member {
-        id: node(peer),
-        addr: "127.0.0.1:1".into(),
-        status: Status::Up,
-    };
+    let member = Member { id: node(peer), addr: "127.0.0.1:1".into(), status: Status::Up };
     registry.handle(now(0), Input::Member(member), &mut Vec::new());
     registry.handle(now(0), Input::Connected(node(peer)), &mut Vec::new());
 }

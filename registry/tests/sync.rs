@@ -14,8 +14,8 @@ use ordu_registry::core::clock::{Clock, Dot};
 use ordu_registry::core::delta::{self, Payload};
 use ordu_registry::core::retire::Retired;
 use ordu_registry::core::sync::{
-    DELTA_BYTES_MAX, Outgoing, PART_BYTES_MAX, PULL_PATIENCE, PUSH_EVENTS_MAX, PUSH_WINDOW_EVENTS, REPAIR_INTERVAL,
-    Replica,
+    DELTA_BYTES_MAX, Outgoing, PART_BYTES_MAX, PULL_PATIENCE, PUSH_EVENTS_MAX, PUSH_WINDOW_EVENTS,
+    PUSHES_IN_FLIGHT_MAX, REPAIR_INTERVAL, Replica,
 };
 use ordu_registry::core::table::Kind;
 use ordu_registry::travels_as_it_is;
@@ -321,12 +321,12 @@ fn a_peer_that_acknowledges_nothing_is_sent_no_more_than_a_window() {
         let mut out = Vec::new();
         pump.replicas[0].put(K((value % 256) as u8), V(value as u32));
         pump.replicas[0].flush(&mut out);
-        sent += out.iter().filter(|out| matches!(out.message, Message::Delta { .. })).count() as u64;
+        sent += out.iter().filter(|out| matches!(out.message, Message::Delta { .. })).count();
     }
-    assert_eq!(sent, PUSH_WINDOW_EVENTS);
+    assert_eq!(sent, PUSHES_IN_FLIGHT_MAX);
     // One acknowledgement opens the window; whoever is further behind than a push carries is told to pull.
     let mut out = Vec::new();
-    let clock = Clock::from(Dot::new(node("a"), PUSH_WINDOW_EVENTS));
+    let clock = Clock::from(Dot::new(node("a"), PUSHES_IN_FLIGHT_MAX as u64));
     pump.replicas[0].handle(pump.now, &node("b"), Message::Ack { clock }, &mut out);
     pump.replicas[0].put(K(0), V(0));
     pump.replicas[0].flush(&mut out);
@@ -407,6 +407,7 @@ fn a_slow_peer_costs_a_cursor() {
         for value in 0..rounds {
             pump.replicas[0].put(K((value % 10) as u8), V(value));
             let mut out = Vec::new();
+            pump.replicas[0].take_touched();
             pump.replicas[0].flush(&mut out);
         }
     };

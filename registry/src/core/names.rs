@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
 use super::delta;
-use super::delta::Event;
+use super::delta::{Event, Key};
 use super::rank::{Rank, RankPolicy};
 use super::retire::Retired;
 use super::shown::Shown;
@@ -450,8 +450,9 @@ impl Registry {
 
     fn settle_name(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
         // Those of members that are down are heard too: whoever takes over comes after them.
+        let place = name.place();
         let (mut visible, mut stamps) = (Visible::new(), Visible::new());
-        for event in self.names.table().events_of(name).filter(|event| !event.is_remove()) {
+        for event in self.names.table().events_at(place, name).filter(|event| !event.is_remove()) {
             stamps.push(event.clone());
             if self.is_shown(&event.dot.actor) {
                 visible.push(event.clone());
@@ -462,7 +463,7 @@ impl Registry {
         }
         let claims = || visible.iter().filter_map(|event| Some((event, event.value.as_ref()?)));
         let best = claims().min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()));
-        self.show(name, best.and_then(|(event, _)| Entry::of(event)), effects);
+        self.show(place, name, best.and_then(|(event, _)| Entry::of(event)), effects);
         let own = claims().find(|(event, _)| event.dot.actor == self.id);
         let (Some((best, _)), Some((_, own))) = (best, own) else { return };
         if best.dot.actor == self.id {
@@ -484,8 +485,8 @@ impl Registry {
         }
     }
 
-    fn show(&mut self, name: &Name, entry: Option<Entry>, effects: &mut Vec<Effect>) {
-        let before = self.shown.set(name, entry.clone());
+    fn show(&mut self, place: u64, name: &Name, entry: Option<Entry>, effects: &mut Vec<Effect>) {
+        let before = self.shown.set(place, name, entry.clone());
         if before == entry {
             return;
         }
@@ -583,8 +584,11 @@ impl Registry {
         value: Bytes,
         effects: &mut Vec<Effect>,
     ) -> Result<(), RegisterError> {
-        if let Some((_, holder)) = self.visible(&name).min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()))
-        {
+        let place = name.place();
+        let mut others = self.names.table().events_at(place, &name).peekable();
+        let first = others.peek().is_none();
+        let visible = others.filter(|event| self.is_shown(&event.dot.actor)).filter_map(|event| event.value.as_ref());
+        if let Some(holder) = visible.min_by_key(|claim| (claim.losing.is_some(), claim.order())) {
             return Err(RegisterError::AlreadyRegistered { pid: holder.pid.clone() });
         }
         let Some(process) = self.processes.get_mut(pid) else { return Err(RegisterError::NoProcess) };
@@ -595,11 +599,19 @@ impl Registry {
             return Err(RegisterError::TooManyNames);
         }
         process.names.insert(name.clone());
-        let Process { mut rank, fence, since, lost_to, .. } = process.clone();
+        let Process { rank, fence, since, lost_to, .. } = &*process;
+        let (mut rank, fence, since, losing) = (rank.clone(), *fence, *since, lost_to.clone());
         if is_present(Defect::RankPerName) {
             rank = self.policy.rank(pid, self.clock.tick(now));
         }
-        self.names.put(name, Claim { pid: pid.clone(), rank, fence, since, value, losing: lost_to });
+        let claim = Claim { pid: pid.clone(), rank, fence, since, value, losing };
+        if first {
+            // Nobody else is heard of: nothing is to be settled, and this is what lookups show.
+            let event = self.names.put_first(place, name.clone(), claim);
+            self.show(place, &name, Entry::of(&event), effects);
+        } else {
+            self.names.put(name, claim);
+        }
         self.settle(now, BTreeSet::new(), effects);
         self.finish(Vec::new(), effects);
         Ok(())

@@ -130,6 +130,7 @@ impl<K: Key, V: Payload> Table<K, V> {
             let others: Vec<NodeId> = self.context.origins().filter(|of| **of != self.origin).cloned().collect();
             others.iter().for_each(|origin| self.context.forget(origin));
         }
+        self.kin.take();
         self.context.merge(start);
         touched
     }

@@ -17,8 +17,7 @@ impl Shown {
     }
 
     /// Sets what is shown of a name. Returns what was shown before.
-    pub(super) fn set(&mut self, name: &Name, entry: Option<Entry>) -> Option<Entry> {
-        let place = name.place();
+    pub(super) fn set(&mut self, place: u64, name: &Name, entry: Option<Entry>) -> Option<Entry> {
         let before = self.0.of(place, name).next().cloned();
         if entry
             .as_ref()

@@ -10,7 +10,7 @@
 //!   below the horizon          <- Pull{context}   State{range} ->   <- More   State{last range} ->   <- Ack
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,9 @@ pub const PUSH_BYTES_MAX: usize = 1 << 20;
 /// About how many bytes of events one answer to a pull carries at most; a peer that lacks more is sent our state, range
 /// by range as it takes them.
 pub const DELTA_BYTES_MAX: usize = 4 << 20;
+/// Most pushes to a peer that it may not have acknowledged. Whatever is written meanwhile waits and goes as one: under load
+/// batches grow with the round trip, and where there is none a push leaves at once.
+pub const PUSHES_IN_FLIGHT_MAX: usize = 4;
 /// Most of our events that a peer may be sent without having acknowledged them.
 pub const PUSH_WINDOW_EVENTS: u64 = 16_384;
 /// Most unfinished deltas that are kept track of per peer; the oldest is given up first.
@@ -68,6 +71,8 @@ struct Peer {
     connected: bool,
     /// Our own events up to here were pushed in this session.
     sent: u64,
+    /// Where each push of this session ended that is not acknowledged.
+    in_flight: VecDeque<u64>,
     /// The clock that the peer reported.
     acked: Clock,
     /// Whether this session has carried our retirements as they are.
@@ -91,6 +96,7 @@ impl Default for Peer {
         Self {
             connected: false,
             sent: 0,
+            in_flight: VecDeque::new(),
             acked: Clock::default(),
             retired_sent: false,
             pulling: None,
@@ -100,6 +106,15 @@ impl Default for Peer {
             heard: false,
             nudged: false,
         }
+    }
+}
+
+impl Peer {
+    /// It has reported what it has, of ours too.
+    fn has_up_to(&mut self, origin: &NodeId) {
+        let acked = self.acked.get(origin);
+        self.sent = self.sent.max(acked);
+        while self.in_flight.pop_front_if(|end| *end <= acked).is_some() {}
     }
 }
 
@@ -141,6 +156,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
     pub fn put(&mut self, key: K, value: V) -> Dot {
         self.touched.push(key.clone());
         self.table.put(key, value)
+    }
+
+    /// Puts a value under a key that has no event at all; see [`Table::put_first`]. It does not count as touched.
+    pub fn put_first(&mut self, place: u64, key: K, value: V) -> Arc<Event<K, V>> {
+        self.table.put_first(place, key, value)
     }
 
     /// Removes what was seen under a key; see [`Table::remove`].
@@ -193,8 +213,20 @@ impl<K: Key, V: Payload> Replica<K, V> {
         table.fingerprint(hasher);
         (counted, touched).hash(hasher);
         for (id, peer) in peers {
-            let Peer { connected, sent, acked, retired_sent, pulling, open, state, heard, nudged, digest: _ } = peer;
-            (id, connected, sent, acked, retired_sent, state, heard, nudged).hash(hasher);
+            let Peer {
+                connected,
+                sent,
+                in_flight,
+                acked,
+                retired_sent,
+                pulling,
+                open,
+                state,
+                heard,
+                nudged,
+                digest: _,
+            } = peer;
+            (id, connected, sent, in_flight, acked, retired_sent, state, heard, nudged).hash(hasher);
             pulling.map(|since| wait(now, since + PULL_PATIENCE)).hash(hasher);
             open.values().for_each(|taken| taken.hash(hasher));
         }
@@ -320,19 +352,23 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.touched.extend(keys);
         for peer in self.peers.values_mut() {
             (peer.sent, peer.retired_sent) = (0, false);
+            peer.in_flight.clear();
         }
     }
 
     /// Pushes our own events to every connected peer that has not been sent them and has room in its window.
     pub fn flush(&mut self, out: &mut Vec<Outgoing<K, V>>) {
         let last = self.table.context().clock().get(self.table.origin());
-        if !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
+        // Whoever is over is heard by nobody who knows it; it goes on under a new identity.
+        let over = self.table.retired().contains(self.table.origin());
+        if over || !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
             return;
         }
         let origin = self.table.origin().clone();
         let mut groups: Vec<(u64, bool, Clock, Vec<NodeId>)> = Vec::new();
         for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connected && peer.sent < last) {
-            if peer.sent.saturating_sub(peer.acked.get(&origin)) >= PUSH_WINDOW_EVENTS {
+            let waits = peer.sent.saturating_sub(peer.acked.get(&origin)) >= PUSH_WINDOW_EVENTS;
+            if waits || peer.in_flight.len() >= PUSHES_IN_FLIGHT_MAX {
                 continue;
             }
             // Peers at the same position are sent the same bytes.
@@ -352,6 +388,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             for id in &to {
                 if let Some(peer) = self.peers.get_mut(id) {
                     (peer.sent, peer.retired_sent) = (interval.to, true);
+                    peer.in_flight.push_back(interval.to);
                 }
             }
             let retired = (!told).then(|| self.table.retired().clone()).filter(|retired| !retired.is_empty());
@@ -431,7 +468,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         if peer.acked != *clock {
             peer.acked.merge(clock.clone());
         }
-        peer.sent = peer.sent.max(peer.acked.get(self.table.origin()));
+        peer.has_up_to(self.table.origin());
     }
 
     fn pull(&mut self, now: Instant, from: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
@@ -531,7 +568,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let Some(peer) = self.peers.get_mut(from) else { return };
         peer.acked.merge(clock);
         peer.nudged = false;
-        peer.sent = peer.sent.max(peer.acked.get(self.table.origin()));
+        peer.has_up_to(self.table.origin());
     }
 
     fn send_state(&self, to: &NodeId, start: Context, after: Option<u64>, out: &mut Vec<Outgoing<K, V>>) {

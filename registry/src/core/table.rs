@@ -64,7 +64,7 @@ pub struct Table<K: Key, V: Payload> {
     revision: u64,
     /// What was asked for of the present revision.
     digest: OnceLock<u64>,
-    kin: OnceLock<Option<NodeId>>,
+    pub(super) kin: OnceLock<Option<NodeId>>,
 }
 
 impl<K: Key, V: Payload> Table<K, V> {
@@ -200,7 +200,13 @@ impl<K: Key, V: Payload> Table<K, V> {
     pub(super) fn changed(&mut self) {
         self.revision += 1;
         self.digest.take();
-        self.kin.take();
+    }
+
+    /// Another incarnation of our own name may have come into sight, or out of it.
+    pub(super) fn met(&mut self, origin: &NodeId) {
+        if origin.name == self.origin.name && *origin != self.origin {
+            self.kin.take();
+        }
     }
 
     /// A hash of the whole state. Costs one step per origin after a change, however many entries there are.
@@ -241,7 +247,12 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     /// The unsuperseded events of a key, removals included, by dot.
     pub fn events_of<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
-        self.by_place.of(key.place(), key)
+        self.events_at(key.place(), key)
+    }
+
+    /// The same, for whoever knows the place of the key already.
+    pub fn events_at<'a>(&'a self, place: u64, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
+        self.by_place.of(place, key)
     }
 
     // ---- writing here
@@ -288,9 +299,24 @@ impl<K: Key, V: Payload> Table<K, V> {
     }
 
     fn write(&mut self, key: K, value: Option<V>, covers: Covers) -> Dot {
-        let dot = Dot::new(self.origin.clone(), self.context.clock().get(&self.origin) + 1);
+        let dot = self.next_dot();
         self.insert(Arc::new(Event { dot: dot.clone(), key, value, covers }));
         dot
+    }
+
+    fn next_dot(&self) -> Dot {
+        Dot::new(self.origin.clone(), self.context.clock().get(&self.origin) + 1)
+    }
+
+    /// Puts a value under a key that has no event at all. `place` is the key's.
+    pub fn put_first(&mut self, place: u64, key: K, value: V) -> Shared<K, V> {
+        debug_assert!(self.events_at(place, &key).next().is_none(), "it is not the first");
+        self.changed();
+        let dot = self.next_dot();
+        self.context.apply(dot.clone());
+        let event = Arc::new(Event { dot, key, value: Some(value), covers: Covers::default() });
+        self.hold(place, event.clone());
+        event
     }
 
     /// The version vector of a key, as far as this origin may cover it.
@@ -329,6 +355,7 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// the latter may have been written where the former's knowledge had left the log already.
     pub(super) fn insert(&mut self, mut event: Shared<K, V>) -> bool {
         self.changed();
+        self.met(&event.dot.actor);
         self.context.apply(event.dot.clone());
         let place = event.key.place();
         let foreign = |other: &Event<K, V>| self.kind == Kind::OwnerWritten && other.dot.actor != event.dot.actor;
@@ -357,17 +384,25 @@ impl<K: Key, V: Payload> Table<K, V> {
             }
             return changed;
         }
-        let (origin, counter) = (event.dot.actor.clone(), event.dot.counter);
+        changed |= !event.is_remove();
+        self.hold(place, event);
+        changed
+    }
+
+    /// Takes an event up that nothing supersedes.
+    fn hold(&mut self, place: u64, event: Shared<K, V>) {
+        let Dot { actor, counter } = &event.dot;
         if event.is_remove() {
-            self.removals.insert((origin.clone(), counter));
+            self.removals.insert((actor.clone(), *counter));
         } else {
-            self.sum = self.sum.wrapping_add(dot_hash(&origin, counter));
+            self.sum = self.sum.wrapping_add(dot_hash(actor, *counter));
             self.live += 1;
-            changed = true;
         }
         self.by_place.insert(place, event.clone());
-        self.log.entry(origin).or_default().insert(counter, event);
-        changed
+        match self.log.get_mut(actor) {
+            Some(log) => log.insert(*counter, event),
+            None => self.log.entry(actor.clone()).or_default().insert(*counter, event),
+        }
     }
 
     /// Puts an event in place of the one of its dot.
@@ -404,6 +439,7 @@ impl<K: Key, V: Payload> Table<K, V> {
             if *origin == self.origin || self.is_dropped(origin) {
                 continue;
             }
+            self.met(origin);
             if !self.context.close(origin, *from, *to) && from.checked_add(1) == Some(*to) {
                 self.context.apply(Dot::new(origin.clone(), *to));
             }
@@ -433,6 +469,7 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     fn drop_retired(&mut self) -> Vec<Shared<K, V>> {
         self.changed();
+        self.kin.take();
         let over: BTreeSet<NodeId> = self.context.origins().filter(|origin| self.is_dropped(origin)).cloned().collect();
         let mut gone = Vec::new();
         for origin in &over {
