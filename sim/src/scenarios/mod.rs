@@ -6,6 +6,7 @@
 
 pub mod back_from_down;
 pub mod blinks;
+pub mod brief_beside_lasting;
 pub mod chain_of_conflicts;
 pub mod clock_skew;
 pub mod conflict_budget;
@@ -64,6 +65,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (failed_starts::SCENARIO, failed_starts::CATCHES),
     (killed_after_ok::SCENARIO, killed_after_ok::CATCHES),
     (one_run::SCENARIO, one_run::CATCHES),
+    (brief_beside_lasting::SCENARIO, brief_beside_lasting::CATCHES),
     (one_way::SCENARIO, one_way::CATCHES),
     (blinks::SCENARIO, blinks::CATCHES),
     (stale_snapshot::SCENARIO, stale_snapshot::CATCHES),

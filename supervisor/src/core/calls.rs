@@ -10,7 +10,7 @@ use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
 use super::row::ChildRow;
 use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, REST_BYTES_MAX};
 use super::supervisor::{Control, Effect, Message, Supervisor};
-use super::tables::{Actual, Desired, Mark, MarkKey, State};
+use super::tables::{Actual, Desired, Mark, State};
 
 /// Most calls that wait at once on one node; a further one is refused.
 pub const CALLS_MAX: usize = 100_000;
@@ -206,8 +206,7 @@ impl Supervisor {
     }
 
     fn begin_terminate(&mut self, id: ChildId) -> Result<Waited, CallError> {
-        let live = self.desired.table().live(&id);
-        let mut starts: Vec<Dot> = live.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect();
+        let mut starts = self.starts_of(&id);
         let held = self.claims(&id).next().is_some() || self.local.contains_key(&id);
         starts.extend(self.claims(&id).map(|(_, claim)| claim.dot.clone()));
         starts.extend(self.local.get(&id).map(|local| local.dot.clone()));
@@ -220,27 +219,30 @@ impl Supervisor {
         Ok(Waited::Terminated { id, starts, upto })
     }
 
-    /// Removes every start of a child that was seen.
-    pub(super) fn undesire(&mut self, id: &ChildId) -> bool {
-        self.desired.remove(id)
+    /// Removes the starts of a child that has ended for good: all that say the same. A start of something else stands; its
+    /// caller wished for what has not ended.
+    pub(super) fn undesire(&mut self, id: &ChildId, spec: &ChildSpec) {
+        let live = self.desired.table().live(id).filter(|(_, _, desired)| *desired.spec == *spec);
+        for dot in live.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect::<Vec<_>>() {
+            self.withdraw_start(id, &dot);
+        }
     }
 
     fn begin_restart(&mut self, now: Now, id: ChildId) -> Result<Waited, CallError> {
-        let Some((dot, _)) = self.winner(&id) else { return Err(CallError::NotFound) };
+        if self.winner(&id).is_none() {
+            return Err(CallError::NotFound);
+        }
         let after = self.registry.tick(now);
         if is_present(Defect::RestartRevives)
             && let Some((_, desired)) = self.winner(&id)
         {
             self.desired.put(id.clone(), desired.clone());
         }
-        self.mark(&id, &dot, |mark| Mark { restart: mark.restart.max(Some(after)), ..mark });
+        // Beside every start: what is held may go by another than the one that counts.
+        for dot in self.starts_of(&id) {
+            self.mark(&id, &dot, |mark| Mark { restart: mark.restart.max(Some(after)), ..mark });
+        }
         Ok(Waited::Restarted { id, after })
-    }
-
-    /// Changes the mark beside a start.
-    pub(super) fn mark(&mut self, id: &ChildId, dot: &Dot, change: impl FnOnce(Mark) -> Mark) {
-        let mark = self.mark_of(id, dot);
-        self.marks.put(MarkKey::new(id, dot), change(mark));
     }
 
     fn begin_drain(&mut self, node: &NodeName, on: bool, effects: &mut Vec<Effect>) -> Result<Waited, CallError> {
@@ -323,7 +325,7 @@ impl Supervisor {
                 }
                 State::Failed if claim.dot == *dot => {
                     if is_present(Defect::FailedStartTakesAll) {
-                        self.undesire(id);
+                        self.desired.remove(id);
                     } else if !is_present(Defect::FailedStartStays) {
                         self.withdraw_start(id, dot);
                     }
@@ -352,6 +354,11 @@ impl Supervisor {
     fn refuse_second(&mut self, id: &ChildId, dot: &Dot, row: Box<ChildRow>) -> Reply {
         self.withdraw_start(id, dot);
         Reply::Child(Err(CallError::AlreadyStarted(row)))
+    }
+
+    /// The starts of a child that are live here.
+    fn starts_of(&self, id: &ChildId) -> Vec<Dot> {
+        self.desired.table().live(id).map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect()
     }
 
     fn withdraw_start(&mut self, id: &ChildId, dot: &Dot) {
