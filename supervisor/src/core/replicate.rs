@@ -4,6 +4,7 @@
 //! Pushes go out names before claims before facts; claims before what should run, so that how a child ended is known
 //! before that it should run no more.
 
+use ordu_registry::core::Name;
 use ordu_registry::core::delta;
 use ordu_registry::core::names::{self, alike_window};
 use ordu_registry::core::retire::Retired;
@@ -178,6 +179,7 @@ impl Supervisor {
             self.dirty.insert(id);
         }
         for key in self.marks.take_touched() {
+            self.tell_losers(&id);
             for restart in self.marks.table().live(&key).filter_map(|(_, _, mark)| mark.restart).collect::<Vec<_>>() {
                 self.registry.observe(now, restart);
             }
@@ -193,6 +195,14 @@ impl Supervisor {
     pub(super) fn flush(&mut self, effects: &mut Vec<Effect>) {
         macro_rules! flush {
             ($($table:ident => $wrap:expr),*) => {$(
+    /// A loss that children's claims tell of first holds for names too.
+    fn tell_losers(&mut self, id: &ChildId) {
+        let Ok(name) = Name::new(id.as_str()) else { return };
+        let losing = self.actual.table().live(id).filter(|(_, _, claim)| claim.losing);
+        let losers = losing.filter_map(|(_, _, claim)| claim.pid.clone()).collect();
+        self.registry.set_losers(&name, losers);
+    }
+
                 let mut out = Vec::new();
                 self.$table.flush(&mut out);
                 send_all(out, $wrap, effects);
