@@ -43,8 +43,8 @@ impl Supervisor {
 
 impl Local {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Self { dot, begun, spec, phase, pid, token, taken_over, restarts, failures, .. } = self;
-        (dot, begun, spec, pid, token, taken_over, restarts, failures).hash(hasher);
+        let Self { dot, begun, spec, phase, pid, token, taken_over, ran, restarts, failures, .. } = self;
+        (dot, begun, spec, pid, token, taken_over, ran, restarts, failures).hash(hasher);
         let Self { restart_seen, since_ms, os_pid, log, reason, refused, timer, .. } = self;
         (restart_seen, since_ms, os_pid, log, reason).hash(hasher);
         refused.as_ref().map(|(by, until, times)| (by, wait(now, *until), times)).hash(hasher);

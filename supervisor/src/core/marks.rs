@@ -21,6 +21,7 @@ impl Supervisor {
     pub(super) fn mark_of(&self, id: &ChildId, dot: &Dot) -> Mark {
         self.marks.table().live(&MarkKey::new(id, dot)).fold(Mark::default(), |all, (_, _, mark)| Mark {
             started: mark.started.clone().max(all.started),
+            answered: mark.answered || all.answered,
             restart: mark.restart.max(all.restart),
         })
     }
@@ -52,6 +53,13 @@ impl Supervisor {
             .max_by_key(|(had_its_run, (dot, desired))| (!had_its_run, desired.at, dot.actor.clone(), dot.counter))?;
         (!had_its_run || held.is_none()).then(|| (dot, desired.spec.clone()))
     }
+    /// Whether we have heard what the members hold, and the writer of this start, or what became of it, is among them.
+    pub(super) fn may_know_of_runs(&self, dot: &Dot) -> bool {
+        let writer = &dot.actor;
+        let known = writer.name == self.id().name || self.registry.view().is_living(writer);
+        self.is_settled() && (known || self.actual.table().retired().contains(writer))
+    }
+
 
     // ---- writing
 
@@ -69,6 +77,21 @@ impl Supervisor {
             self.mark(id, dot, |mark| Mark { started, ..mark });
         }
     }
+    /// Notes beside each of several starts whether its caller, who asked us, waits no more.
+    pub(super) fn note_answered(&mut self, id: &ChildId) {
+        let live = self.desired.table().live(id);
+        let starts: Vec<(Dot, &NodeId)> =
+            live.map(|(origin, counter, desired)| (Dot::new(origin.clone(), counter), &desired.caller)).collect();
+        if starts.len() < 2 {
+            return;
+        }
+        let ours = starts.into_iter().filter(|(_, caller)| caller.name == self.id().name).map(|(dot, _)| dot);
+        let news = ours.filter(|dot| !self.may_be_taken_back(id, dot) && !self.mark_of(id, dot).answered);
+        for dot in news.collect::<Vec<_>>() {
+            self.mark(id, &dot, |mark| Mark { answered: true, ..mark });
+        }
+    }
+
 
     // ---- runs that are over
 

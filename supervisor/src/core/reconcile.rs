@@ -61,6 +61,7 @@ impl Supervisor {
 
     pub(super) fn reconcile(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         self.note_void_marks(id);
+        self.note_answered(id);
         if self.local.contains_key(id) {
             self.give_way(now, id, effects);
         }
@@ -120,6 +121,7 @@ impl Supervisor {
 
     /// Compares a child that we hold with what should run.
     fn tend(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+        self.deferred.remove(id);
         let followed = self.to_follow(id);
         let Some(local) = self.local.get_mut(id) else { return };
         let expired = local.expires().is_some_and(|until| until <= now.at);
@@ -139,6 +141,12 @@ impl Supervisor {
         // What is on its way out ends as what it was; a later start is looked at then.
         if local.dot != dot && local.phase != Phase::Stopping(Then::Gone) {
             let same = *local.spec == *spec;
+            // What is to run once may have had its run, of which we know only once we have heard where it was asked for.
+            if !same && spec.restart == Restart::Temporary && !self.may_know_of_runs(&dot) {
+                self.deferred.insert(id.clone(), now.at + HEAR_MAX);
+                return;
+            }
+            let Some(local) = self.local.get_mut(id) else { return };
             (local.dot, local.spec) = (dot.clone(), spec.clone());
             if !same {
                 return self.again(now, id, effects);
@@ -197,9 +205,7 @@ impl Supervisor {
             }
             Phase::Released { .. } => {}
             Phase::Failed { .. } => {
-                let caller = self.winner(id).map(|(_, desired)| desired.caller.clone());
-                let waits =
-                    caller.is_some_and(|caller| caller == *self.id() || self.registry.view().is_living(&caller));
+                let waits = self.has_waiting_caller(id);
                 let failure = Exit::Abnormal(local.reason.as_deref().unwrap_or("its init failed").to_owned());
                 if expired || !waits {
                     self.follow_policy(now, id, &failure);
@@ -225,13 +231,13 @@ impl Supervisor {
         if self.is_over(id, &dot) || self.end_own_run(id) {
             return;
         }
-        let (mut token, mut blocked, mut restarts, mut taken_over) = (None, false, 0, false);
+        let (mut token, mut blocked, mut restarts, mut taken_over, mut ran) = (None, false, 0, false, false);
         for (_, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
             match &claim.state {
                 State::Moving { to, token: of, released }
                     if to == self.id() && token.is_none() && (*released || is_present(Defect::EarlyHandoff)) =>
                 {
-                    (token, restarts) = (Some(*of), claim.restarts);
+                    (token, restarts, ran) = (Some(*of), claim.restarts, claim.ran);
                 }
                 _ => blocked = true,
             }
@@ -256,8 +262,9 @@ impl Supervisor {
                 return;
             }
             let before = self.actual.table().live(id).filter(|(_, _, claim)| claim.dot == dot);
-            (restarts, taken_over) =
-                before.fold((0, false), |(most, _), (_, _, claim)| (claim.restarts.max(most), true));
+            (restarts, taken_over, ran) = before.fold((0, false, false), |(most, _, ran), (_, _, claim)| {
+                (claim.restarts.max(most), true, ran || claim.ran)
+            });
         }
         let restart_seen = self.mark_of(id, &dot).restart;
         let local = Local {
@@ -268,6 +275,7 @@ impl Supervisor {
             pid: None,
             token,
             taken_over,
+            ran,
             restarts,
             failures: 0,
             restart_seen,
@@ -385,7 +393,7 @@ impl Supervisor {
     pub(super) fn on_started(&mut self, now: Now, pid: &Pid, info: StartedInfo) {
         let Some(id) = self.children_by_pid.get(pid).cloned() else { return };
         let Some(local) = self.local.get_mut(&id) else { return };
-        (local.os_pid, local.log) = (info.os_pid, info.log);
+        (local.os_pid, local.log, local.ran) = (info.os_pid, info.log, true);
         if local.phase == Phase::Starting {
             local.phase = Phase::Running { since: now.at };
             local.since_ms = now.wall_ms;
@@ -428,16 +436,16 @@ impl Supervisor {
 
     fn on_init_failed(&mut self, now: Now, id: &ChildId, exit: &Exit, how: Arc<str>, effects: &mut Vec<Effect>) {
         self.tell(now, EventKind::ChildExited { child: id.clone(), reason: how.to_string() }, effects);
-        let waits = self.winner(id).map(|(_, desired)| (desired.caller.clone(), desired.wait_ms));
+        let waits = self.start_held(id).map(|desired| desired.wait_ms).filter(|_| self.has_waiting_caller(id));
         let Some(local) = self.local.get_mut(id) else { return };
         // Only the very first activation answers a caller; a restart follows the policy.
         let first = local.restarts == 0 && local.failures == 0 && local.token.is_none() && !local.taken_over;
         match waits.filter(|_| first) {
-            Some((caller, wait_ms)) if caller == *self.registry.id() || self.registry.view().is_living(&caller) => {
+            Some(wait_ms) => {
                 let until = now.at + Duration::from_millis(wait_ms).min(FAILED_KEPT_MAX);
                 (local.phase, local.since_ms, local.reason) = (Phase::Failed { until }, now.wall_ms, Some(how));
             }
-            _ => self.follow_policy(now, id, exit),
+            None => self.follow_policy(now, id, exit),
         }
     }
 
@@ -511,6 +519,7 @@ impl Supervisor {
             state: local.state(),
             token: local.token,
             losing: local.pid.as_ref().is_some_and(|pid| self.registry.lost_to(pid).is_some()),
+            ran: local.ran,
             restarts: local.restarts,
             restart_seen: local.restart_seen,
             since_ms: local.since_ms,

@@ -133,6 +133,9 @@ impl Supervisor {
                 let input = names::Input::Message { from: from.clone(), message };
                 self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
             }
+            Message::Desired(message) if !is_sound(&message) => {
+                tracing::warn!(peer = %from, "a start under another child's name is not taken");
+            }
             Message::Desired(message) => {
                 pass!(desired, message, Message::Desired);
                 self.dirty.append(&mut self.unacked);
@@ -176,10 +179,10 @@ impl Supervisor {
             for fence in self.actual.table().live(&id).filter_map(|(_, _, claim)| claim.fence) {
                 self.registry.observe(now, fence.at());
             }
+            self.tell_losers(&id);
             self.dirty.insert(id);
         }
         for key in self.marks.take_touched() {
-            self.tell_losers(&id);
             for restart in self.marks.table().live(&key).filter_map(|(_, _, mark)| mark.restart).collect::<Vec<_>>() {
                 self.registry.observe(now, restart);
             }
@@ -192,9 +195,6 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn flush(&mut self, effects: &mut Vec<Effect>) {
-        macro_rules! flush {
-            ($($table:ident => $wrap:expr),*) => {$(
     /// A loss that children's claims tell of first holds for names too.
     fn tell_losers(&mut self, id: &ChildId) {
         let Ok(name) = Name::new(id.as_str()) else { return };
@@ -203,6 +203,9 @@ impl Supervisor {
         self.registry.set_losers(&name, losers);
     }
 
+    pub(super) fn flush(&mut self, effects: &mut Vec<Effect>) {
+        macro_rules! flush {
+            ($($table:ident => $wrap:expr),*) => {$(
                 let mut out = Vec::new();
                 self.$table.flush(&mut out);
                 send_all(out, $wrap, effects);
@@ -248,6 +251,15 @@ impl Supervisor {
 pub(super) fn alike_since(now: Now) -> Instant {
     let window = u64::try_from(alike_window().as_micros()).unwrap_or(u64::MAX);
     Instant::from_micros(now.at.as_micros().saturating_sub(window))
+}
+
+/// Whether each start stands under the name of the child that it is about.
+fn is_sound(message: &delta::Message<ChildId, Desired>) -> bool {
+    let events = match message {
+        delta::Message::Delta { events, .. } | delta::Message::State { events, .. } => events.as_slice(),
+        _ => &[],
+    };
+    events.iter().all(|event| event.value.as_ref().is_none_or(|desired| desired.spec.id == event.key))
 }
 
 fn touched_values(desired: &mut Replica<ChildId, Desired>) -> Vec<(ChildId, Vec<Hlc>)> {
