@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use ordu_registry::core::clock::Dot;
+use ordu_transport::core::NodeId;
 use ordu_transport::core::defects::{Defect, is_present};
-use ordu_transport::core::{NodeId, Now};
 
-use super::replicate::alike_since;
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::Supervisor;
 use super::tables::{Actual, Desired, Mark, MarkKey};
@@ -21,8 +20,8 @@ impl Supervisor {
     pub(super) fn mark_of(&self, id: &ChildId, dot: &Dot) -> Mark {
         self.marks.table().live(&MarkKey::new(id, dot)).fold(Mark::default(), |all, (_, _, mark)| Mark {
             started: mark.started.clone().max(all.started),
-            answered: mark.answered || all.answered,
             restart: mark.restart.max(all.restart),
+            answered: mark.answered || all.answered,
         })
     }
 
@@ -53,13 +52,13 @@ impl Supervisor {
             .max_by_key(|(had_its_run, (dot, desired))| (!had_its_run, desired.at, dot.actor.clone(), dot.counter))?;
         (!had_its_run || held.is_none()).then(|| (dot, desired.spec.clone()))
     }
+
     /// Whether we have heard what the members hold, and the writer of this start, or what became of it, is among them.
     pub(super) fn may_know_of_runs(&self, dot: &Dot) -> bool {
         let writer = &dot.actor;
         let known = writer.name == self.id().name || self.registry.view().is_living(writer);
         self.is_settled() && (known || self.actual.table().retired().contains(writer))
     }
-
 
     // ---- writing
 
@@ -77,6 +76,7 @@ impl Supervisor {
             self.mark(id, dot, |mark| Mark { started, ..mark });
         }
     }
+
     /// Notes beside each of several starts whether its caller, who asked us, waits no more.
     pub(super) fn note_answered(&mut self, id: &ChildId) {
         let live = self.desired.table().live(id);
@@ -91,7 +91,6 @@ impl Supervisor {
             self.mark(id, &dot, |mark| Mark { answered: true, ..mark });
         }
     }
-
 
     // ---- runs that are over
 
@@ -147,12 +146,12 @@ impl Supervisor {
         self.marks.table().keys_from(&first).take_while(|key| key.child == *id).cloned().collect()
     }
 
-    /// Notes whether marks are left beside starts of a child that are gone.
+    /// Notes whether a child has marks beside starts that are not live: gone, or not yet here.
     pub(super) fn note_void_marks(&mut self, id: &ChildId) {
-        if self.mark_keys(id).iter().any(|key| self.is_void(key)) {
-            self.void_marks.insert(id.clone());
-        } else {
+        if self.mark_keys(id).iter().all(|key| self.is_live(id, &key.dot())) {
             self.void_marks.remove(id);
+        } else {
+            self.void_marks.insert(id.clone());
         }
     }
 
@@ -160,20 +159,33 @@ impl Supervisor {
         self.desired.table().context().contains(&key.origin, key.counter) && !self.is_live(&key.child, &key.dot())
     }
 
-    /// Removes marks beside starts that are gone. The least living node does it, once all that live know what is desired:
-    /// a mark that goes before its start would let a temporary child run again.
-    pub(super) fn remove_void_marks(&mut self, now: Now) {
+    /// Removes marks beside starts that are gone. The least living node does it, some at a time, once all that live have
+    /// reported to know what it knew of what is desired when it saw that those are void: a mark that goes before its start
+    /// would let a temporary child run again.
+    pub(super) fn remove_void_marks(&mut self) {
         let others = || self.registry.view().living().map(|member| &member.id).filter(|id| *id != self.id());
-        let since = alike_since(now);
-        if self.void_marks.is_empty() || others().any(|id| id < self.id() || !self.desired.is_alike(id, since)) {
+        if others().any(|id| id < self.id()) {
+            self.void_since = None;
             return;
         }
-        let children: Vec<ChildId> = self.void_marks.iter().cloned().collect();
-        for key in children.iter().flat_map(|id| self.mark_keys(id)).collect::<Vec<_>>() {
+        if let Some((clock, _)) = &self.void_since
+            && others().any(|id| !self.desired.has_acked(id, clock))
+        {
+            return;
+        }
+        for key in self.void_since.take().into_iter().flat_map(|(_, keys)| keys) {
             if self.is_void(&key) {
                 self.marks.remove(&key);
             }
         }
-        self.dirty.extend(children);
+        // The clock tells nothing of early dots: what removed a start may be one.
+        if self.desired.table().context().cloud_len() > 0 {
+            return;
+        }
+        let keys = self.void_marks.iter().flat_map(|id| self.mark_keys(id));
+        let keys: Vec<MarkKey> = keys.filter(|key| self.is_void(key)).collect();
+        if !keys.is_empty() {
+            self.void_since = Some((self.desired.table().context().clock().clone(), keys));
+        }
     }
 }

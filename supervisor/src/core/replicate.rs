@@ -248,7 +248,7 @@ impl Supervisor {
 }
 
 /// Since when a digest must have been seen that is to count.
-pub(super) fn alike_since(now: Now) -> Instant {
+fn alike_since(now: Now) -> Instant {
     let window = u64::try_from(alike_window().as_micros()).unwrap_or(u64::MAX);
     Instant::from_micros(now.at.as_micros().saturating_sub(window))
 }
