@@ -41,14 +41,18 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     )
 }
 
-/// The living process to which a name went in the end, from loser to winner, if there is one.
+/// The living process to which a name went in the end, from loser to winner, if there is one that holds it still.
 fn survivor<'a>(world: &'a World, told: &'a Told) -> Option<&'a Pid> {
     let mut last = told;
     for _ in 0..CHAIN_MAX {
         let winner = world.oracle.processes.get(&last.by)?;
         match winner.told.iter().find(|next| next.name == last.name) {
             Some(next) => last = next,
-            None => return winner.ended_us.is_none().then_some(&last.by),
+            None => {
+                let names = world.life(winner.node)?.upper.names();
+                let holds = names.names_of(&last.by).any(|name| name.as_str() == &*last.name);
+                return holds.then_some(&last.by);
+            }
         }
     }
     None
