@@ -321,7 +321,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
     /// Pushes our own events to every connected peer that has not been sent them and has room in its window.
     pub fn flush(&mut self, out: &mut Vec<Outgoing<K, V>>) {
         let last = self.table.context().clock().get(self.table.origin());
-        if !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
+        // Whoever is over is heard by nobody who knows it; it goes on under a new identity.
+        let over = self.table.retired().contains(self.table.origin());
+        if over || !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
             return;
         }
         let origin = self.table.origin().clone();
