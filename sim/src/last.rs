@@ -1,10 +1,10 @@
 //! What is remembered from one look at the world to the next, for the invariants that compare the two.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use ordu_registry::core::Name;
 use ordu_registry::core::clock::Context;
 use ordu_registry::core::retire::Retired;
+use ordu_registry::core::{Fence, Name};
 use ordu_transport::core::Pid;
 
 use crate::invariants::tables;
@@ -28,8 +28,8 @@ pub(crate) struct LastLook {
     tables: BTreeMap<usize, (u64, Vec<TableThen>)>,
     /// Since when the packets of two nodes have reached each other.
     near_since: BTreeMap<(usize, usize), u64>,
-    /// Losers, and the nodes whose replicas held a claim of theirs to a name that they lost.
-    heard: BTreeSet<(Pid, usize)>,
+    /// The highest fence of each loser that each node's replica held, in a claim to a name that it lost.
+    heard: BTreeMap<(Pid, usize), Fence>,
 }
 
 impl LastLook {
@@ -38,9 +38,9 @@ impl LastLook {
         self.tables.get(&node).filter(|(then, _)| *then == life).map(|(_, tables)| tables.as_slice())
     }
 
-    /// Whether a node's replica was seen to hold a claim of this loser to a name that it lost.
-    pub(crate) fn has_heard(&self, node: usize, loser: &Pid) -> bool {
-        self.heard.contains(&(loser.clone(), node))
+    /// The highest fence that a node's replica was seen to hold in a claim of this loser to a name that it lost.
+    pub(crate) fn heard(&self, node: usize, loser: &Pid) -> Option<Fence> {
+        self.heard.get(&(loser.clone(), node)).copied()
     }
 
     /// Since when two nodes have been able to hear each other, as far as was seen; the lesser first.
@@ -93,8 +93,10 @@ impl World {
             let lost: Vec<Name> = process.told.iter().filter_map(|told| Name::new(&told.name).ok()).collect();
             for (node, life) in self.up() {
                 let table = life.upper.names().names().table();
-                if lost.iter().any(|name| table.live(name).any(|(_, _, claim)| claim.pid == *pid)) {
-                    last.heard.insert((pid.clone(), node));
+                let claims = lost.iter().flat_map(|name| table.live(name)).map(|(_, _, claim)| claim);
+                if let Some(fence) = claims.filter(|claim| claim.pid == *pid).map(|claim| claim.fence).max() {
+                    let highest = last.heard.entry((pid.clone(), node)).or_insert(fence);
+                    *highest = fence.max(*highest);
                 }
             }
         }

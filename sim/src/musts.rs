@@ -34,6 +34,8 @@ pub enum Must {
     SharedTwinAlways,
     /// No temporary child has a second process.
     RunsOnce,
+    /// No node keeps many marks of starts that are gone, whatever is written meanwhile.
+    MarksGo,
 }
 
 impl World {

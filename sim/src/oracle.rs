@@ -78,6 +78,8 @@ pub(crate) struct Oracle {
     pub(crate) doubled: Option<String>,
     /// The permanent children whose callers were told that they run, and that nobody ended since.
     pub(crate) accepted: BTreeSet<ChildId>,
+    /// The starts whose callers were told that they run and were the first, by request.
+    pub(crate) accepted_starts: BTreeSet<u64>,
     /// How many processes each temporary child had.
     pub(crate) temporary_runs: BTreeMap<ChildId, u32>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
@@ -240,6 +242,13 @@ impl Oracle {
         let last = wrote.gone.iter().max_by_key(|(origin, counter, desired)| (desired.at, origin, *counter));
         let endless =
             last.is_some_and(|(_, _, desired)| desired.spec.restart == Restart::Permanent && !self.failed.contains(id));
+        let mut accepted = wrote.gone.iter().map(|(.., desired)| desired).filter(|desired| {
+            desired.spec.restart == Restart::Permanent && self.accepted_starts.contains(&desired.request)
+        });
+        if let Some(desired) = accepted.next().filter(|_| !terminated && !self.failed.contains(id)) {
+            let what = format!("{id:?}, accepted as {}, was removed by nobody's wish", desired.request);
+            self.break_promise(crate::invariants::nothing_lost::NAME, what);
+        }
         // A caller's own start may be taken back beside another one.
         if !terminated && endless && !wrote.left {
             let what = format!("{id:?}, which is permanent, was removed by nobody's wish");

@@ -7,11 +7,12 @@
 //! * A terminate that times out: something of what it meant is left, or nobody else knows that it is gone.
 //! * An error that says "nothing is kept": the start is live nowhere once all is quiet.
 //! * "It did not run": it did not, or somebody terminated it, or the node that ran it died.
+//! * "It is desired already": it is, until somebody terminates it, or it ends for good.
 //! * A timeout says nothing, and the same request may be asked again: all its asks are one start.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ordu_supervisor::core::{Call, CallError, ChildId, ChildStatus, Reply};
+use ordu_supervisor::core::{Call, CallError, ChildId, ChildStatus, Reply, Restart};
 use ordu_transport::core::{NodeId, Pid};
 
 use crate::invariants::truth;
@@ -43,6 +44,8 @@ struct Refused {
     life: u64,
     id: ChildId,
     error: String,
+    /// Whether he was told so because another start stands.
+    for_another: bool,
 }
 
 /// What callers asked and were told.
@@ -50,6 +53,8 @@ struct Refused {
 pub(crate) struct Replies {
     requests: BTreeMap<u64, Request>,
     refused: Vec<Refused>,
+    /// The children of which some start does not last for ever.
+    brief: BTreeSet<ChildId>,
     /// When somebody last wanted the child terminated.
     terminated_us: BTreeMap<ChildId, u64>,
     /// The processes that were activated for each start.
@@ -78,6 +83,11 @@ impl World {
         let replies = &mut self.oracle.replies;
         let known = replies.requests.entry(request).or_insert_with(|| Request { at_us: now, ..Request::default() });
         (known.starts, known.pids) = (starts, pids);
+        if let Call::Start { spec, .. } = call
+            && spec.restart != Restart::Permanent
+        {
+            replies.brief.insert(spec.id.clone());
+        }
         if let Call::Terminate(id) = call {
             replies.terminated_us.insert(id.clone(), now);
         }
@@ -139,12 +149,16 @@ impl World {
             let what = format!("n{node} answers {request}, {call:?}, with {reply:?}, but {why}");
             self.oracle.break_promise(truth::NAME, what);
         }
+        if let (Call::Start { ensure: false, .. }, Reply::Child(Ok(_))) = (&call, &reply) {
+            self.oracle.accepted_starts.insert(request);
+        }
         let kept = |error: &CallError| matches!(error, CallError::Timeout | CallError::Busy | CallError::Unreachable);
         if let (Call::Start { spec, .. }, Reply::Child(Err(error))) = (call, reply)
             && !kept(&error)
         {
+            let for_another = matches!(error, CallError::AlreadyStarted(_));
             let error = error.to_string();
-            self.oracle.replies.refused.push(Refused { request, node, life, id: spec.id, error });
+            self.oracle.replies.refused.push(Refused { request, node, life, id: spec.id, error, for_another });
         }
     }
 
@@ -245,6 +259,23 @@ impl World {
             !known.pids.contains(pid) && process.ended_us.is_none_or(|ended| ended >= known.at_us)
         });
         (!again).then_some("nothing ran that was not seen before")
+    }
+
+    /// A child that nobody wishes for any more though a caller was refused because another start of it stood, and nobody
+    /// ended it.
+    pub(crate) fn gone_though_refused(&self) -> Option<String> {
+        let replies = &self.oracle.replies;
+        let lasts = |id: &ChildId| {
+            !replies.brief.contains(id) && !replies.terminated_us.contains_key(id) && !self.oracle.has_failed(id)
+        };
+        let for_another = replies.refused.iter().filter(|refused| refused.for_another && lasts(&refused.id));
+        for_another.filter(|refused| self.is_life(refused.node, refused.life)).find_map(|refused| {
+            let Refused { request, node, id, .. } = refused;
+            let gone = self.up().all(|(_, life)| starts_of(life, id).next().is_none());
+            gone.then(|| {
+                format!("n{node} refused {request} because {id:?} should run already, and nobody wishes for it")
+            })
+        })
     }
 
     /// A start that is live though its caller was told that nothing is kept. Only while the node that said so lives: it

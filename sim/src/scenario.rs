@@ -233,6 +233,8 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::failed_starts::SCENARIO,
     scenarios::killed_after_ok::SCENARIO,
     scenarios::one_run::SCENARIO,
+    scenarios::short_runs::SCENARIO,
+    scenarios::brief_beside_lasting::SCENARIO,
     scenarios::one_way::SCENARIO,
     scenarios::blinks::SCENARIO,
     scenarios::stale_snapshot::SCENARIO,

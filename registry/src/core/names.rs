@@ -157,6 +157,8 @@ pub struct Registry {
     policy: RankPolicy,
     processes: BTreeMap<Pid, Process>,
     next_serial: u64,
+    /// By name, the processes of which a layer above knows that they lost, whatever their claims say yet.
+    losers: BTreeMap<Name, BTreeSet<Pid>>,
     shown: Shown,
     shown_revision: u64,
     conflicts_total: u64,
@@ -177,6 +179,7 @@ impl Registry {
             policy,
             processes: BTreeMap::new(),
             next_serial: 1,
+            losers: BTreeMap::new(),
             shown: Shown::default(),
             shown_revision: 0,
             conflicts_total: 0,
@@ -303,8 +306,9 @@ impl Registry {
     /// Takes into `hasher` all that decides what this registry will do, as it is at `now`. Two that give the same do the
     /// same from here on, up to jitter; see [`Replica::fingerprint`]. What only counts is left out.
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Self { id, view, unheard, names, clock, policy, processes, next_serial, shown, superseded, .. } = self;
-        (id, view, clock, policy, processes, next_serial, shown, superseded).hash(hasher);
+        let Self { id, view, unheard, names, clock, policy, processes, next_serial, losers, shown, superseded, .. } =
+            self;
+        (id, view, clock, policy, processes, next_serial, losers, shown, superseded).hash(hasher);
         unheard.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
         names.fingerprint(now, hasher);
     }
@@ -473,8 +477,11 @@ impl Registry {
             }
             return;
         }
+        let lost = |claim: &Claim| {
+            claim.losing.is_some() || self.losers.get(name).is_some_and(|losers| losers.contains(&claim.pid))
+        };
         let believed = claims().filter(|(event, claim)| {
-            (claim.losing.is_none() || is_present(Defect::LosingClaimCounts))
+            (!lost(claim) || is_present(Defect::LosingClaimCounts))
                 && (!self.unheard.contains_key(&event.dot.actor) || is_present(Defect::OldNewsDecides))
         });
         let better = believed.map(|(_, claim)| claim).filter(|claim| claim.order() < own.order());
@@ -532,6 +539,16 @@ impl Registry {
         self.rewrite_claims(pid);
         effects.push(Effect::Conflict { loser: pid.clone(), conflict: conflict.clone() });
         effects.push(Effect::Exit { pid: pid.clone(), conflict });
+    }
+
+    /// Says which processes with claims to a name are known to have lost, in place of what was said of it before: nobody
+    /// gives way to one. For layers above that hear of losses by ways of their own.
+    pub fn set_losers(&mut self, name: &Name, losers: BTreeSet<Pid>) {
+        if losers.is_empty() {
+            self.losers.remove(name);
+        } else {
+            self.losers.insert(name.clone(), losers);
+        }
     }
 
     /// [`Self::lose`], and what follows from it. For layers above that find a conflict of their own.

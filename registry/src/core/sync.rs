@@ -242,11 +242,16 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.peers.get(peer).is_some_and(|peer| peer.heard)
     }
 
-    /// Whether somebody else has our own events up to `counter`, so that they outlive this node; also where nobody else is
-    /// connected.
-    pub fn is_kept_elsewhere(&self, counter: u64) -> bool {
+    /// Whether somebody else has this event, so that it outlives this node; also where nobody else is connected.
+    pub fn is_kept_elsewhere(&self, dot: &Dot) -> bool {
         let mut connected = self.peers.values().filter(|peer| peer.connected).peekable();
-        connected.peek().is_none() || connected.any(|peer| peer.acked.get(self.table.origin()) >= counter)
+        connected.peek().is_none() || connected.any(|peer| peer.acked.get(&dot.actor) >= dot.counter)
+    }
+
+    /// Whether the peer has reported to have seen everything up to `clock`.
+    pub fn has_acked(&self, peer: &NodeId, clock: &Clock) -> bool {
+        let acked = self.peers.get(peer).map(|peer| &peer.acked);
+        acked.is_some_and(|acked| clock.dots.iter().all(|(origin, &counter)| acked.get(origin) >= counter))
     }
 
     /// The peer went down: what it has now must be heard anew once it is back.

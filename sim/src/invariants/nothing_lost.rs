@@ -84,7 +84,15 @@ fn due(world: &World, group: &[usize]) -> Vec<ChildId> {
     }
 }
 
-/// The children that must have a copy in a group: all of it agrees on their start, and one of it may run them.
+/// The latest of a child's starts that are not for one run only.
+fn lasting<'a>(supervisor: &'a Supervisor, id: &ChildId) -> Option<(Dot, &'a Desired)> {
+    let live = supervisor.desired().table().live(id).filter(|(_, _, it)| it.spec.restart != Restart::Temporary);
+    let (origin, counter, desired) = live.max_by_key(|(origin, counter, desired)| (desired.at, *origin, *counter))?;
+    Some((Dot::new(origin.clone(), counter), desired))
+}
+
+/// The children that must have a copy in a group: all of it agrees on their starts, and one of it may run them. A start
+/// for one run that counts may run in place of one that lasts, but not hide it.
 fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
     let members: Vec<(usize, &Supervisor)> =
         group.iter().filter_map(|&node| Some((node, world.life(node)?.upper.children()?))).collect();
@@ -98,17 +106,22 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
         .map(|(node, supervisor)| (world.nodes[*node].name.as_str(), !drains(*node, supervisor)))
         .collect();
     let is_due = |id: &&ChildId| {
-        let Some((dot, desired)) = winner(first, id) else { return false };
-        let somewhere = match &desired.spec.placement {
+        let (Some((dot, first_start)), Some((lasts, desired))) = (winner(first, id), lasting(first, id)) else {
+            return false;
+        };
+        let somewhere = [first_start, desired].iter().all(|start| match &start.spec.placement {
             Placement::Uniform => eligible.values().any(|eligible| *eligible),
             Placement::Pinned(name) => eligible.get(name.as_str()).copied().unwrap_or(false),
-        };
-        let agreed = members.iter().all(|(_, other)| winner(other, id).is_some_and(|(other, _)| other == dot));
+        });
+        let agreed = members.iter().all(|(_, other)| {
+            let same = |theirs: Option<(Dot, &Desired)>, ours: &Dot| theirs.is_some_and(|(theirs, _)| theirs == *ours);
+            same(winner(other, id), &dot) && same(lasting(other, id), &lasts)
+        });
         let waits = members.iter().any(|(_, other)| {
             let claim = other.actual().table().live_of(id, other.id());
             claim.is_some_and(|claim| matches!(claim.state, State::Backoff | State::Failed))
         });
-        desired.spec.restart != Restart::Temporary && somewhere && agreed && !waits
+        somewhere && agreed && !waits
     };
     first.desired().table().keys().filter(is_due).cloned().collect()
 }

@@ -1,7 +1,7 @@
 //! What a story makes sure of beside the promises; see `musts`.
 
 use ordu_supervisor::core::ChildId;
-use ordu_supervisor::core::tables::{Actual, State};
+use ordu_supervisor::core::tables::{Actual, MarkKey, State};
 use ordu_transport::core::{Member, Status};
 
 use super::{Broken, Invariant, Moment};
@@ -10,6 +10,8 @@ use crate::world::World;
 
 /// Its name.
 pub const NAME: &str = "story";
+/// Most marks of starts that are gone which a node keeps where a few starts come each second.
+const VOID_MARKS_MAX: usize = 40;
 /// How long ago a process must have ended for its claims to be old news, in microseconds.
 const OLD_NEWS_US: u64 = 1_000_000;
 
@@ -66,6 +68,16 @@ fn broken(world: &World, must: Must) -> Option<String> {
             let first = world.gave_way.iter().find(|node| **node < world.plan.nodes);
             first.map(|node| format!("n{node} gave way to a node that took its name later"))
         }
+        Must::MarksGo => world.up().find_map(|(node, life)| {
+            let children = life.upper.children()?;
+            let (marks, desired) = (children.marks().table(), children.desired().table());
+            let stands = |key: &&MarkKey| {
+                let mut starts = desired.live(&key.child);
+                starts.any(|(origin, counter, _)| (origin, counter) == (&key.origin, key.counter))
+            };
+            let void = marks.keys().filter(|key| !stands(key)).count();
+            (void > VOID_MARKS_MAX).then(|| format!("n{node} keeps {void} marks of starts that are gone"))
+        }),
         Must::RunsOnce => {
             let again = oracle.temporary_runs.iter().find(|(_, runs)| **runs > 1);
             again.map(|(id, runs)| format!("{id:?}, which is temporary, was started {runs} times"))

@@ -16,8 +16,8 @@ pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
     source: "registry/src/core/names.rs: the winner's fence goes above those of the processes that lose",
     caveat: "looked at once everything is quiet; a fence too far ahead of the survivor's clock cannot be passed; a loser \
-             whose claim was gone before it reached the survivor's node, or was there between two looks only, is not held \
-             against it",
+             whose claim, or whose last fence, was gone before it reached the survivor's node, or was there between two \
+             looks only, is not held against it",
     check,
 };
 
@@ -27,28 +27,30 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     }
     let processes = &world.oracle.processes;
     let losers = world.oracle.losers.iter().filter_map(|pid| Some((pid, processes.get(pid)?)));
-    losers.flat_map(|(pid, loser)| loser.told.iter().map(move |told| (pid, loser, told))).find_map(
-        |(pid, loser, told)| {
-            let survivor = survivor(world, told)?;
-            let process = processes.get(survivor)?;
-            let refused = world.life(process.node).is_none_or(|life| life.upper.names().skews_refused() > 0);
-            let heard = world.last.borrow().has_heard(process.node, pid);
-            (process.fence <= loser.fence && heard && !refused).then(|| {
-                let what = format!("{survivor:?} keeps {:?} with the fence {}", told.name, process.fence);
-                Broken::NotYet(format!("{what}, and {pid:?} lost it with {}", loser.fence))
-            })
-        },
-    )
+    losers.flat_map(|(pid, loser)| loser.told.iter().map(move |told| (pid, told))).find_map(|(pid, told)| {
+        let survivor = survivor(world, told)?;
+        let process = processes.get(survivor)?;
+        let refused = world.life(process.node).is_none_or(|life| life.upper.names().skews_refused() > 0);
+        let heard = world.last.borrow().heard(process.node, pid)?;
+        (process.fence <= heard && !refused).then(|| {
+            let what = format!("{survivor:?} keeps {:?} with the fence {}", told.name, process.fence);
+            Broken::NotYet(format!("{what}, and {pid:?} lost it with {heard}"))
+        })
+    })
 }
 
-/// The living process to which a name went in the end, from loser to winner, if there is one.
+/// The living process to which a name went in the end, from loser to winner, if there is one that holds it still.
 fn survivor<'a>(world: &'a World, told: &'a Told) -> Option<&'a Pid> {
     let mut last = told;
     for _ in 0..CHAIN_MAX {
         let winner = world.oracle.processes.get(&last.by)?;
         match winner.told.iter().find(|next| next.name == last.name) {
             Some(next) => last = next,
-            None => return winner.ended_us.is_none().then_some(&last.by),
+            None => {
+                let names = world.life(winner.node)?.upper.names();
+                let holds = names.names_of(&last.by).any(|name| name.as_str() == &*last.name);
+                return holds.then_some(&last.by);
+            }
         }
     }
     None

@@ -21,7 +21,7 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
         return Some(broken);
     }
     if moment == Moment::Quiet
-        && let Some(what) = world.kept_though_refused()
+        && let Some(what) = world.kept_though_refused().or_else(|| world.gone_though_refused())
     {
         return Some(Broken::NotYet(what));
     }

@@ -6,6 +6,7 @@
 
 pub mod back_from_down;
 pub mod blinks;
+pub mod brief_beside_lasting;
 pub mod chain_of_conflicts;
 pub mod clock_skew;
 pub mod conflict_budget;
@@ -26,6 +27,7 @@ pub mod one_way;
 pub mod paused;
 pub mod removed_and_added;
 pub mod restarted_twice;
+pub mod short_runs;
 pub mod slow_answer;
 pub mod slow_init;
 pub mod split_sync;
@@ -64,6 +66,8 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (failed_starts::SCENARIO, failed_starts::CATCHES),
     (killed_after_ok::SCENARIO, killed_after_ok::CATCHES),
     (one_run::SCENARIO, one_run::CATCHES),
+    (short_runs::SCENARIO, short_runs::CATCHES),
+    (brief_beside_lasting::SCENARIO, brief_beside_lasting::CATCHES),
     (one_way::SCENARIO, one_way::CATCHES),
     (blinks::SCENARIO, blinks::CATCHES),
     (stale_snapshot::SCENARIO, stale_snapshot::CATCHES),

@@ -10,7 +10,7 @@ use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
 use super::row::ChildRow;
 use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, REST_BYTES_MAX};
 use super::supervisor::{Control, Effect, Message, Supervisor};
-use super::tables::{Actual, Desired, Mark, MarkKey, State};
+use super::tables::{Actual, Desired, Mark, State};
 
 /// Most calls that wait at once on one node; a further one is refused.
 pub const CALLS_MAX: usize = 100_000;
@@ -206,11 +206,10 @@ impl Supervisor {
     }
 
     fn begin_terminate(&mut self, id: ChildId) -> Result<Waited, CallError> {
-        let live = self.desired.table().live(&id);
-        let mut starts: Vec<Dot> = live.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect();
+        let mut starts = self.starts_of(&id);
         let held = self.claims(&id).next().is_some() || self.local.contains_key(&id);
-        starts.extend(self.claims(&id).map(|(_, claim)| claim.dot.clone()));
-        starts.extend(self.local.get(&id).map(|local| local.dot.clone()));
+        starts.extend(self.claims(&id).flat_map(|(_, claim)| [claim.dot.clone(), claim.begun().clone()]));
+        starts.extend(self.local.get(&id).into_iter().flat_map(|local| [local.dot.clone(), local.begun.clone()]));
         // A claim can be here before the start that it is about.
         let removed = self.desired.remove_with(&id, &starts);
         if !removed && !held {
@@ -220,27 +219,35 @@ impl Supervisor {
         Ok(Waited::Terminated { id, starts, upto })
     }
 
-    /// Removes every start of a child that was seen.
-    pub(super) fn undesire(&mut self, id: &ChildId) -> bool {
-        self.desired.remove(id)
+    /// Removes the starts of a child that has ended for good: all that say the same. A start of something else stands; its
+    /// caller wished for what has not ended.
+    pub(super) fn undesire(&mut self, id: &ChildId, spec: &ChildSpec) {
+        let live = self.desired.table().live(id).filter(|(_, _, desired)| *desired.spec == *spec);
+        for dot in live.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect::<Vec<_>>() {
+            self.withdraw_start(id, &dot);
+        }
     }
 
     fn begin_restart(&mut self, now: Now, id: ChildId) -> Result<Waited, CallError> {
-        let Some((dot, _)) = self.winner(&id) else { return Err(CallError::NotFound) };
-        let after = self.registry.tick(now);
+        if self.winner(&id).is_none() {
+            return Err(CallError::NotFound);
+        }
+        // Clocks may be too far apart to follow one another: the wish must come after every activation and wish that was
+        // seen, whoever's clock they were stamped by.
+        let fences = self.claims(&id).filter_map(|(_, claim)| claim.fence.map(|fence| fence.at()));
+        let wishes = self.starts_of(&id).into_iter().filter_map(|dot| self.mark_of(&id, &dot).restart);
+        let seen = fences.chain(wishes).max().map(|seen| Hlc::from_wall_ms(seen.wall_ms() + 1));
+        let after = self.registry.tick(now).max(seen.unwrap_or_default());
         if is_present(Defect::RestartRevives)
             && let Some((_, desired)) = self.winner(&id)
         {
             self.desired.put(id.clone(), desired.clone());
         }
-        self.mark(&id, &dot, |mark| Mark { restart: mark.restart.max(Some(after)), ..mark });
+        // Beside every start: what is held may go by another than the one that counts.
+        for dot in self.starts_of(&id) {
+            self.mark(&id, &dot, |mark| Mark { restart: mark.restart.max(Some(after)), ..mark });
+        }
         Ok(Waited::Restarted { id, after })
-    }
-
-    /// Changes the mark beside a start.
-    pub(super) fn mark(&mut self, id: &ChildId, dot: &Dot, change: impl FnOnce(Mark) -> Mark) {
-        let mark = self.mark_of(id, dot);
-        self.marks.put(MarkKey::new(id, dot), change(mark));
     }
 
     fn begin_drain(&mut self, node: &NodeName, on: bool, effects: &mut Vec<Effect>) -> Result<Waited, CallError> {
@@ -306,12 +313,17 @@ impl Supervisor {
         let ours = ours.min_by_key(|(_, claim)| claim.begun() != dot);
         if let Some((node, claim)) = ours.map(|(node, claim)| (node.clone(), claim.clone())) {
             match claim.state {
+                // It ended, and its init was never over.
+                State::Done if !claim.ran => {
+                    self.withdraw_start(id, dot);
+                    return Some(Reply::Child(Err(failed(&claim))));
+                }
                 State::Running | State::Done if node == *self.id() && !self.outlives_us(id, dot) => return None,
                 State::Running | State::Done => {
                     // An equal start that came first is the one that runs; if it is gone, the holder will say for which
                     // one the process goes on.
                     let begun = claim.begun();
-                    if begun != dot && !ensure && claim.is_held() && !self.is_live(id, begun) {
+                    if begun != dot && !ensure && claim.is_held() && !self.gives_way_to(id, dot, begun) {
                         return None;
                     }
                     let row = Box::new(self.row(id)?);
@@ -323,12 +335,11 @@ impl Supervisor {
                 }
                 State::Failed if claim.dot == *dot => {
                     if is_present(Defect::FailedStartTakesAll) {
-                        self.undesire(id);
+                        self.desired.remove(id);
                     } else if !is_present(Defect::FailedStartStays) {
                         self.withdraw_start(id, dot);
                     }
-                    let reason = claim.reason.as_deref().unwrap_or("its init failed").to_owned();
-                    return Some(Reply::Child(Err(CallError::Failed(reason))));
+                    return Some(Reply::Child(Err(failed(&claim))));
                 }
                 State::Failed | State::Starting | State::Stopping | State::Moving { .. } | State::Backoff => {
                     return None;
@@ -338,6 +349,7 @@ impl Supervisor {
         match self.winner(id) {
             Some((winner, _)) if winner == *dot => None,
             None => Some(Reply::Child(Err(CallError::Failed("it ended, or was terminated, unseen".into())))),
+            Some((winner, _)) if !ensure && self.is_live(id, dot) && !self.gives_way_to(id, dot, &winner) => None,
             Some(_) => {
                 // A concurrent start won; once it runs, this caller was the later one to be told.
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
@@ -354,8 +366,61 @@ impl Supervisor {
         Reply::Child(Err(CallError::AlreadyStarted(row)))
     }
 
+    /// The starts of a child that are live here.
+    fn starts_of(&self, id: &ChildId) -> Vec<Dot> {
+        self.desired.table().live(id).map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect()
+    }
+
     fn withdraw_start(&mut self, id: &ChildId, dot: &Dot) {
         self.desired.withdraw(id, dot);
+    }
+
+    /// The start by which this node holds a child, if it is live.
+    pub(super) fn start_held(&self, id: &ChildId) -> Option<&Desired> {
+        let dot = &self.local.get(id)?.dot;
+        let mut live = self.desired.table().live(id);
+        live.find(|(origin, counter, _)| **origin == dot.actor && *counter == dot.counter).map(|(.., desired)| desired)
+    }
+
+    /// Whether a caller may wait for a child that we hold: one of ours does, whichever of our incarnations he asked, or
+    /// the node that he asked is living.
+    pub(super) fn has_waiting_caller(&self, id: &ChildId) -> bool {
+        let (Some(local), Some(desired)) = (self.local.get(id), self.start_held(id)) else { return false };
+        match desired.caller.name == self.id().name {
+            true => self.is_waited_for(id, &local.dot),
+            false => self.registry.view().is_living(&desired.caller),
+        }
+    }
+
+    fn calls_for(&self, id: &ChildId) -> impl Iterator<Item = &Waited> {
+        let requests = self.waiting_for.get(id).into_iter().flatten();
+        requests.filter_map(|request| self.waiting.get(request)).map(|waiting| &waiting.call)
+    }
+
+    /// Whether a caller here waits for this start.
+    fn is_waited_for(&self, id: &ChildId, start: &Dot) -> bool {
+        self.calls_for(id).any(|call| matches!(call, Waited::Started { dot, .. } if dot == start))
+    }
+
+    /// Whether a caller here waits for this start and would take it back if he were refused.
+    pub(super) fn may_be_taken_back(&self, id: &ChildId, start: &Dot) -> bool {
+        self.calls_for(id).any(|call| matches!(call, Waited::Started { dot, ensure: false, .. } if dot == start))
+    }
+
+    /// Whether a start may be taken back in favour of another that is live. Two callers that see each the other's process
+    /// must not both do so: the lesser start gives way at once, the greater one only to one whose caller has been answered
+    /// and will not do the same. A start of that kind itself gives way to a greater one of that kind only.
+    fn gives_way_to(&self, id: &ChildId, dot: &Dot, other: &Dot) -> bool {
+        let place = |dot: &Dot| {
+            let mut live = self.desired.table().live(id);
+            live.find(|(origin, counter, _)| **origin == dot.actor && *counter == dot.counter)
+                .map(|(origin, counter, desired)| (desired.at, origin, counter, &desired.caller))
+        };
+        let Some(theirs) = place(other) else { return false };
+        let greater = place(dot).is_none_or(|ours| ours < theirs);
+        let over = self.desired.table().retired().contains(theirs.3);
+        let answered = over || self.mark_of(id, other).answered;
+        if self.mark_of(id, dot).answered { greater && answered } else { greater || answered }
     }
 
     pub(super) fn is_live(&self, id: &ChildId, dot: &Dot) -> bool {
@@ -366,8 +431,9 @@ impl Supervisor {
     /// "done" must not be undone by this node's death alone. If not, the child is looked at again with the next
     /// acknowledgement.
     fn outlives_us(&mut self, id: &ChildId, dot: &Dot) -> bool {
+        // What an earlier incarnation of ours wrote may be known to nobody else either.
         let outlives =
-            is_present(Defect::HastyAnswer) || dot.actor != *self.id() || self.desired.is_kept_elsewhere(dot.counter);
+            is_present(Defect::HastyAnswer) || dot.actor.name != self.id().name || self.desired.is_kept_elsewhere(dot);
         if !outlives {
             self.unacked.insert(id.clone());
         }
@@ -409,4 +475,9 @@ impl Supervisor {
         }
         effects.push(Effect::Reply { request, reply });
     }
+}
+
+/// How a child failed, for its caller.
+fn failed(claim: &Actual) -> CallError {
+    CallError::Failed(claim.reason.as_deref().unwrap_or("its init failed").to_owned())
 }

@@ -92,6 +92,8 @@ pub(super) struct Local {
     pub(super) token: Option<u64>,
     /// Another node held this start before.
     pub(super) taken_over: bool,
+    /// A process got through its init, here or where it was taken over from.
+    pub(super) ran: bool,
     pub(super) restarts: u64,
     /// Failures since it was last healthy.
     pub(super) failures: u32,

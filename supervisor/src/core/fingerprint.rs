@@ -29,6 +29,7 @@ impl Supervisor {
         (&self.children_by_pid, &self.dirty, &self.connected, &self.move_queue).hash(hasher);
         (&self.shown, &self.shown_draining, &self.unacked, &self.void_marks, &self.waiting_for, self.shutting_down)
             .hash(hasher);
+        self.void_since.hash(hasher);
         self.timers.iter().for_each(|(at, id)| (wait(now, *at), id).hash(hasher));
         self.deferred.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
         self.up_since.iter().for_each(|(id, since)| (id, wait(now, *since + STEADY_AFTER)).hash(hasher));
@@ -43,8 +44,8 @@ impl Supervisor {
 
 impl Local {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Self { dot, begun, spec, phase, pid, token, taken_over, restarts, failures, .. } = self;
-        (dot, begun, spec, pid, token, taken_over, restarts, failures).hash(hasher);
+        let Self { dot, begun, spec, phase, pid, token, taken_over, ran, restarts, failures, .. } = self;
+        (dot, begun, spec, pid, token, taken_over, ran, restarts, failures).hash(hasher);
         let Self { restart_seen, since_ms, os_pid, log, reason, refused, timer, .. } = self;
         (restart_seen, since_ms, os_pid, log, reason).hash(hasher);
         refused.as_ref().map(|(by, until, times)| (by, wait(now, *until), times)).hash(hasher);

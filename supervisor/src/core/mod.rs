@@ -3,6 +3,7 @@
 pub mod calls;
 pub mod child;
 mod fingerprint;
+mod marks;
 pub mod moves;
 pub mod placement;
 mod reconcile;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
-use ordu_registry::core::delta::Key;
 use ordu_registry::core::names::HEAR_MAX;
 use ordu_registry::core::{Name, NameConflict};
 use ordu_transport::core::defects::{Defect, is_present};
@@ -16,11 +15,10 @@ use rand::RngExt;
 
 use super::child::{Exit, FAILED_KEPT_MAX, HEALTHY_AFTER, Local, Phase, Then, backoff};
 use super::placement::{self, Candidate, Ineligible};
-use super::replicate::alike_since;
 use super::row::EventKind;
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::{Effect, StartedInfo, Supervisor};
-use super::tables::{Actual, Desired, Mark, MarkKey, State};
+use super::tables::{Actual, Desired, State};
 
 impl Supervisor {
     // ---- what the tables say
@@ -37,50 +35,6 @@ impl Supervisor {
     pub(super) fn claims<'a>(&'a self, id: &ChildId) -> impl Iterator<Item = (&'a NodeId, &'a Actual)> + 'a + use<'a> {
         let live = self.actual.table().live(id).map(|(node, _, claim)| (node, claim));
         live.filter(|(node, _)| *node == self.id() || self.registry.view().is_living(node))
-    }
-
-    /// The marks beside a start, as one.
-    pub(super) fn mark_of(&self, id: &ChildId, dot: &Dot) -> Mark {
-        self.marks.table().live(&MarkKey::new(id, dot)).fold(Mark::default(), |all, (_, _, mark)| Mark {
-            started: mark.started.clone().max(all.started),
-            restart: mark.restart.max(all.restart),
-        })
-    }
-
-    fn mark_keys(&self, id: &ChildId) -> Vec<MarkKey> {
-        self.marks.table().keys_at(id.place()).filter(|key| key.child == *id).cloned().collect()
-    }
-
-    /// Notes whether marks are left beside starts of a child that are gone.
-    fn note_void_marks(&mut self, id: &ChildId) {
-        if self.mark_keys(id).iter().any(|key| self.is_void(key)) {
-            self.void_marks.insert(id.clone());
-        } else {
-            self.void_marks.remove(id);
-        }
-    }
-
-    fn is_void(&self, key: &MarkKey) -> bool {
-        let table = self.desired.table();
-        table.context().contains(&key.origin, key.counter)
-            && !table.live(&key.child).any(|(origin, counter, _)| (origin, counter) == (&key.origin, key.counter))
-    }
-
-    /// Removes marks beside starts that are gone. The least living node does it, once all that live know what is desired:
-    /// a mark that goes before its start would let a temporary child run again.
-    pub(super) fn remove_void_marks(&mut self, now: Now) {
-        let others = || self.registry.view().living().map(|member| &member.id).filter(|id| *id != self.id());
-        let since = alike_since(now);
-        if self.void_marks.is_empty() || others().any(|id| id < self.id() || !self.desired.is_alike(id, since)) {
-            return;
-        }
-        let children: Vec<ChildId> = self.void_marks.iter().cloned().collect();
-        for key in children.iter().flat_map(|id| self.mark_keys(id)).collect::<Vec<_>>() {
-            if self.is_void(&key) {
-                self.marks.remove(&key);
-            }
-        }
-        self.dirty.extend(children);
     }
 
     /// Whether somebody says that this start has ended for good; its removal is under way then.
@@ -107,6 +61,7 @@ impl Supervisor {
 
     pub(super) fn reconcile(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         self.note_void_marks(id);
+        self.note_answered(id);
         if self.local.contains_key(id) {
             self.give_way(now, id, effects);
         }
@@ -166,10 +121,11 @@ impl Supervisor {
 
     /// Compares a child that we hold with what should run.
     fn tend(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
-        let winner = self.winner(id).map(|(dot, desired)| (dot, desired.spec.clone()));
+        self.deferred.remove(id);
+        let followed = self.to_follow(id);
         let Some(local) = self.local.get_mut(id) else { return };
         let expired = local.expires().is_some_and(|until| until <= now.at);
-        let Some((dot, spec)) = winner else {
+        let Some((dot, spec)) = followed else {
             match local.phase {
                 Phase::Starting | Phase::Running { .. } | Phase::Stopping(_) => self.stop(id, Then::Gone, effects),
                 Phase::Done { .. } if !expired => {}
@@ -185,11 +141,17 @@ impl Supervisor {
         // What is on its way out ends as what it was; a later start is looked at then.
         if local.dot != dot && local.phase != Phase::Stopping(Then::Gone) {
             let same = *local.spec == *spec;
+            // What is to run once may have had its run, of which we know only once we have heard where it was asked for.
+            if !same && spec.restart == Restart::Temporary && !self.may_know_of_runs(&dot) {
+                self.deferred.insert(id.clone(), now.at + HEAR_MAX);
+                return;
+            }
+            let Some(local) = self.local.get_mut(id) else { return };
             (local.dot, local.spec) = (dot.clone(), spec.clone());
-            self.mark_started(id, &dot, &spec);
             if !same {
                 return self.again(now, id, effects);
             }
+            self.mark_started(id, &dot, &spec);
         }
         // Once the start that a process was activated for is gone, it runs for the one that it has now, and for no later.
         let begun = self.local.get(id).map(|local| local.begun.clone());
@@ -243,9 +205,7 @@ impl Supervisor {
             }
             Phase::Released { .. } => {}
             Phase::Failed { .. } => {
-                let caller = self.winner(id).map(|(_, desired)| desired.caller.clone());
-                let waits =
-                    caller.is_some_and(|caller| caller == *self.id() || self.registry.view().is_living(&caller));
+                let waits = self.has_waiting_caller(id);
                 let failure = Exit::Abnormal(local.reason.as_deref().unwrap_or("its init failed").to_owned());
                 if expired || !waits {
                     self.follow_policy(now, id, &failure);
@@ -267,18 +227,17 @@ impl Supervisor {
     /// Decides whether a child that we do not hold is ours to start.
     fn consider(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let waits = self.deferred.remove(id);
-        let Some((dot, desired)) = self.winner(id) else { return };
-        let spec = desired.spec.clone();
-        if self.is_over(id, &dot) {
+        let Some((dot, spec)) = self.to_follow(id) else { return };
+        if self.is_over(id, &dot) || self.end_own_run(id) {
             return;
         }
-        let (mut token, mut blocked, mut restarts, mut taken_over) = (None, false, 0, false);
+        let (mut token, mut blocked, mut restarts, mut taken_over, mut ran) = (None, false, 0, false, false);
         for (_, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
             match &claim.state {
                 State::Moving { to, token: of, released }
                     if to == self.id() && token.is_none() && (*released || is_present(Defect::EarlyHandoff)) =>
                 {
-                    (token, restarts) = (Some(*of), claim.restarts);
+                    (token, restarts, ran) = (Some(*of), claim.restarts, claim.ran);
                 }
                 _ => blocked = true,
             }
@@ -303,10 +262,10 @@ impl Supervisor {
                 return;
             }
             let before = self.actual.table().live(id).filter(|(_, _, claim)| claim.dot == dot);
-            (restarts, taken_over) =
-                before.fold((0, false), |(most, _), (_, _, claim)| (claim.restarts.max(most), true));
+            (restarts, taken_over, ran) = before.fold((0, false, false), |(most, _, ran), (_, _, claim)| {
+                (claim.restarts.max(most), true, ran || claim.ran)
+            });
         }
-        self.mark_started(id, &dot, &spec);
         let restart_seen = self.mark_of(id, &dot).restart;
         let local = Local {
             begun: dot.clone(),
@@ -316,6 +275,7 @@ impl Supervisor {
             pid: None,
             token,
             taken_over,
+            ran,
             restarts,
             failures: 0,
             restart_seen,
@@ -337,29 +297,14 @@ impl Supervisor {
         self.actual.table().live(id).any(|(node, _, claim)| claim.is_held() && node != self.id() && stranger(node))
     }
 
-    /// Notes that a temporary child has its one run here.
-    pub(super) fn mark_started(&mut self, id: &ChildId, dot: &Dot, spec: &ChildSpec) {
-        if spec.restart == Restart::Temporary && !is_present(Defect::RunsTwice) {
-            let started = Some(self.id().clone());
-            self.mark(id, dot, |mark| Mark { started, ..mark });
-        }
-    }
-
-    /// Whether a temporary child had its one run. Its seat takes the start back once the node that ran it is over.
-    fn is_spent(&mut self, id: &ChildId, dot: &Dot, spec: &ChildSpec) -> bool {
-        let started = self.mark_of(id, dot).started;
-        let Some(by) = started.filter(|_| spec.restart == Restart::Temporary) else { return false };
-        if self.actual.table().retired().contains(&by) {
-            self.undesire(id);
-        }
-        true
-    }
-
     // ---- steps of its life
 
     /// Gives a held child a new process and starts it.
     fn activate(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Ok(name) = Name::new(id.as_str()) else { return };
+        if let Some((dot, spec)) = self.local.get(id).map(|local| (local.dot.clone(), local.spec.clone())) {
+            self.mark_started(id, &dot, &spec);
+        }
         let value = bytes::Bytes::new();
         let pid = self.with_registry_raw(now, effects, |registry, out| {
             let pid = registry.activate(now);
@@ -380,13 +325,14 @@ impl Supervisor {
         effects.push(Effect::Start { pid, spec: local.spec.clone(), fence });
     }
 
-    /// Starts a held child anew, or leaves it to its seat where it may not run here: its spec forbids it, or another
-    /// process has its name, perhaps a copy on its way out.
+    /// Starts a held child anew, or leaves it to its seat where it may not run here: its spec forbids it, another process
+    /// has its name, perhaps a copy on its way out, or it runs once at most and somebody else has begun that run.
     fn start_again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(local) = self.local.get_mut(id) else { return };
         local.token = None;
-        let spec = local.spec.clone();
-        if self.may_run(&spec) && !self.is_name_held(id) {
+        let (dot, spec) = (local.dot.clone(), local.spec.clone());
+        let had_its_run = spec.restart == Restart::Temporary && self.ran_elsewhere(id, &dot);
+        if self.may_run(&spec) && !self.is_name_held(id) && !had_its_run {
             self.activate(now, id, effects);
         } else {
             self.drop_local(id);
@@ -400,7 +346,7 @@ impl Supervisor {
     }
 
     /// Whether lookups show some process under a child's name.
-    fn is_name_held(&self, id: &ChildId) -> bool {
+    pub(super) fn is_name_held(&self, id: &ChildId) -> bool {
         Name::new(id.as_str()).is_ok_and(|name| self.registry.visible(&name).next().is_some())
     }
 
@@ -447,7 +393,7 @@ impl Supervisor {
     pub(super) fn on_started(&mut self, now: Now, pid: &Pid, info: StartedInfo) {
         let Some(id) = self.children_by_pid.get(pid).cloned() else { return };
         let Some(local) = self.local.get_mut(&id) else { return };
-        (local.os_pid, local.log) = (info.os_pid, info.log);
+        (local.os_pid, local.log, local.ran) = (info.os_pid, info.log, true);
         if local.phase == Phase::Starting {
             local.phase = Phase::Running { since: now.at };
             local.since_ms = now.wall_ms;
@@ -490,16 +436,16 @@ impl Supervisor {
 
     fn on_init_failed(&mut self, now: Now, id: &ChildId, exit: &Exit, how: Arc<str>, effects: &mut Vec<Effect>) {
         self.tell(now, EventKind::ChildExited { child: id.clone(), reason: how.to_string() }, effects);
-        let waits = self.winner(id).map(|(_, desired)| (desired.caller.clone(), desired.wait_ms));
+        let waits = self.start_held(id).map(|desired| desired.wait_ms).filter(|_| self.has_waiting_caller(id));
         let Some(local) = self.local.get_mut(id) else { return };
         // Only the very first activation answers a caller; a restart follows the policy.
         let first = local.restarts == 0 && local.failures == 0 && local.token.is_none() && !local.taken_over;
         match waits.filter(|_| first) {
-            Some((caller, wait_ms)) if caller == *self.registry.id() || self.registry.view().is_living(&caller) => {
+            Some(wait_ms) => {
                 let until = now.at + Duration::from_millis(wait_ms).min(FAILED_KEPT_MAX);
                 (local.phase, local.since_ms, local.reason) = (Phase::Failed { until }, now.wall_ms, Some(how));
             }
-            _ => self.follow_policy(now, id, exit),
+            None => self.follow_policy(now, id, exit),
         }
     }
 
@@ -522,9 +468,9 @@ impl Supervisor {
         }
         let until = now.at + self.keep_done;
         (local.phase, local.since_ms, local.reason) = (Phase::Done { until }, now.wall_ms, Some(how));
-        let dot = local.dot.clone();
-        if self.winner(id).is_some_and(|(winner, _)| winner == dot) {
-            self.undesire(id);
+        let (dot, spec) = (local.dot.clone(), local.spec.clone());
+        if self.is_live(id, &dot) {
+            self.undesire(id, &spec);
         }
     }
 
@@ -573,6 +519,7 @@ impl Supervisor {
             state: local.state(),
             token: local.token,
             losing: local.pid.as_ref().is_some_and(|pid| self.registry.lost_to(pid).is_some()),
+            ran: local.ran,
             restarts: local.restarts,
             restart_seen: local.restart_seen,
             since_ms: local.since_ms,

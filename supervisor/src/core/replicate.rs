@@ -4,6 +4,7 @@
 //! Pushes go out names before claims before facts; claims before what should run, so that how a child ended is known
 //! before that it should run no more.
 
+use ordu_registry::core::Name;
 use ordu_registry::core::delta;
 use ordu_registry::core::names::{self, alike_window};
 use ordu_registry::core::retire::Retired;
@@ -132,6 +133,9 @@ impl Supervisor {
                 let input = names::Input::Message { from: from.clone(), message };
                 self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
             }
+            Message::Desired(message) if !is_sound(&message) => {
+                tracing::warn!(peer = %from, "a start under another child's name is not taken");
+            }
             Message::Desired(message) => {
                 pass!(desired, message, Message::Desired);
                 self.dirty.append(&mut self.unacked);
@@ -175,6 +179,7 @@ impl Supervisor {
             for fence in self.actual.table().live(&id).filter_map(|(_, _, claim)| claim.fence) {
                 self.registry.observe(now, fence.at());
             }
+            self.tell_losers(&id);
             self.dirty.insert(id);
         }
         for key in self.marks.take_touched() {
@@ -188,6 +193,14 @@ impl Supervisor {
             self.tell_draining(now, facts, effects);
             self.dirty_all();
         }
+    }
+
+    /// A loss that children's claims tell of first holds for names too.
+    fn tell_losers(&mut self, id: &ChildId) {
+        let Ok(name) = Name::new(id.as_str()) else { return };
+        let losing = self.actual.table().live(id).filter(|(_, _, claim)| claim.losing);
+        let losers = losing.filter_map(|(_, _, claim)| claim.pid.clone()).collect();
+        self.registry.set_losers(&name, losers);
     }
 
     pub(super) fn flush(&mut self, effects: &mut Vec<Effect>) {
@@ -235,9 +248,18 @@ impl Supervisor {
 }
 
 /// Since when a digest must have been seen that is to count.
-pub(super) fn alike_since(now: Now) -> Instant {
+fn alike_since(now: Now) -> Instant {
     let window = u64::try_from(alike_window().as_micros()).unwrap_or(u64::MAX);
     Instant::from_micros(now.at.as_micros().saturating_sub(window))
+}
+
+/// Whether each start stands under the name of the child that it is about.
+fn is_sound(message: &delta::Message<ChildId, Desired>) -> bool {
+    let events = match message {
+        delta::Message::Delta { events, .. } | delta::Message::State { events, .. } => &events[..],
+        _ => &[],
+    };
+    events.iter().all(|event| event.value.as_ref().is_none_or(|desired| desired.spec.id == event.key))
 }
 
 fn touched_values(desired: &mut Replica<ChildId, Desired>) -> Vec<(ChildId, Vec<Hlc>)> {

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ordu_registry::core::clock::Clock;
 use ordu_registry::core::names::{self, HEAR_MAX, NameConflict};
 use ordu_registry::core::sync::Replica;
 use ordu_registry::core::table::Kind;
@@ -228,8 +229,10 @@ pub struct Supervisor {
     pub(super) shown_draining: BTreeSet<NodeName>,
     /// Children whose callers wait until somebody else knows what we wrote.
     pub(super) unacked: BTreeSet<ChildId>,
-    /// Children with marks beside starts that are gone.
+    /// Children with marks beside starts that are not live.
     pub(super) void_marks: BTreeSet<ChildId>,
+    /// Marks that are void, and what we knew of what is desired when we saw that.
+    pub(super) void_since: Option<(Clock, Vec<MarkKey>)>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
@@ -270,6 +273,7 @@ impl Supervisor {
             shown_draining: BTreeSet::new(),
             unacked: BTreeSet::new(),
             void_marks: BTreeSet::new(),
+            void_since: None,
             waiting: BTreeMap::new(),
             waiting_for: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -342,7 +346,7 @@ impl Supervisor {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.repair(now, effects);
-        self.remove_void_marks(now);
+        self.remove_void_marks();
         while let Some((at, id)) = self.timers.first().filter(|(at, _)| *at <= now.at).cloned() {
             self.timers.remove(&(at, id.clone()));
             if let Some(local) = self.local.get_mut(&id) {

@@ -47,6 +47,8 @@ pub struct Actual {
     pub token: Option<u64>,
     /// The process lost a conflict and is on its way out.
     pub losing: bool,
+    /// Some process for its start got through its init.
+    pub ran: bool,
     /// Restarts after an abnormal or permanent exit.
     pub restarts: u64,
     /// The latest wish to restart it that was followed.
@@ -142,6 +144,8 @@ pub struct Mark {
     pub started: Option<NodeId>,
     /// A restart was asked for at this time.
     pub restart: Option<Hlc>,
+    /// Its caller waits no more: he will not take it back in favour of another.
+    pub answered: bool,
 }
 
 /// What a node says of itself. Owner-written.
