@@ -173,3 +173,91 @@ impl<'de, K: Key, V: Payload> Visitor<'de> for RowsSeed<'_, K, V> {
         Ok(events)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ordu_transport::core::{Hlc, NodeName, Pid};
+
+    use super::*;
+    use crate::core::covers::Covers;
+    use crate::core::{Claim, Fence, Name, Rank};
+
+    type NameEvents = Events<Name, Claim>;
+
+    fn node(name: &str, boot: u64) -> NodeId {
+        NodeId::new(NodeName::new(name).expect("a name"), boot, 9)
+    }
+
+    fn claim(node: &NodeId, serial: u64) -> Claim {
+        let since = Hlc::from_wall_ms(5);
+        Claim {
+            pid: Pid::new(node.clone(), serial),
+            rank: Rank::longest_running(since),
+            fence: Fence::new(since, node),
+            since,
+            value: Bytes::new(),
+            losing: None,
+        }
+    }
+
+    fn event(origin: &NodeId, counter: u64, value: Option<Claim>, covers: Covers) -> Arc<Event<Name, Claim>> {
+        let key = Name::new("web").expect("a name");
+        Arc::new(Event { dot: Dot::new(origin.clone(), counter), key, value, covers })
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let a = node("a", 1);
+        let events = NameEvents::from(vec![event(&a, 3, Some(claim(&a, 7)), Covers::default())]);
+        let bytes = rmp_serde::to_vec(&events).expect("it encodes");
+        let origins = b"\x91\x93\xa1a\x01\x09";
+        let value = b"\x97\x07\xc0\xce\x00\x05\x00\x00\xc0\xc0\xc4\x00\xc0";
+        let expected = [&b"\x92"[..], origins, b"\x91\x95\x00\x03\xa3web", value, b"\x90"].concat();
+        assert_eq!(bytes, expected, "{bytes:02x?}");
+        assert_eq!(rmp_serde::from_slice::<NameEvents>(&bytes).expect("it decodes"), events);
+    }
+
+    #[test]
+    fn everything_returns_as_it_was() {
+        let (a, old, b) = (node("a", 2), node("a", 1), node("b", 1));
+        let since = Hlc::from_wall_ms(6);
+        let odd = Claim {
+            pid: Pid::new(old.clone(), 1),
+            rank: Rank::new(vec![1; 40]),
+            fence: Fence::new(since, &b),
+            since: Hlc::from_wall_ms(5),
+            value: Bytes::from_static(b"a value"),
+            losing: Some(Pid::new(b.clone(), u64::MAX)),
+        };
+        let mut covers = Covers::from(Dot::new(b.clone(), 300));
+        covers.apply(&old, u64::MAX);
+        let events = NameEvents::from(vec![
+            event(&a, u64::MAX, Some(odd), covers),
+            event(&b, 1, None, Covers::from(Dot::new(a.clone(), 1))),
+        ]);
+        let bytes = rmp_serde::to_vec(&events).expect("it encodes");
+        assert_eq!(rmp_serde::from_slice::<NameEvents>(&bytes).expect("it decodes"), events);
+    }
+
+    #[test]
+    fn a_place_beyond_the_origins_is_refused() {
+        let a = (("a", 1, 9),);
+        type Row<'a> = (u64, u64, &'a str, Option<()>, Vec<u64>);
+        let read = |row: Row<'_>| {
+            let bytes = rmp_serde::to_vec(&(a, [row])).expect("it encodes");
+            rmp_serde::from_slice::<NameEvents>(&bytes).map_err(|error| error.to_string())
+        };
+        assert!(read((0, 1, "web", None, vec![0, 1])).is_ok());
+        for (row, why) in [
+            ((1, 1, "web", None, vec![]), "origin 1 of 1"),
+            ((u64::MAX, 1, "web", None, vec![]), "origin 18446744073709551615 of 1"),
+            ((0, 1, "web", None, vec![3, 1]), "origin 3 of 1"),
+            ((0, 1, "web", None, vec![0]), "without its counter"),
+            ((0, 1, "a web", None, vec![]), "' '"),
+        ] {
+            let error = read(row).expect_err(why);
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
