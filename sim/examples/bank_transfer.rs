@@ -12,6 +12,8 @@
 #![allow(dead_code, reason = "sim/tests/bank.rs uses this file too, all but its main")]
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -244,10 +246,11 @@ pub(crate) fn options() -> Options {
 
 const SEEDS: u64 = 40;
 
-fn tell(care: Care) {
+fn tell(care: Care, out: &mut impl Write) -> io::Result<()> {
     let counts = Arc::new(Counts::default());
     match lab(care, counts.clone()).hunt(&options(), 1, SEEDS) {
-        Ok(()) => println!(
+        Ok(()) => writeln!(
+            out,
             "{care:?}: {SEEDS} clusters held. {} transfers were applied, each once; {} requests came under an older \
              fence and were refused.",
             counts.applied.load(Ordering::Relaxed),
@@ -255,15 +258,27 @@ fn tell(care: Care) {
         ),
         Err(Failure { violation, script }) => {
             let drawn = Script::draw(script.plan.seed, &options()).steps.len();
-            println!("{care:?}: found after {} seeds, and shortened from {drawn} steps.", script.plan.seed);
-            println!("{}", Failure { violation, script });
+            writeln!(out, "{care:?}: found with seed {}, and shortened from {drawn} steps.", script.plan.seed)?;
+            writeln!(out, "{}", Failure { violation, script })
         }
     }
 }
 
-fn main() {
-    if std::env::args().any(|arg| arg == "--no-fence") {
-        return tell(Care::NoFence);
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut out = io::stdout();
+    let told = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => [Care::Fenced, Care::FreshFence, Care::NoFence].into_iter().try_for_each(|care| tell(care, &mut out)),
+        ["--no-fence"] => tell(Care::NoFence, &mut out),
+        _ => Err(io::Error::other("usage: bank_transfer [--no-fence]")),
+    };
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads no further has seen what he wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::from(2)
+        }
     }
-    [Care::Fenced, Care::FreshFence, Care::NoFence].into_iter().for_each(tell);
 }

@@ -11,6 +11,7 @@ use crate::lab::Lab;
 use crate::link::Sent;
 use crate::plan::Plan;
 use crate::script::{Op, Script};
+use crate::workload::NAMES_AT_ONCE_MAX;
 use crate::world::World;
 
 /// How long a cluster is given to settle before it is measured, in simulated microseconds.
@@ -21,6 +22,8 @@ const WINDOW_US: u64 = 20_000_000;
 const REGISTRATIONS: usize = 50;
 /// How long a partition lasts.
 const CUT_US: u64 = 20_000_000;
+/// Most names of a heal, and most that are held before it: one process registers them at once.
+pub const NAMES_MAX: usize = NAMES_AT_ONCE_MAX;
 /// How often it is looked whether a heal is over.
 const LOOK_US: u64 = 50_000;
 /// How long a heal may take.
@@ -84,7 +87,8 @@ pub struct Heal {
     pub broken: Option<String>,
 }
 
-/// Measures a cluster of this size, and a heal for each of these numbers of names, of a cluster that holds others already.
+/// Measures a cluster of this size, and a heal for each of these numbers of names, of a cluster that holds others
+/// already; each of them up to [`NAMES_MAX`].
 pub fn measure(nodes: usize, seed: u64, held: usize, heals: &[usize]) -> Cost {
     let mut world = calm(nodes, seed);
     let before = counts(&world);
@@ -187,26 +191,37 @@ fn since(world: &World, before: &[(Sent, u64)]) -> Vec<Flow> {
 
 /// The costs as text: one table of registrations by size, one of heals by the number of names.
 pub fn table(costs: &[Cost]) -> String {
+    head() + &costs.iter().map(row).collect::<String>() + &heal_table(costs)
+}
+
+/// The head of the table of registrations.
+pub fn head() -> String {
+    "        a second of rest, a node | one registration, mean node | the node asked | all nodes\n\
+     nodes     bytes frames   inputs |   bytes  frames   inputs   | bytes   frames |   bytes\n"
+        .to_owned()
+}
+
+/// The line of one size of cluster in the table of registrations.
+pub fn row(cost: &Cost) -> String {
+    let Cost { nodes, idle_per_s: idle, mean, asked, total, .. } = cost;
+    format!(
+        "{nodes:>5} {:>9.0} {:>6.1} {:>8.1} | {:>7.0} {:>7.2} {:>8.2}   | {:>7.0} {:>6.1} | {:>8.0}\n",
+        idle.bytes,
+        idle.frames,
+        idle.inputs,
+        mean.bytes,
+        mean.frames,
+        mean.inputs,
+        asked.bytes,
+        asked.frames,
+        total.bytes
+    )
+}
+
+/// The table of heals; nothing if none was measured.
+pub fn heal_table(costs: &[Cost]) -> String {
     let mut text = String::new();
     // Writing into a string does not fail.
-    let _ =
-        writeln!(text, "        a second of rest, a node | one registration, mean node | the node asked | all nodes");
-    let _ = writeln!(text, "nodes     bytes frames   inputs |   bytes  frames   inputs   | bytes   frames |   bytes");
-    for Cost { nodes, idle_per_s: idle, mean, asked, total, .. } in costs {
-        let _ = writeln!(
-            text,
-            "{nodes:>5} {:>9.0} {:>6.1} {:>8.1} | {:>7.0} {:>7.2} {:>8.2}   | {:>7.0} {:>6.1} | {:>8.0}",
-            idle.bytes,
-            idle.frames,
-            idle.inputs,
-            mean.bytes,
-            mean.frames,
-            mean.inputs,
-            asked.bytes,
-            asked.frames,
-            total.bytes
-        );
-    }
     if costs.iter().any(|cost| !cost.heals.is_empty()) {
         let _ =
             writeln!(text, "nodes   held  names  bytes of the heal  over one without names  a name and node  seconds");

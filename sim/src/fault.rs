@@ -14,6 +14,8 @@ use crate::world::{Happening, World};
 const DRAIN_US_MAX: u64 = 5_000_000;
 /// A flapping or stuttering fault changes at most this often, in microseconds.
 pub const PERIOD_US_MIN: u64 = 10_000;
+/// Most times that everything takes longer.
+pub const FACTOR_MAX: u64 = 100;
 
 /// What a killed node finds when it starts again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,6 +215,18 @@ impl Fault {
         }
     }
 
+    /// The same fault in the words that say it most shortly: a cut by the smaller of its sides.
+    fn told(&self, nodes: usize) -> String {
+        let mut shorter = self.clone();
+        if let Fault::Split { side } | Fault::Flapping { side, .. } = &mut shorter
+            && side.len() * 2 > nodes
+        {
+            *side = (0..nodes).filter(|node| !side.contains(node)).collect();
+        }
+        // Who cuts all nodes off from nobody has them all named.
+        if shorter.nodes().is_empty() { self.to_string() } else { shorter.to_string() }
+    }
+
     /// How long until it changes by itself, in microseconds, and whether it is on then.
     fn period_us(&self, on: bool) -> Option<u64> {
         match self {
@@ -303,13 +317,13 @@ impl World {
         }
         self.trace.world(self.now, &fault);
         self.faults.next += 1;
-        let (number, until_us) = (self.faults.next, self.now + lasts_us);
+        let (number, until_us) = (self.faults.next, self.now.saturating_add(lasts_us));
         self.faults.active.insert(number, Active { fault: fault.clone(), on: true, until_us });
-        self.record.fault_begins(self.now, number, &fault);
+        self.record.fault_begins(self.now, number, &fault, &fault.told(self.plan.nodes));
         self.apply_fault(&fault, until_us);
         self.schedule(until_us, Happening::FaultEnds { number });
         if let Some(period) = fault.period_us(true) {
-            self.schedule(self.now + period, Happening::FaultTurns { number });
+            self.schedule(self.now.saturating_add(period), Happening::FaultTurns { number });
         }
     }
 
@@ -324,7 +338,7 @@ impl World {
             self.undo_fault(&fault)
         }
         if let Some(period) = fault.period_us(on) {
-            self.schedule(self.now + period, Happening::FaultTurns { number });
+            self.schedule(self.now.saturating_add(period), Happening::FaultTurns { number });
         }
     }
 
@@ -358,7 +372,10 @@ impl World {
                 self.faults.paused_since.insert(*node, self.now);
                 self.silence(*node);
             }
-            Fault::Skew { node, by_ms } => self.nodes[*node].skew_ms += by_ms,
+            Fault::Skew { node, by_ms } => {
+                let skew_ms = &mut self.nodes[*node].skew_ms;
+                *skew_ms = skew_ms.saturating_add(*by_ms);
+            }
             Fault::Lie { node, peer } => self.views_lie(*node, *peer, until_us),
             Fault::Namesake { of } => self.start_namesake(*of),
         }
@@ -406,7 +423,7 @@ impl World {
             _ => None,
         });
         let factors = faults.active.values().filter_map(|active| match active.fault {
-            Fault::Delay { factor } => Some(factor.clamp(1, 1_000)),
+            Fault::Delay { factor } => Some(factor.clamp(1, FACTOR_MAX)),
             _ => None,
         });
         self.net.storm_delay = factors.max().unwrap_or(1);

@@ -2,8 +2,6 @@
 //!
 //! ```toml
 //! about = "a name on both sides of a cut"   # every part may be left out
-//! faults = { split = 3, crash_keep_disk = 1 }   # kinds and weights to draw from, in place of the default scenario's
-//! ops = { register = 5, end_process = 1 }
 //! plan.nodes = 3                            # fields of the plan; the others are drawn from the seed
 //! plan.swim = true
 //! steps = [                                 # exactly these, and nothing is drawn
@@ -11,6 +9,9 @@
 //!   { at_us = 2000000, act = { fault = { fault = { split = { side = [0] } }, lasts_us = 5000000 } } },
 //! ]
 //! ```
+//!
+//! In place of `steps` there may be what to draw them from: `faults = { split = 3 }` and `ops = { register = 5 }`,
+//! kinds and weights instead of the default scenario's.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,21 +21,27 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::draw::{FaultKind, OpKind};
-use crate::plan::{OPS_MAX, Plan};
+use crate::fault::{FACTOR_MAX, Fault, PERIOD_US_MIN};
+use crate::plan::{OPS_MAX, Plan, SKEW_MS_MAX};
 use crate::scenario::{self, Layer, Scenario};
-use crate::script::{Act, Script, Step};
+use crate::script::{Act, Op, Script, Step};
+use crate::workload::NAMES_AT_ONCE_MAX;
 
 /// Longest scenario file, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 << 20;
 /// Latest time of a step, and longest time that a fault lasts, in microseconds.
 pub const AT_US_MAX: u64 = 86_400_000_000;
+/// Longest time that a caller waits, or that a child may take to stop, in milliseconds.
+pub const WAIT_MS_MAX: u64 = AT_US_MAX / 1_000;
+/// Most characters of a file's line that are shown with an error.
+const SHOWN_CHARS_MAX: usize = 80;
 
 /// Why a text is no scenario. Nothing was run.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// It is no TOML, or not of this shape.
     #[error("{0}")]
-    Shape(#[from] toml::de::Error),
+    Shape(String),
     /// It cannot be played.
     #[error("{0}")]
     Content(String),
@@ -62,6 +69,35 @@ struct Document {
     steps: Option<Vec<Step>>,
 }
 
+impl Document {
+    /// What says how to draw the steps that the file has already.
+    fn mixture(&self) -> Option<&'static str> {
+        let drawn = [
+            ("faults", self.faults.is_some()),
+            ("ops", self.ops.is_some()),
+            ("pace_percent", self.pace_percent.is_some()),
+            ("fault_gap_percent", self.fault_gap_percent.is_some()),
+        ];
+        let (field, _) = drawn.into_iter().find(|(_, given)| *given && self.steps.is_some())?;
+        Some(field)
+    }
+}
+
+/// Where in the text an error is, in one line, and the part of that line around it: a script's lines are long.
+fn told(error: &toml::de::Error, text: &str) -> String {
+    let Some(at) = error.span().map(|span| span.start.min(text.len())) else { return error.message().to_owned() };
+    let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let number = text[..at].matches('\n').count() + 1;
+    let line: Vec<char> = text[begin..].lines().next().unwrap_or("").chars().collect();
+    let column = text[begin..at].chars().count();
+    let first = column.saturating_sub(SHOWN_CHARS_MAX / 2).min(line.len());
+    let last = (first + SHOWN_CHARS_MAX).min(line.len());
+    let before = if first > 0 { "… " } else { "" };
+    let after = if last < line.len() { " …" } else { "" };
+    let shown: String = line[first..last].iter().collect();
+    format!("line {number}, column {}: {}\n  {before}{shown}{after}", column + 1, error.message().trim_end())
+}
+
 /// Reads a scenario. `name` is what it is called in reports, the file's path as a rule.
 ///
 /// # Errors
@@ -70,7 +106,10 @@ pub fn read(name: &str, text: &str) -> Result<Scenario, Refused> {
     if text.len() > FILE_BYTES_MAX {
         return Err(Refused::Content(format!("it is longer than {FILE_BYTES_MAX} bytes")));
     }
-    let document: Document = toml::from_str(text)?;
+    let document: Document = toml::from_str(text).map_err(|error| Refused::Shape(told(&error, text)))?;
+    if let Some(field) = document.mixture() {
+        return Err(Refused::Content(format!("it has steps and {field}: where steps are given nothing is drawn")));
+    }
     let default = scenario::default();
     let layer = match document.plan.get("children").and_then(toml::Value::as_bool) {
         Some(true) => Layer::Children,
@@ -130,8 +169,14 @@ impl Scenario {
         let seed = plan.seed;
         plan.seed = 0;
         let mut table = toml::Table::try_from(&*plan).map_err(|error| Refused::Content(error.to_string()))?;
-        table.extend(fixed.plan.clone());
-        *plan = table.try_into()?;
+        // One by one: an error of the whole would not say which field it is about.
+        for (field, value) in &fixed.plan {
+            table.insert(field.clone(), value.clone());
+            *plan = table
+                .clone()
+                .try_into()
+                .map_err(|error: toml::de::Error| Refused::Shape(format!("plan.{field}: {}", error.message())))?;
+        }
         plan.seed = seed;
         Ok(())
     }
@@ -155,9 +200,54 @@ pub fn refuse(script: &Script) -> Option<String> {
         if let Some(node) = stranger {
             return Some(format!("step {} names node {node}, but there are 0 to {}", at + 1, nodes - 1));
         }
-        let late = step.at_us.max(lasts_us) > AT_US_MAX;
-        late.then(|| format!("step {} is later, or lasts longer, than {AT_US_MAX} microseconds", at + 1))
+        if step.at_us.max(lasts_us) > AT_US_MAX {
+            return Some(format!("step {} is later, or lasts longer, than {AT_US_MAX} microseconds", at + 1));
+        }
+        let why = match &step.act {
+            Act::Op { ask, .. } => refuse_op(ask),
+            Act::Fault { fault, .. } => refuse_fault(fault),
+        };
+        why.map(|why| format!("step {}: {why}", at + 1))
     })
+}
+
+/// What of an operation is out of bounds.
+fn refuse_op(op: &Op) -> Option<String> {
+    let (many, wait_ms) = match op {
+        Op::Register { names, .. } => (names.len(), 0),
+        Op::RegisterMany { count, .. } => (*count, 0),
+        Op::StartMany { count, wait_ms, .. } => (*count, *wait_ms),
+        Op::Start { spec, wait_ms, .. } => (0, (*wait_ms).max(spec.stop_timeout_ms)),
+        Op::Retry { wait_ms, .. } | Op::Terminate { wait_ms, .. } => (0, *wait_ms),
+        Op::Restart { wait_ms, .. } | Op::Drain { wait_ms, .. } => (0, *wait_ms),
+        Op::RegisterMore { .. } | Op::Unregister { .. } | Op::UpdateValue { .. } => (0, 0),
+        Op::EndProcess { .. } | Op::Read => (0, 0),
+    };
+    if many > NAMES_AT_ONCE_MAX {
+        return Some(format!("{many} at once, more than {NAMES_AT_ONCE_MAX}"));
+    }
+    (wait_ms > WAIT_MS_MAX).then(|| format!("{wait_ms} ms is longer than {WAIT_MS_MAX} ms"))
+}
+
+/// What of a fault is out of bounds.
+fn refuse_fault(fault: &Fault) -> Option<String> {
+    match fault {
+        Fault::Loss { permille } | Fault::Doubling { permille } | Fault::Reordering { permille } => {
+            (*permille > 1_000).then(|| format!("permille is {permille}, not 0 to 1000"))
+        }
+        Fault::Delay { factor } if !(1..=FACTOR_MAX).contains(factor) => {
+            Some(format!("factor is {factor}, not 1 to {FACTOR_MAX}"))
+        }
+        Fault::Flapping { period_us, .. } | Fault::Stutter { period_us, .. }
+            if !(PERIOD_US_MIN..=AT_US_MAX).contains(period_us) =>
+        {
+            Some(format!("period_us is {period_us}, not {PERIOD_US_MIN} to {AT_US_MAX}"))
+        }
+        Fault::Skew { by_ms, .. } if !(-SKEW_MS_MAX..=SKEW_MS_MAX).contains(by_ms) => {
+            Some(format!("by_ms is {by_ms}, not -{SKEW_MS_MAX} to {SKEW_MS_MAX}"))
+        }
+        _ => None,
+    }
 }
 
 /// A script as a scenario file; each line of `about` becomes a comment at its head.
@@ -219,9 +309,52 @@ mod tests {
         assert!(refused("faults = { splat = 3 }").contains("splat"));
         assert!(refused("plan.nodes = 0").contains(&format!("1 to {NODES_MAX}")));
         assert!(refused("plan.latency_us = [9, 3]").contains("latency_us"));
+        assert!(refused("plan.latency_us = [0, 10_000_000]").contains("up to"));
+        assert!(refused("plan.lane_frames_max = 1").contains("lane_frames_max"));
+        assert!(refused("plan.skew_ms_max = 600_000").contains("skew_ms_max"));
         assert!(refused("pace_percent = 0").contains("pace_percent"));
+        assert!(refused("ops = { read = 1 }\nsteps = []").contains("steps and ops"));
         let step = "{ at_us = 5, act = { op = { node = 3, ask = \"read\" } } }";
         assert!(refused(&format!("plan.nodes = 3\nsteps = [{step}]")).contains("step 1 names node 3"));
         assert!(refused("steps = [{ at_us = 5, act = { op = { node = 0, ask = \"reed\" } } }]").contains("reed"));
+    }
+
+    #[test]
+    fn numbers_beyond_all_measure_are_refused_with_their_step() {
+        let most = i64::MAX;
+        for ask in [
+            format!("register_many = {{ first = 0, count = {most} }}"),
+            format!("start_many = {{ first = 0, count = 1, wait_ms = {most} }}"),
+            format!("terminate = {{ child = 0, wait_ms = {most} }}"),
+            format!(
+                "start = {{ ensure = false, wait_ms = 1, spec = {{ child = 0, character = \"steady\", \
+                 restart = \"permanent\", stop_timeout_ms = {most} }} }}"
+            ),
+        ] {
+            let step = format!("steps = [{{ at_us = 5, act = {{ op = {{ node = 0, ask = {{ {ask} }} }} }} }}]");
+            assert!(refused(&step).starts_with("step 1: "), "{step}: {}", refused(&step));
+        }
+        for fault in [
+            "loss = { permille = 1001 }".to_owned(),
+            format!("delay = {{ factor = {most} }}"),
+            format!("stutter = {{ node = 0, period_us = {most} }}"),
+            "flapping = { side = [0], period_us = 0 }".to_owned(),
+            format!("skew = {{ node = 0, by_ms = {most} }}"),
+            format!("skew = {{ node = 0, by_ms = {} }}", i64::MIN),
+        ] {
+            let step =
+                format!("steps = [{{ at_us = 5, act = {{ fault = {{ lasts_us = 1, fault = {{ {fault} }} }} }} }}]");
+            assert!(refused(&step).starts_with("step 1: "), "{step}: {}", refused(&step));
+        }
+    }
+
+    #[test]
+    fn errors_name_their_place_once_and_stay_short() {
+        assert_eq!(refused("plan.swim = 3"), "plan.swim: invalid type: integer `3`, expected a boolean");
+        let long = format!("about = \"{}\" = 3", "x".repeat(5_000));
+        let why = refused(&long);
+        assert!(why.starts_with("line 1, column 5012: ") && why.chars().count() < 300, "{why}");
+        let why = refused("about = \"ü\"\nnodes = 3\n");
+        assert!(why.starts_with("line 2, column 1: ") && why.matches("nodes = 3").count() == 1, "{why}");
     }
 }

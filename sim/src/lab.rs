@@ -5,7 +5,8 @@
 use std::fmt;
 use std::io::Write;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ordu_registry::core::RankPolicy;
 use ordu_supervisor::core::{ChildSpec, Preference};
@@ -15,12 +16,16 @@ use crate::children::Character;
 use crate::draw::Options;
 use crate::invariants::{Broken, Violation};
 use crate::observe::Observation;
+use crate::page::{self, Header};
 use crate::script::Script;
 use crate::shrink::{self, Scripts};
 use crate::world::{self, Outcome, RunOutputs};
 
 /// How long requests to the external world and their replies take each way, unless the lab says otherwise.
 const EXTERNAL_DELAY_US: Range<u64> = 1_000..50_000;
+
+/// How long [`Lab::hunt`] shortens a script that fails.
+const HUNT_SHRINK_MAX: Duration = Duration::from_secs(300);
 
 type Children<E> = dyn Fn(&ChildSpec) -> Box<dyn Behaviour<E>> + Send + Sync;
 type Holds<E> = dyn Fn(&Observation<'_, E>) -> Option<Broken> + Send + Sync;
@@ -126,6 +131,22 @@ impl<E: External> Lab<E> {
         written.map(|()| outcome)
     }
 
+    /// Plays a script, and returns everything that happened, in order, as text; docs/simulation.md tells how to read
+    /// it.
+    pub fn trace(&self, script: &Script) -> String {
+        let text = Shared::default();
+        // Writing into memory does not fail.
+        let (..) = world::play(self, script, RunOutputs { trace: Some(Box::new(text.clone())), record: false });
+        String::from_utf8_lossy(&text.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Plays a script, and draws it as a page: HTML that needs no other file.
+    pub fn page(&self, script: &Script) -> String {
+        let (outcome, _, notes) = world::play(self, script, RunOutputs { trace: None, record: true });
+        let command = format!("lab.page(&script), of seed {}", script.plan.seed);
+        page::render(&Header::new(&outcome, script, "of a lab", &command), &notes.unwrap_or_default())
+    }
+
     /// Plays a script that shall hold.
     ///
     /// # Errors
@@ -143,10 +164,11 @@ impl<E: External> Lab<E> {
         shrink::scripts(options)
     }
 
-    /// Checks the scripts of so many seeds from `first` on. Without proptest, and so that a seed says it all.
+    /// Checks the scripts of so many seeds from `first` on, on this thread, one after the other. Without proptest, and
+    /// so that a seed says it all.
     ///
     /// # Errors
-    /// The first failure, with a script as short as was found that breaks the same invariant.
+    /// The first failure, with a script as short as was found within five minutes that breaks the same invariant.
     pub fn hunt(&self, options: &Options, first: u64, seeds: u64) -> Result<(), Failure> {
         for seed in first..first.saturating_add(seeds) {
             let script = Script::draw(seed, options);
@@ -154,7 +176,10 @@ impl<E: External> Lab<E> {
             if outcome.violation.is_none() {
                 continue;
             }
-            let (script, mut outcome) = shrink::shrink(script, outcome, |script| self.run(script), |_| true);
+            let (script, mut outcome) = {
+                let go_on = within(HUNT_SHRINK_MAX);
+                shrink::shrink(script, outcome, |script| self.run(script), |_| go_on())
+            };
             let violation = outcome.violation.take().expect("the shortest one fails too");
             return Err(Failure { violation, script: Box::new(script) });
         }
@@ -175,8 +200,30 @@ impl<E: External> fmt::Debug for Lab<E> {
     }
 }
 
-/// A script that broke an invariant. Displays as what was seen and what had been done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Asks the clock of the wall: how long somebody waits for a shorter script is no part of a run.
+#[allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "bounds how long a person waits")]
+fn within(most: Duration) -> impl Fn() -> bool {
+    let begun = std::time::Instant::now();
+    move || begun.elapsed() < most
+}
+
+/// Text that two can reach: who writes it, and who reads it then.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A script that broke an invariant. Displays as what was seen and what had been done, and debugs so too: that is what
+/// `expect` and a test that returns it show.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
     /// What was broken.
     pub violation: Violation,
@@ -185,6 +232,12 @@ pub struct Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

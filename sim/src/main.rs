@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("ordu-sim: {error:#}");
+            cli::complain(format_args!("{error:#}"));
             ExitCode::from(2)
         }
     }

@@ -11,8 +11,16 @@ use crate::musts::Must;
 pub const NODES_MAX: usize = 1_000;
 /// Most operations of a run.
 pub const OPS_MAX: usize = 100_000;
-/// A wall clock is off by at most this, in milliseconds.
-pub const SKEW_MS_MAX: i64 = 3_600_000;
+/// Highest seed that is taken: scenario files can hold no higher number.
+pub const SEED_MAX: u64 = i64::MAX as u64;
+/// A wall clock is off by at most this, in milliseconds: two of them then by no more than nodes follow each other's
+/// stamps.
+pub const SKEW_MS_MAX: i64 = 300_000;
+/// Longest time that a packet takes one way, in microseconds: with more a probe's answer comes late as a rule, and
+/// nodes that nothing ails hold each other as down.
+pub const LATENCY_US_MAX: u64 = 400_000;
+/// Fewest frames that a lane must take: with less an ordinary answer breaks its session, again and again.
+pub const LANE_FRAMES_MIN: usize = 16;
 
 /// The independent streams of randomness of one seed. A change in what one draws does not disturb the others.
 #[derive(Debug, Clone, Copy)]
@@ -48,21 +56,21 @@ pub struct Plan {
     pub codec: bool,
     /// Whether the supervisor core runs; otherwise the registry core alone, as the registry's own driver runs it.
     pub children: bool,
-    /// How long a packet takes one way, shortest and longest, in microseconds.
+    /// How long a packet takes one way, shortest and longest, in microseconds; up to [`LATENCY_US_MAX`].
     pub latency_us: (u64, u64),
-    /// How many of a thousand packets are lost without any storm.
+    /// How many of a thousand packets are lost without any storm, up to 600.
     pub loss_permille: u32,
-    /// How many of a thousand datagrams arrive twice.
+    /// How many of a thousand datagrams arrive twice, up to 1000.
     pub doubled_permille: u32,
-    /// A session ends when nothing was heard for this long, in microseconds.
+    /// A session ends when nothing was heard for this long, in microseconds: 100,000 to 600,000,000.
     pub idle_us: u64,
-    /// Most frames that wait on one lane of a session; one more breaks the session.
+    /// Most frames that wait on one lane of a session; one more breaks the session. At least [`LANE_FRAMES_MIN`].
     pub lane_frames_max: usize,
-    /// How far each wall clock is off at most, in milliseconds.
+    /// How far each wall clock is off at most, in milliseconds, up to [`SKEW_MS_MAX`].
     pub skew_ms_max: i64,
-    /// Nodes start within this time, in microseconds; 0: all at once.
+    /// Nodes start within this time, in microseconds, up to 600,000,000; 0: all at once.
     pub start_apart_us: u64,
-    /// How long after the last step everything heals, in microseconds.
+    /// How long after the last step everything heals, in microseconds, up to 600,000,000.
     pub settle_us: u64,
     /// Whether one of the nodes that are down at the heal stays down for good.
     pub one_stays_down: bool,
@@ -99,14 +107,15 @@ impl Plan {
         if self.nodes == 0 || self.nodes > NODES_MAX {
             return Some(format!("plan.nodes is {}, not 1 to {NODES_MAX}", self.nodes));
         }
-        if least > most || most > 10_000_000 {
-            return Some(format!("plan.latency_us is {least} to {most}, not a rising pair up to 10000000"));
+        if least > most || most > LATENCY_US_MAX {
+            return Some(format!("plan.latency_us is {least} to {most}, not a rising pair up to {LATENCY_US_MAX}"));
         }
         if self.loss_permille > 600 || self.doubled_permille > 1_000 {
             return Some("plan.loss_permille is over 600 or plan.doubled_permille over 1000".into());
         }
-        if !(100_000..=600_000_000).contains(&self.idle_us) || self.lane_frames_max == 0 {
-            return Some("plan.idle_us is not 100000 to 600000000, or plan.lane_frames_max is 0".into());
+        if !(100_000..=600_000_000).contains(&self.idle_us) || self.lane_frames_max < LANE_FRAMES_MIN {
+            let least = LANE_FRAMES_MIN;
+            return Some(format!("plan.idle_us is not 100000 to 600000000, or plan.lane_frames_max is below {least}"));
         }
         if !(0..=SKEW_MS_MAX).contains(&self.skew_ms_max) {
             return Some(format!("plan.skew_ms_max is {}, not 0 to {SKEW_MS_MAX}", self.skew_ms_max));

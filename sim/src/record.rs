@@ -177,9 +177,9 @@ impl Record {
         }
     }
 
-    pub(crate) fn fault_begins(&mut self, now: u64, number: u64, fault: &Fault) {
+    pub(crate) fn fault_begins(&mut self, now: u64, number: u64, fault: &Fault, text: &str) {
         let Some(log) = &mut self.log else { return };
-        let (kind, text) = (words::kind(fault), fault.to_string());
+        let (kind, text) = (words::kind(fault), text.to_owned());
         log.notes.faults.push(FaultNote { number, kind, text, nodes: fault.nodes(), at: open(now) });
     }
 

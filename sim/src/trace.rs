@@ -3,7 +3,7 @@
 //! The digest is a hash over every (time, node, input, effects), taken from the values themselves. The text is made only
 //! where somebody reads it.
 
-use std::fmt::{Debug, Write as _};
+use std::fmt::{self, Debug, Display, Write as _};
 use std::hash::{Hash, Hasher};
 use std::io::Write as _;
 
@@ -22,6 +22,24 @@ const LEGEND: &str = "\
 # asked about somebody's first words). n2#3~9f04 is boot 3 of node n2, 9f04 the end of its nonce; n2#3~9f04.17 is the
 # 17th process of that boot. docs/simulation.md tells how to read it.
 ";
+
+/// A value as its `Debug` prints it, but what is a word alone without quotes, and a tuple that begins with a word as a
+/// call: `call(2, …)` and not `("call", 2, …)`.
+struct Plainly<'a>(&'a dyn Debug);
+
+impl Display for Plainly<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{:?}", self.0);
+        let is_word = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let word = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|word| is_word(word));
+        let call = text.strip_prefix("(\"").and_then(|rest| rest.split_once("\", ")).filter(|(word, _)| is_word(word));
+        match (word, call) {
+            (Some(word), _) => f.write_str(word),
+            (None, Some((word, rest))) => write!(f, "{word}({rest}"),
+            (None, None) => f.write_str(&text),
+        }
+    }
+}
 
 /// The record of one run.
 pub struct Trace {
@@ -60,7 +78,7 @@ impl Trace {
         self.handled[node] += 1;
         (at_us, node, core, input).hash(&mut self.hasher);
         if self.out.is_some() {
-            self.write_out(|line| write!(line, "{at_us:>10} n{node} {core} < {input:?}"));
+            self.write_out(|line| write!(line, "{at_us:>10} n{node} {core} < {}", Plainly(&input)));
         }
     }
 
@@ -77,7 +95,7 @@ impl Trace {
     /// What the world did. Part of the text only.
     pub fn world(&mut self, at_us: u64, what: &dyn Debug) {
         if self.out.is_some() {
-            self.write_out(|line| write!(line, "{at_us:>10} -- {what:?}"));
+            self.write_out(|line| write!(line, "{at_us:>10} -- {}", Plainly(&what)));
         }
     }
 
@@ -115,5 +133,18 @@ impl Trace {
             (None, Some(out)) => out.flush(),
             (None, None) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stand_without_quotes() {
+        assert_eq!(Plainly(&"Timeout").to_string(), "Timeout");
+        assert_eq!(Plainly(&("call", 2, "x")).to_string(), "call(2, \"x\")");
+        assert_eq!(Plainly(&("two words", 2)).to_string(), "(\"two words\", 2)");
+        assert_eq!(Plainly(&Some("x")).to_string(), "Some(\"x\")");
     }
 }

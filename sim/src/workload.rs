@@ -116,7 +116,7 @@ impl World {
     fn ask(&mut self, node: usize, request: u64, call: Call, wait_ms: u64) {
         let Some(life) = self.life(node).filter(|life| life.upper.children().is_some()) else { return };
         let life = life.number;
-        let deadline_us = self.now + wait_ms * 1_000;
+        let deadline_us = self.now.saturating_add(wait_ms.saturating_mul(1_000));
         self.oracle.calls.insert(request, Asked { node, life, deadline_us, call: call.clone() });
         self.record.asked(self.now, node, request, &call);
         self.call(node, request, call, Duration::from_millis(wait_ms));
@@ -232,7 +232,7 @@ impl World {
 }
 
 /// Most names, or children, that one operation asks for.
-const NAMES_AT_ONCE_MAX: usize = 20_000;
+pub(crate) const NAMES_AT_ONCE_MAX: usize = 20_000;
 
 fn name_of(number: usize) -> Name {
     Name::new(&format!("name/{number}")).expect("a valid name")

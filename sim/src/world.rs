@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ordu_supervisor::core::Call;
 use ordu_transport::core::Pid;
@@ -163,6 +165,8 @@ pub struct World {
     pub(crate) disturbed_us: u64,
     /// The nodes that gave way to another of their name, since it came.
     pub(crate) gave_way: BTreeSet<usize>,
+    /// Where others see what time it is; nothing here reads it.
+    shown_us: Option<Arc<AtomicU64>>,
 }
 
 /// Plays a script in the lab of the binary; the text of the run goes to `out`, if there is one.
@@ -185,14 +189,45 @@ pub fn run_recorded(script: &Script, outputs: RunOutputs) -> (Outcome, std::io::
     play(&Lab::default(), script, outputs)
 }
 
+/// Plays a script as [`run_recorded`] does; `now_us` shows others how far it is, in simulated microseconds.
+pub fn run_watched(
+    script: &Script,
+    outputs: RunOutputs,
+    now_us: &Arc<AtomicU64>,
+) -> (Outcome, std::io::Result<()>, Option<Notes>) {
+    play_watched(&Lab::default(), script, outputs, Some(now_us.clone()))
+}
+
 /// Plays a script in a lab.
 pub(crate) fn play<E: External>(
     lab: &Lab<E>,
     script: &Script,
     outputs: RunOutputs,
 ) -> (Outcome, std::io::Result<()>, Option<Notes>) {
+    play_watched(lab, script, outputs, None)
+}
+
+/// Tells which seed it was if the code of a run panics: a behaviour's or an invariant's, as a rule.
+struct SeedOfPanic(u64);
+
+impl Drop for SeedOfPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr().lock(), "the panic was in a run of seed {}", self.0);
+        }
+    }
+}
+
+fn play_watched<E: External>(
+    lab: &Lab<E>,
+    script: &Script,
+    outputs: RunOutputs,
+    now_us: Option<Arc<AtomicU64>>,
+) -> (Outcome, std::io::Result<()>, Option<Notes>) {
     let seed = script.plan.seed;
+    let _told = SeedOfPanic(seed);
     let mut world = World::of(lab, script, outputs.trace);
+    world.shown_us = now_us;
     if outputs.record {
         world.record = Record::asked_for(world.nodes.len(), world.plan.children);
     }
@@ -242,6 +277,7 @@ impl World {
             cause: None,
             disturbed_us: 0,
             gave_way: BTreeSet::new(),
+            shown_us: None,
             plan,
         };
         world.trace.world(0, &world.plan);
@@ -330,6 +366,9 @@ impl World {
         let Some((at, what)) = self.agenda.pop() else { return };
         self.same_instant = if at == self.now { self.same_instant + 1 } else { 0 };
         self.now = at;
+        if let Some(shown) = &self.shown_us {
+            shown.store(at, Ordering::Relaxed);
+        }
         if self.same_instant > SAME_INSTANT_MAX {
             let what = format!("{SAME_INSTANT_MAX} happenings at one instant, the last {what:?}");
             return self.violate(invariants::bounded::NAME, false, what);

@@ -120,3 +120,16 @@ fn what_an_invariant_says_first_is_what_a_run_ends_with() {
     assert_eq!(failure.violation.invariant, "no-child");
     assert_eq!(failure.script.steps.len(), 1, "{failure}");
 }
+
+#[test]
+fn a_failure_can_be_looked_at() {
+    let lab = Lab::default().invariant("no-child", |seen| {
+        seen.children().first().map(|child| Broken::Safety(format!("{} lives", child.id)))
+    });
+    let failure = lab.hunt(&starts(), 1, 4).expect_err("children are started");
+    assert_eq!(format!("{failure:?}"), failure.to_string());
+    let trace = lab.trace(&failure.script);
+    assert!(trace.starts_with('#') && trace.contains("VIOLATED no-child: "), "{trace}");
+    let page = lab.page(&failure.script);
+    assert!(page.starts_with("<!doctype html>") && page.contains("no-child"));
+}

@@ -1,17 +1,25 @@
 //! The command line: what can be asked, and who does it.
 
 mod cost;
+mod interrupt;
 mod list;
+mod outputs;
 mod replay;
 mod run;
 mod shape;
 mod walk;
 
+use std::fmt::{self, Display};
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use ordu_sim::report::Report;
+use ordu_sim::script::Script;
 
 /// Runs Ordu's cores on a simulated network that misbehaves, and checks its promises.
 #[derive(Parser)]
@@ -46,15 +54,30 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<u8> {
     }
 }
 
-/// Prints a report; returns its exit code.
+/// Prints a report; returns its exit code. A verdict stands even where it cannot be printed; without one that is an
+/// error.
 fn tell(report: &Report, json: bool) -> anyhow::Result<u8> {
+    let text = if json { serde_json::to_string(report)? + "\n" } else { report.text(&program()) };
     let mut out = std::io::stdout().lock();
-    if json {
-        writeln!(out, "{}", serde_json::to_string(report)?)?;
-    } else {
-        write!(out, "{}", report.text(&program()))?;
+    let code = report.exit_code();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(code),
+        Err(error) if code == 0 => Err(error).context("cannot write the report"),
+        Err(error) => {
+            complain(format_args!("cannot write the report: {error}"));
+            Ok(code)
+        }
     }
-    Ok(report.exit_code())
+}
+
+/// Says what went wrong, where somebody can be told.
+pub(crate) fn complain(what: impl Display) {
+    inform(format_args!("ordu-sim: {what}"));
+}
+
+/// One line on stderr. That nobody can read it is no reason to end.
+fn inform(what: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{what}");
 }
 
 /// How we were called.
@@ -74,4 +97,19 @@ fn bar(many: u64, template: &str, shown: bool) -> ProgressBar {
 /// Something that turns while we work, where somebody sees it.
 fn spinner(shown: bool) -> ProgressBar {
     if shown && std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() }
+}
+
+/// Tells how far one run is, where somebody sees it.
+fn clock(script: &Script, now_us: &Arc<AtomicU64>, shown: bool) -> ProgressBar {
+    let bar = spinner(shown);
+    let (now_us, heal_us) = (now_us.clone(), script.ends_us().saturating_add(script.plan.settle_us));
+    let simulated = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+        let _ = write!(out, "{:.1}", now_us.load(Ordering::Relaxed) as f64 / 1e6);
+    };
+    let template =
+        format!("{{spinner}} {{elapsed}}: {{simulated}} s simulated; the heal is at {:.1} s", heal_us as f64 / 1e6);
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    bar.set_style(style.with_key("simulated", simulated));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }

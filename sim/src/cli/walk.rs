@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use clap::value_parser;
-use ordu_sim::walk::{self, Progress, WORLDS, World};
+use ordu_sim::walk::{self, Progress, STATES_MAX, WORLDS, World};
 use serde_json::json;
 
 use super::spinner;
@@ -20,6 +20,9 @@ pub(super) struct Args {
     /// How deep, in actions [default: the depth of the world].
     #[arg(long, value_parser = value_parser!(u64).range(1..=1_000))]
     depth: Option<u64>,
+    /// End after this many distinct states.
+    #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u64).range(1..=STATES_MAX as u64))]
+    states: u64,
     /// Print the result as JSON, a line a world.
     #[arg(long)]
     json: bool,
@@ -40,7 +43,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<u8> {
             None => world.depth,
         };
         let (bar, begun) = (spinner(!args.json), Instant::now());
-        let walked = walk::walk(world, depth, |Progress { depth: deep, states, frontier }| {
+        let most = usize::try_from(args.states)?;
+        let walked = walk::walk_within(world, depth, most, |Progress { depth: deep, states, frontier }| {
             bar.set_message(format!("{}: depth {deep} of {depth}, {states} states, {frontier} new", world.name));
             bar.tick();
         });
@@ -51,11 +55,17 @@ pub(super) fn run(args: Args) -> anyhow::Result<u8> {
         if args.json {
             let violation =
                 walked.violation.as_ref().map(|trace| json!({"what": trace.what, "actions": trace.actions}));
-            let line = json!({"world": world.name, "depth": walked.depth, "complete": walked.complete, "states": states,
-                "transitions": transitions, "violation": violation});
+            let line = json!({
+                "world": world.name, "depth": walked.depth, "complete": walked.complete, "stopped": walked.stopped,
+                "states": states, "transitions": transitions, "violation": violation,
+            });
             writeln!(out, "{line}")?;
         } else {
-            let whole = if walked.complete { ", nothing lies deeper" } else { "" };
+            let whole = match () {
+                () if walked.complete => ", nothing lies deeper".to_owned(),
+                () if walked.stopped => format!(", stopped at {states} states"),
+                () => String::new(),
+            };
             let verdict = if walked.violation.is_some() { "violated" } else { "all hold" };
             writeln!(
                 out,

@@ -53,6 +53,8 @@ pub struct Walked {
     pub depth: usize,
     /// Whether nothing was left to do: deeper there are no further states.
     pub complete: bool,
+    /// Whether it ended because there were as many states as it might have, in the middle of its depth.
+    pub stopped: bool,
     /// Distinct states of single nodes, and distinct steps of them.
     pub nodes: (usize, usize),
     /// The first state, of those with the fewest actions, that breaks a promise.
@@ -71,18 +73,30 @@ pub struct Progress {
 }
 
 /// Walks a world to a depth.
-pub fn walk(world: &'static World, depth: usize, mut progress: impl FnMut(Progress)) -> Walked {
+pub fn walk(world: &'static World, depth: usize, progress: impl FnMut(Progress)) -> Walked {
+    walk_within(world, depth, STATES_MAX, progress)
+}
+
+/// Walks a world to a depth, or until it has met this many states, up to [`STATES_MAX`].
+pub fn walk_within(
+    world: &'static World,
+    depth: usize,
+    states_max: usize,
+    mut progress: impl FnMut(Progress),
+) -> Walked {
+    let states_max = states_max.min(STATES_MAX);
     let mut search = Search::new(world);
     let first = search.first();
     search.seen.insert(first.fingerprint());
     search.steps.push((0, Action::Heal));
     let mut frontier = vec![(0, first)];
-    let (mut deep, mut violation) = (0, None);
-    while deep < depth && !frontier.is_empty() && search.steps.len() < STATES_MAX && violation.is_none() {
+    let (mut deep, mut violation, mut stopped) = (0, None, false);
+    while deep < depth && !frontier.is_empty() && !stopped && violation.is_none() {
         let mut next = Vec::new();
         for (from, state) in &frontier {
             violation = search.expand(*from, state, &mut next);
-            if violation.is_some() {
+            stopped = violation.is_none() && search.steps.len() >= states_max;
+            if violation.is_some() || stopped {
                 break;
             }
         }
@@ -90,9 +104,9 @@ pub fn walk(world: &'static World, depth: usize, mut progress: impl FnMut(Progre
         deep += 1;
         progress(Progress { depth: deep, states: search.steps.len(), frontier: frontier.len() });
     }
-    let complete = frontier.is_empty() && violation.is_none();
+    let complete = frontier.is_empty() && !stopped && violation.is_none();
     let (states, transitions) = (search.steps.len(), search.transitions);
-    Walked { states, transitions, depth: deep, complete, nodes: search.book.len(), violation }
+    Walked { states, transitions, depth: deep, complete, stopped, nodes: search.book.len(), violation }
 }
 
 struct Search {
