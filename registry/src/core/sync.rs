@@ -33,9 +33,9 @@ pub const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
 pub const PULL_PATIENCE: Duration = Duration::from_secs(4);
 /// About how many bytes of events one message carries at most.
 pub const PART_BYTES_MAX: usize = 256 << 10;
-/// Most of our events that a peer may be behind and still be pushed to; beyond, it pulls.
-pub const PUSH_EVENTS_MAX: usize = 16_384;
-/// About how many bytes of events one push carries at most; a peer that lacks more pulls.
+/// Most events that one push carries. A peer that lacks more is pushed to in parts, or, in a shared table, must pull.
+pub const PUSH_EVENTS_MAX: usize = 4_096;
+/// About how many bytes of events one push carries at most.
 pub const PUSH_BYTES_MAX: usize = 1 << 20;
 /// About how many bytes of events one answer to a pull carries at most; a peer that lacks more is sent our state, range
 /// by range as it takes them.
@@ -338,6 +338,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
             let acked = |id| peers.get(id).map_or(0, |peer: &Peer| peer.acked.get(origin));
             counted.iter().filter(|id| *id != origin).map(acked).min().unwrap_or(u64::MAX)
         });
+        let origin = self.table.origin();
+        let last = self.table.context().clock().get(origin);
+        let behind = self.peers.values().map(|peer| peer.acked.get(origin)).min().unwrap_or(last);
+        self.table.forget_left_out(behind);
     }
 
     /// Takes incarnations as over; see [`Table::retire`]. Returns the live events that went.
@@ -363,12 +367,19 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// Pushes our own events to every connected peer that has not been sent them and has room in its window.
     pub fn flush(&mut self, out: &mut Vec<Outgoing<K, V>>) {
+        // Each round brings every peer a push further, and there is room for a few of them.
+        while self.push(out) {}
+    }
+
+    /// Brings each peer with room one push further. Returns whether there was any.
+    fn push(&mut self, out: &mut Vec<Outgoing<K, V>>) -> bool {
         let last = self.table.context().clock().get(self.table.origin());
         // Whoever is over is heard by nobody who knows it; it goes on under a new identity.
         let over = self.table.retired().contains(self.table.origin());
         if over || !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
-            return;
+            return false;
         }
+        let mut pushed = false;
         let origin = self.table.origin().clone();
         let mut groups: Vec<(u64, bool, Clock, Vec<NodeId>)> = Vec::new();
         for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connected && peer.sent < last) {
@@ -394,11 +405,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 if let Some(peer) = self.peers.get_mut(id) {
                     (peer.sent, peer.retired_sent) = (interval.to, true);
                     peer.in_flight.push_back(interval.to);
+                    pushed = true;
                 }
             }
             let retired = (!told).then(|| self.table.retired().clone()).filter(|retired| !retired.is_empty());
             self.send_delta(to, Lane::Delta, retired, events, vec![interval], false, out);
         }
+        pushed
     }
 
     /// Shows our digest to peers that cannot be pushed to, so that they pull; once until they acknowledge anything.

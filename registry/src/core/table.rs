@@ -25,6 +25,9 @@ use super::retire::Retired;
 /// lack them are healed by state.
 pub const LOG_REMOVALS_MAX: usize = 100_000;
 
+/// Most superseded events of our own that a table remembers the keys of, for peers that are pushed to in parts.
+pub const LEFT_OUT_MAX: usize = 100_000;
+
 const PURPOSE_DOT: u64 = 1;
 const PURPOSE_DIGEST: u64 = 2;
 
@@ -55,6 +58,11 @@ pub struct Table<K: Key, V: Payload> {
     pub(super) log: BTreeMap<NodeId, Log<K, V>>,
     /// The same events by their keys.
     pub(super) by_place: ByPlace<K, V>,
+    /// Of an owner-written table, which key each of our own events was about that another of ours superseded: a push that
+    /// ends before our last event brings along what superseded what it leaves out.
+    left_out: BTreeMap<u64, K>,
+    /// Up to here that is forgotten.
+    forgotten: u64,
     /// The dots of the removals in the log.
     pub(super) removals: BTreeSet<(NodeId, u64)>,
     /// The wrapping sum of the hashes of the live dots.
@@ -78,6 +86,8 @@ impl<K: Key, V: Payload> Table<K, V> {
             retired: Retired::default(),
             log: BTreeMap::new(),
             by_place: ByPlace::default(),
+            left_out: BTreeMap::new(),
+            forgotten: 0,
             removals: BTreeSet::new(),
             sum: 0,
             live: 0,
@@ -372,6 +382,9 @@ impl<K: Key, V: Payload> Table<K, V> {
         for old in &superseded {
             self.drop_event(&old.dot.actor, old.dot.counter);
             changed |= !old.is_remove();
+            if self.kind == Kind::OwnerWritten && old.dot.actor == self.origin {
+                self.leave_out(old);
+            }
             if !old.covers.is_within(&event.covers) {
                 Arc::make_mut(&mut event).covers.merge(&old.covers);
             }
@@ -403,6 +416,19 @@ impl<K: Key, V: Payload> Table<K, V> {
             Some(log) => log.insert(*counter, event),
             None => self.log.entry(actor.clone()).or_default().insert(*counter, event),
         }
+    }
+
+    fn leave_out(&mut self, old: &Event<K, V>) {
+        self.left_out.insert(old.dot.counter, old.key.clone());
+        if self.left_out.len() > LEFT_OUT_MAX {
+            self.forgotten = self.left_out.pop_first().map_or(0, |(counter, _)| counter);
+        }
+    }
+
+    /// Everybody who is pushed to has our own events up to here.
+    pub(super) fn forget_left_out(&mut self, upto: u64) {
+        self.left_out = upto.checked_add(1).map(|next| self.left_out.split_off(&next)).unwrap_or_default();
+        self.forgotten = self.forgotten.max(upto);
     }
 
     /// Puts an event in place of the one of its dot.
@@ -490,6 +516,7 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// again; in a shared one the entries stay what they are. Returns the keys written again.
     pub fn reborn(&mut self, id: NodeId) -> Vec<K> {
         let old = std::mem::replace(&mut self.origin, id);
+        (self.left_out, self.forgotten) = (BTreeMap::new(), 0);
         // Whether or not others had retired it before: until now it was ours and nothing of it was dropped.
         self.retired.insert(&old);
         self.changed();
@@ -506,10 +533,12 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     // ---- serving others
 
-    /// Our own events after `from`, for a peer that has acknowledged `acked`; and the interval that they complete, which
-    /// reaches to our last: one that ended earlier would complete events whose superseders come later. In a shared table,
-    /// what superseded one of ours comes along as early dots. `None` where the peer cannot be served from our log, or is
-    /// more than `events_max` events or `bytes_max` bytes behind and must pull.
+    /// Our own events after `from`, for a peer that has acknowledged `acked`; and the interval that they complete. `None`
+    /// where the peer cannot be served from our log and must pull.
+    ///
+    /// In an owner-written table at most `events_max` events or about `bytes_max` bytes: where the interval ends before our
+    /// last event, what superseded events within it comes along early. In a shared table what superseded one of ours comes
+    /// along early too, and a peer that is further behind than one push carries must pull.
     pub fn own_delta(
         &self,
         from: u64,
@@ -517,13 +546,66 @@ impl<K: Key, V: Payload> Table<K, V> {
         events_max: usize,
         bytes_max: usize,
     ) -> Option<(Vec<Shared<K, V>>, Interval)> {
+        if !self.serves_own(from, acked) {
+            return None;
+        }
+        let interval = |to| Interval { origin: self.origin.clone(), from, to };
+        let (mut events, to) = match self.kind {
+            Kind::OwnerWritten => self.own_part(from, events_max, bytes_max)?,
+            Kind::Shared => self.own_whole(from, acked, events_max, bytes_max)?,
+        };
+        defects::tamper_delta(&mut events);
+        if is_present(Defect::OmittedSuperseder) && self.kind == Kind::OwnerWritten && events.len() > 1 {
+            events.truncate(1);
+            let to = events[0].dot.counter;
+            return Some((events, interval(to)));
+        }
+        Some((events, interval(to)))
+    }
+
+    fn own_part(&self, from: u64, events_max: usize, bytes_max: usize) -> Option<(Vec<Shared<K, V>>, u64)> {
+        let last = self.context.clock().get(&self.origin);
+        let (mut events, mut bytes, mut to) = (Vec::new(), 0, last);
+        for event in self.log.get(&self.origin).into_iter().flat_map(|log| log.after(from)) {
+            bytes += event.size_bytes();
+            if events.len() >= events_max || (bytes > bytes_max && !events.is_empty()) {
+                to = event.dot.counter - 1;
+                break;
+            }
+            events.push(event.clone());
+        }
+        if to < last {
+            let whole = events.len() as u64 == to - from;
+            if from < self.forgotten && !whole {
+                return None;
+            }
+            let mut early = BTreeMap::new();
+            for key in self.left_out.range(from + 1..=to).map(|(_, key)| key) {
+                let ours = self.events_of(key).filter(|event| event.dot.actor == self.origin && event.dot.counter > to);
+                early.extend(ours.map(|event| (event.dot.counter, event.clone())));
+                if early.len() > events_max {
+                    return None;
+                }
+            }
+            events.extend(early.into_values());
+        }
+        Some((events, to))
+    }
+
+    fn own_whole(
+        &self,
+        from: u64,
+        acked: &Clock,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Option<(Vec<Shared<K, V>>, u64)> {
         let to = self.context.clock().get(&self.origin);
-        if !self.serves_own(from, acked) || to.saturating_sub(from) > events_max as u64 {
+        if to.saturating_sub(from) > events_max as u64 {
             return None;
         }
         let after = |origin, counter| self.log.get(origin).into_iter().flat_map(move |log| log.after(counter));
         let mut events: Vec<Shared<K, V>> = after(&self.origin, from).cloned().collect();
-        if self.kind == Kind::Shared && !is_present(Defect::SilentSuperseder) {
+        if !is_present(Defect::SilentSuperseder) {
             for origin in self.log.keys().filter(|origin| **origin != self.origin) {
                 let superseders =
                     after(origin, acked.get(origin)).filter(|event| event.covers.get(&self.origin) > from);
@@ -531,15 +613,7 @@ impl<K: Key, V: Payload> Table<K, V> {
             }
         }
         let bytes: usize = events.iter().map(|event| event.size_bytes()).sum();
-        if events.len() > events_max || bytes > bytes_max {
-            return None;
-        }
-        defects::tamper_delta(&mut events);
-        if is_present(Defect::OmittedSuperseder) && self.kind == Kind::OwnerWritten && events.len() > 1 {
-            events.truncate(1);
-            return Some((events.clone(), Interval { origin: self.origin.clone(), from, to: events[0].dot.counter }));
-        }
-        Some((events, Interval { origin: self.origin.clone(), from, to }))
+        (events.len() <= events_max && bytes <= bytes_max).then_some((events, to))
     }
 
     fn serves_own(&self, from: u64, acked: &Clock) -> bool {
