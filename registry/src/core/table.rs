@@ -35,7 +35,8 @@ pub enum Kind {
     Shared,
 }
 
-pub(super) type Shared<K, V> = Arc<Event<K, V>>;
+/// An event that several hold.
+pub type Shared<K, V> = Arc<Event<K, V>>;
 /// Events, and the intervals that they complete.
 type Batch<K, V> = (Vec<Shared<K, V>>, Vec<Interval>);
 
@@ -138,6 +139,11 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// How many events the log holds: the live ones, and the removals that wait.
     pub fn log_len(&self) -> usize {
         self.log.values().map(BTreeMap::len).sum()
+    }
+
+    /// The removals that wait in the log, by dot.
+    pub fn removals(&self) -> impl Iterator<Item = &Shared<K, V>> {
+        self.removals.iter().filter_map(|(origin, counter)| self.log.get(origin)?.get(counter))
     }
 
     /// How many removals wait in the log.
