@@ -131,6 +131,11 @@ impl<K: Key, V: Payload> Table<K, V> {
         own.flat_map(move |log| log.range((Bound::Excluded(counter), Bound::Unbounded))).map(|(_, event)| event)
     }
 
+    /// Whether an event of the key is an early dot: others may not know of it, whatever clock they reported.
+    pub fn has_early(&self, key: &K) -> bool {
+        self.events_of(key).any(|event| event.dot.counter > self.context.clock().get(&event.dot.actor))
+    }
+
     /// How many live values there are.
     pub fn live_len(&self) -> usize {
         self.live

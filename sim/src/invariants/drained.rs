@@ -64,9 +64,9 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
         let Some(children) = life.upper.children() else { continue };
         let desired = children.desired().table();
         let stands = |key: &&MarkKey| {
-            // No early dots that somebody could complete are left, see above; while others are, no mark goes.
+            // No early dots that somebody could complete are left, see above; what one of the others removed stays marked.
             let unseen = !desired.context().contains(&key.origin, key.counter);
-            if desired.context().cloud_len() > 0 || (desired.retired().contains(&key.origin) && unseen) {
+            if desired.has_early(&key.child) || (desired.retired().contains(&key.origin) && unseen) {
                 return true;
             }
             let mut starts = desired.live(&key.child).map(|(origin, counter, _)| (origin, counter));

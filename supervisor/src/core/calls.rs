@@ -380,7 +380,11 @@ impl Supervisor {
 
     /// The start by which this node holds a child, if it is live.
     pub(super) fn start_held(&self, id: &ChildId) -> Option<&Desired> {
-        let dot = &self.local.get(id)?.dot;
+        self.start_at(id, &self.local.get(id)?.dot)
+    }
+
+    /// The start of this dot, if it is live.
+    pub(super) fn start_at(&self, id: &ChildId, dot: &Dot) -> Option<&Desired> {
         let mut live = self.desired.table().live(id);
         live.find(|(origin, counter, _)| **origin == dot.actor && *counter == dot.counter).map(|(.., desired)| desired)
     }
