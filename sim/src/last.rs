@@ -28,8 +28,8 @@ pub(crate) struct LastLook {
     tables: BTreeMap<usize, (u64, Vec<TableThen>)>,
     /// Since when the packets of two nodes have reached each other.
     near_since: BTreeMap<(usize, usize), u64>,
-    /// The highest fence of each loser that each node's replica held, in a claim to a name that it lost.
-    heard: BTreeMap<(Pid, usize), Fence>,
+    /// The highest fence of each loser that each life of a node held in its replica, in a claim to a name that it lost.
+    heard: BTreeMap<(Pid, usize, u64), Fence>,
 }
 
 impl LastLook {
@@ -38,9 +38,9 @@ impl LastLook {
         self.tables.get(&node).filter(|(then, _)| *then == life).map(|(_, tables)| tables.as_slice())
     }
 
-    /// The highest fence that a node's replica was seen to hold in a claim of this loser to a name that it lost.
-    pub(crate) fn heard(&self, node: usize, loser: &Pid) -> Option<Fence> {
-        self.heard.get(&(loser.clone(), node)).copied()
+    /// The highest fence that a life's replica was seen to hold in a claim of this loser to a name that it lost.
+    pub(crate) fn heard(&self, node: usize, life: u64, loser: &Pid) -> Option<Fence> {
+        self.heard.get(&(loser.clone(), node, life)).copied()
     }
 
     /// Since when two nodes have been able to hear each other, as far as was seen; the lesser first.
@@ -95,7 +95,7 @@ impl World {
                 let table = life.upper.names().names().table();
                 let claims = lost.iter().flat_map(|name| table.live(name)).map(|(_, _, claim)| claim);
                 if let Some(fence) = claims.filter(|claim| claim.pid == *pid).map(|claim| claim.fence).max() {
-                    let highest = last.heard.entry((pid.clone(), node)).or_insert(fence);
+                    let highest = last.heard.entry((pid.clone(), node, life.number)).or_insert(fence);
                     *highest = fence.max(*highest);
                 }
             }

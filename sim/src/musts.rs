@@ -46,7 +46,7 @@ impl World {
             (Call::Start { spec, .. }, Reply::Child(Ok(_))) if spec.restart == Restart::Permanent => {
                 self.oracle.accepted.insert(spec.id.clone());
             }
-            (Call::Start { spec, .. }, Reply::Child(Err(CallError::Failed(reason))))
+            (Call::Start { spec, .. }, Reply::Child(Err(reason @ (CallError::Failed(_) | CallError::Ended))))
                 if self.plan.musts.contains(&Must::GoodStarts) && Character::of(spec) == Character::Steady =>
             {
                 let what = format!("n{node} says that {:?}, which cannot fail, failed: {reason}", spec.id);

@@ -137,6 +137,9 @@ impl World {
             {
                 self.ran_after_all(request, &spec.id)
             }
+            (Call::Start { spec, .. }, Reply::Child(Err(CallError::Ended))) => {
+                self.is_not_over(node, request, &spec.id)
+            }
             (Call::Terminate(id), Reply::Done(Ok(()))) => self.is_not_gone(node, request, id),
             (Call::Terminate(id), Reply::Done(Err(CallError::Timeout))) => self.waited_in_vain(node, request, id),
             (Call::Restart(id), Reply::Child(Ok(_))) => self.is_not_new(request, id),
@@ -205,6 +208,13 @@ impl World {
     fn ran(&self, start: &Start) -> impl Iterator<Item = &Pid> {
         let pids = self.oracle.replies.activated.get(start).into_iter().flatten();
         pids.filter(|pid| self.oracle.has_run(pid))
+    }
+
+    /// Why it is not so that a start is over.
+    fn is_not_over(&self, node: usize, request: u64, id: &ChildId) -> Option<&'static str> {
+        let wrote = &self.oracle.replies.requests.get(&request)?.wrote;
+        let stands = starts_of(self.life(node)?, id).any(|start| wrote.contains(&start));
+        stands.then_some("its start stands")
     }
 
     /// Why it is not so that a child did not run.

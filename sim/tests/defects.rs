@@ -30,7 +30,6 @@ const PLAIN: &[(Defect, u64)] = &[
     (Defect::LoserLives, 5),
     (Defect::RankPerName, 5),
     (Defect::LosingClaimCounts, 60),
-    (Defect::OldNewsDecides, 40),
     (Defect::HiddenIsGone, 5),
     (Defect::FreshWins, 10),
     (Defect::FenceStays, 10),

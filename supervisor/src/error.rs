@@ -12,9 +12,12 @@ pub enum StartError {
     /// No node may run it. Nothing is kept.
     #[error("{0}")]
     NoEligibleNode(String),
-    /// Its init failed, or it was terminated meanwhile. Nothing is kept.
+    /// Its init failed. Nothing is kept.
     #[error("{0}")]
     Failed(String),
+    /// It finished, or somebody terminated it, before this node saw it run. Nothing is kept.
+    #[error("it ended, or was terminated, before this node saw it run")]
+    Ended,
     /// The deadline passed.
     #[error("the deadline passed; {}", if *accepted { "the child is accepted, and started as soon as can be" } else { "nothing is kept" })]
     Timeout {
@@ -95,6 +98,7 @@ impl From<CallError> for StartError {
             CallError::AlreadyStarted(row) => StartError::AlreadyRunning(row),
             CallError::NoEligibleNode(why) => StartError::NoEligibleNode(why),
             CallError::Failed(why) => StartError::Failed(why),
+            CallError::Ended => StartError::Ended,
             CallError::Invalid(why) => StartError::Invalid(why),
             CallError::Timeout => StartError::Timeout { accepted: true },
             CallError::Busy => StartError::Busy,
@@ -115,6 +119,7 @@ impl From<CallError> for TerminateError {
             | CallError::AlreadyStarted(_)
             | CallError::NoEligibleNode(_)
             | CallError::Failed(_)
+            | CallError::Ended
             | CallError::Invalid(_) => TerminateError::NotFound,
         }
     }
@@ -130,6 +135,7 @@ impl From<CallError> for RestartError {
             | CallError::AlreadyStarted(_)
             | CallError::NoEligibleNode(_)
             | CallError::Failed(_)
+            | CallError::Ended
             | CallError::Invalid(_) => RestartError::Failed(error.to_string()),
         }
     }
@@ -146,6 +152,7 @@ impl From<CallError> for DrainError {
             | CallError::AlreadyStarted(_)
             | CallError::NoEligibleNode(_)
             | CallError::Failed(_)
+            | CallError::Ended
             | CallError::Invalid(_) => DrainError::Unreachable,
         }
     }

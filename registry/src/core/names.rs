@@ -489,6 +489,9 @@ impl Registry {
             let (winner, winner_value) = (best.pid.clone(), best.value.clone());
             let loser = own.pid.clone();
             self.lose(&loser, NameConflict { name: name.clone(), winner, winner_value }, effects);
+        } else {
+            // What is shown is not believed, and may be gone before it is: others may lose to ours meanwhile.
+            self.raise_fence(now, name, effects);
         }
     }
 

@@ -147,6 +147,11 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.log.get(&self.origin).into_iter().flat_map(move |log| log.after(counter))
     }
 
+    /// Whether an event of the key is an early dot: others may not know of it, whatever clock they reported.
+    pub fn has_early(&self, key: &K) -> bool {
+        self.events_of(key).any(|event| event.dot.counter > self.context.clock().get(&event.dot.actor))
+    }
+
     /// How many live values there are.
     pub fn live_len(&self) -> usize {
         self.live
@@ -155,6 +160,11 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// How many events the log holds: the live ones, and the removals that wait.
     pub fn log_len(&self) -> usize {
         self.log.values().map(Log::len).sum()
+    }
+
+    /// The removals that wait in the log, by dot.
+    pub fn removals(&self) -> impl Iterator<Item = &Shared<K, V>> {
+        self.removals.iter().filter_map(|(origin, counter)| self.log.get(origin)?.get(counter))
     }
 
     /// How many removals wait in the log.

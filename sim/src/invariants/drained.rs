@@ -13,7 +13,8 @@ pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
     source: "ARCHITECTURE.md G7",
     caveat: "removals may stay while a node is away that has not acknowledged them; slots of incarnations that are over \
-             stay in shared tables, whose archive is not built yet",
+             stay in shared tables, whose archive is not built yet, and with them what waits for their dots that nobody \
+             who is left has: early dots, removals that cover such, marks of such starts",
     check,
 };
 
@@ -37,7 +38,7 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
             if moment == Moment::Any {
                 continue;
             }
-            let (early, removals) = (table.context.cloud_len(), table.removals);
+            let (removals, early) = table.waiting;
             if early > 0 {
                 return Some(Broken::NotYet(format!("n{node}, {name}: {early} early dots are kept")));
             }
@@ -63,6 +64,11 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
         let Some(children) = life.upper.children() else { continue };
         let desired = children.desired().table();
         let stands = |key: &&MarkKey| {
+            // No early dots that somebody could complete are left, see above; what one of the others removed stays marked.
+            let unseen = !desired.context().contains(&key.origin, key.counter);
+            if desired.has_early(&key.child) || (desired.retired().contains(&key.origin) && unseen) {
+                return true;
+            }
             let mut starts = desired.live(&key.child).map(|(origin, counter, _)| (origin, counter));
             starts.any(|start| start == (&key.origin, key.counter))
         };

@@ -22,9 +22,10 @@ pub mod twins;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ordu_registry::core::clock::Context;
-use ordu_registry::core::delta::{Key, Payload};
+use ordu_registry::core::delta::{Event, Key, Payload};
 use ordu_registry::core::retire::Retired;
 use ordu_registry::core::table::{Kind, Table};
 use ordu_supervisor::core::ChildId;
@@ -45,6 +46,8 @@ pub(crate) struct Look<'a> {
     pub(crate) retired: &'a Retired,
     pub(crate) live: usize,
     pub(crate) removals: usize,
+    /// How many of the removals, and how many early dots, wait for nothing that died with an incarnation that is over.
+    pub(crate) waiting: (usize, usize),
     pub(crate) log: usize,
 }
 
@@ -53,7 +56,19 @@ pub(crate) fn tables(upper: &Upper) -> impl Iterator<Item = Look<'_>> {
     fn look<'a, K: Key, V: Payload>(name: &'static str, kind: Kind, table: &'a Table<K, V>) -> Option<Look<'a>> {
         let (revision, origin, context) = (table.revision(), table.origin(), table.context());
         let (live, removals, log) = (table.live_len(), table.removals_len(), table.log_len());
-        Some(Look { name, kind, revision, origin, context, retired: table.retired(), live, removals, log })
+        let retired = table.retired();
+        // In a shared table an incarnation that is over keeps its slot, with gaps that nobody can fill any more.
+        let lost = |of: &NodeId, counter: u64| {
+            kind == Kind::Shared && retired.contains(of) && context.clock().get(of) < counter
+        };
+        let complete = |event: &&Arc<Event<K, V>>| {
+            let covers = event.covers.dots.iter().map(|(of, &counter)| (of, counter));
+            !covers.chain([(&event.dot.actor, event.dot.counter)]).any(|(of, counter)| lost(of, counter))
+        };
+        let early = context.cloud().flat_map(|(of, dots)| dots.iter().map(move |&dot| (of, dot)));
+        let waiting =
+            (table.removals().filter(complete).count(), early.filter(|(of, counter)| !lost(of, *counter)).count());
+        Some(Look { name, kind, revision, origin, context, retired, live, removals, waiting, log })
     }
     let children = upper.children();
     let tables = [

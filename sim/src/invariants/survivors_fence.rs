@@ -30,8 +30,9 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     losers.flat_map(|(pid, loser)| loser.told.iter().map(move |told| (pid, told))).find_map(|(pid, told)| {
         let survivor = survivor(world, told)?;
         let process = processes.get(survivor)?;
-        let refused = world.life(process.node).is_none_or(|life| life.upper.names().skews_refused() > 0);
-        let heard = world.last.borrow().heard(process.node, pid)?;
+        let life = world.life(process.node)?;
+        let refused = life.upper.names().skews_refused() > 0;
+        let heard = world.last.borrow().heard(process.node, life.number, pid)?;
         (process.fence <= heard && !refused).then(|| {
             let what = format!("{survivor:?} keeps {:?} with the fence {}", told.name, process.fence);
             Broken::NotYet(format!("{what}, and {pid:?} lost it with {heard}"))

@@ -59,6 +59,9 @@ pub enum CallError {
     /// Its init failed. Nothing is kept.
     #[error("{0}")]
     Failed(String),
+    /// It finished, or somebody terminated it, before this node saw it run. Nothing of the start is kept.
+    #[error("it ended, or was terminated, before this node saw it run")]
+    Ended,
     /// The spec cannot be accepted. Nothing changed.
     #[error("{0}")]
     Invalid(String),
@@ -286,7 +289,7 @@ impl Supervisor {
                     Some(dot) if runs && !self.outlives_us(id, &dot) => None,
                     Some(_) if runs => self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
                     Some(_) => None,
-                    None => Some(Reply::Child(Err(CallError::Failed("it ended before it was seen running".into())))),
+                    None => Some(Reply::Child(Err(CallError::Ended))),
                 }
             }
             Waited::Terminated { id, starts, upto } => {
@@ -348,7 +351,7 @@ impl Supervisor {
         }
         match self.winner(id) {
             Some((winner, _)) if winner == *dot => None,
-            None => Some(Reply::Child(Err(CallError::Failed("it ended, or was terminated, unseen".into())))),
+            None => Some(Reply::Child(Err(CallError::Ended))),
             Some((winner, _)) if !ensure && self.is_live(id, dot) && !self.gives_way_to(id, dot, &winner) => None,
             Some(_) => {
                 // A concurrent start won; once it runs, this caller was the later one to be told.
@@ -377,7 +380,11 @@ impl Supervisor {
 
     /// The start by which this node holds a child, if it is live.
     pub(super) fn start_held(&self, id: &ChildId) -> Option<&Desired> {
-        let dot = &self.local.get(id)?.dot;
+        self.start_at(id, &self.local.get(id)?.dot)
+    }
+
+    /// The start of this dot, if it is live.
+    pub(super) fn start_at(&self, id: &ChildId, dot: &Dot) -> Option<&Desired> {
         let mut live = self.desired.table().live(id);
         live.find(|(origin, counter, _)| **origin == dot.actor && *counter == dot.counter).map(|(.., desired)| desired)
     }

@@ -12,7 +12,7 @@ use ordu_transport::core::defects::{Defect, is_present};
 
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::Supervisor;
-use super::tables::{Actual, Desired, Mark, MarkKey};
+use super::tables::{Actual, Mark, MarkKey};
 
 impl Supervisor {
     // ---- what they say
@@ -129,11 +129,7 @@ impl Supervisor {
 
     /// Whether some node may hold a copy by a start of this spec, as far as we see.
     fn may_run_on(&self, id: &ChildId, spec: &ChildSpec) -> bool {
-        let start = |dot: &Dot| -> Option<&Desired> {
-            let mut live = self.desired.table().live(id);
-            live.find(|(origin, counter, _)| **origin == dot.actor && *counter == dot.counter).map(|(.., it)| it)
-        };
-        let is_other = |claim: &Actual| start(&claim.dot).is_some_and(|start| *start.spec != *spec);
+        let is_other = |claim: &Actual| self.start_at(id, &claim.dot).is_some_and(|start| *start.spec != *spec);
         let mut held = self.claims(id).filter(|(_, claim)| claim.is_held()).peekable();
         // Whose name it is may be known before what it runs.
         let unknown = held.peek().is_none() && self.is_name_held(id);
@@ -179,10 +175,8 @@ impl Supervisor {
             }
         }
         // The clock tells nothing of early dots: what removed a start may be one.
-        if self.desired.table().context().cloud_len() > 0 {
-            return;
-        }
-        let keys = self.void_marks.iter().flat_map(|id| self.mark_keys(id));
+        let told = self.void_marks.iter().filter(|id| !self.desired.table().has_early(id));
+        let keys = told.flat_map(|id| self.mark_keys(id));
         let keys: Vec<MarkKey> = keys.filter(|key| self.is_void(key)).collect();
         if !keys.is_empty() {
             self.void_since = Some((self.desired.table().context().clock().clone(), keys));

@@ -144,7 +144,7 @@ impl Supervisor {
             // What is to run once may have had its run, of which we know only once we have heard where it was asked for.
             if !same && spec.restart == Restart::Temporary && !self.may_know_of_runs(&dot) {
                 self.deferred.insert(id.clone(), now.at + HEAR_MAX);
-                return;
+                return self.tend_by_former(now, id, expired, effects);
             }
             let Some(local) = self.local.get_mut(id) else { return };
             (local.dot, local.spec) = (dot.clone(), spec.clone());
@@ -171,6 +171,17 @@ impl Supervisor {
             }
         }
         self.tend_phase(now, id, &spec, expired, effects);
+    }
+
+    /// Meanwhile a child goes on by the start that it has. Where that is gone and nothing runs, nothing is left of it.
+    fn tend_by_former(&mut self, now: Now, id: &ChildId, expired: bool, effects: &mut Vec<Effect>) {
+        let Some(local) = self.local.get(id) else { return };
+        let (dot, spec) = (local.dot.clone(), local.spec.clone());
+        if self.is_live(id, &dot) {
+            self.tend_phase(now, id, &spec, expired, effects);
+        } else if expired {
+            self.drop_local(id);
+        }
     }
 
     fn tend_phase(&mut self, now: Now, id: &ChildId, spec: &ChildSpec, expired: bool, effects: &mut Vec<Effect>) {
