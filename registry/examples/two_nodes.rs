@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         other => return Err(format!("the second leader ended otherwise: {other:?}").into()),
     }
-    let is_first = |registry: &Registry| registry.lookup("leader").is_some_and(|entry| entry.pid() == *first.pid());
+    let is_first = |registry: &Registry| registry.lookup("leader").is_some_and(|entry| *entry.pid() == *first.pid());
     timeout(STEP_MAX, b.wait_until(is_first)).await?;
     println!("b: leader is {}", first.pid());
 

@@ -1,6 +1,7 @@
 //! From a seed to a script: the make-up of the cluster, which kinds of operations and faults this run has at all, and then
 //! each of them with its time and parameters.
 
+use ordu_registry::core::sync::PUSH_EVENTS_MAX;
 use ordu_supervisor::core::Restart;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -170,6 +171,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         start_apart_us: if rng.random_bool(0.7) { 0 } else { rng.random_range(1..2_000_000) },
         settle_us: rng.random_range(0..3_000_000),
         one_stays_down: rng.random_bool(0.15),
+        push_events_max: if rng.random_bool(0.25) { rng.random_range(1..=8) } else { PUSH_EVENTS_MAX },
         musts: Vec::new(),
     };
     let manners = Manners {

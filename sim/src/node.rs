@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::Registry;
+use ordu_registry::core::sync::Limits;
 use ordu_supervisor::core::{Config, Supervisor};
 use ordu_transport::core::membership::{Membership, MembershipConfig, Timings};
 use ordu_transport::core::message::{Hello, Refusal};
@@ -168,7 +169,7 @@ impl World {
             Detector::Views(Views::default())
         };
         let seed = node.rng.next_u64();
-        let upper = if children {
+        let mut upper = if children {
             Upper::Children(Box::new(Supervisor::new(Config {
                 id: id.clone(),
                 policy: self.choices.rank,
@@ -182,6 +183,7 @@ impl World {
         } else {
             Upper::Names(Box::new(Registry::new(id.clone(), self.choices.rank, seed)))
         };
+        upper.set_limits(Limits::of_events(self.plan.push_events_max));
         let life = Life {
             number: node.lives,
             id,

@@ -1,6 +1,7 @@
 //! The make-up of a cluster and the manners of its network: what holds for a whole run. And where a run's randomness
 //! comes from.
 
+use ordu_registry::core::sync::PUSH_EVENTS_MAX;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,10 @@ pub struct Plan {
     pub idle_us: u64,
     /// Most frames that wait on one lane of a session; one more breaks the session. At least [`LANE_FRAMES_MIN`].
     pub lane_frames_max: usize,
+    /// Most events that one push carries, and about as little of everything else that is sent in parts, 1 to
+    /// [`PUSH_EVENTS_MAX`].
+    #[serde(default = "push_events_max")]
+    pub push_events_max: usize,
     /// How far each wall clock is off at most, in milliseconds, up to [`SKEW_MS_MAX`].
     pub skew_ms_max: i64,
     /// Nodes start within this time, in microseconds, up to 600,000,000; 0: all at once.
@@ -77,6 +82,10 @@ pub struct Plan {
     /// What must hold beside the promises.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub musts: Vec<Must>,
+}
+
+fn push_events_max() -> usize {
+    PUSH_EVENTS_MAX
 }
 
 impl Plan {
@@ -93,6 +102,7 @@ impl Plan {
             doubled_permille: 0,
             idle_us: 3_000_000,
             lane_frames_max: 4096,
+            push_events_max: PUSH_EVENTS_MAX,
             skew_ms_max: 0,
             start_apart_us: 0,
             settle_us: 1_000_000,
@@ -116,6 +126,9 @@ impl Plan {
         if !(100_000..=600_000_000).contains(&self.idle_us) || self.lane_frames_max < LANE_FRAMES_MIN {
             let least = LANE_FRAMES_MIN;
             return Some(format!("plan.idle_us is not 100000 to 600000000, or plan.lane_frames_max is below {least}"));
+        }
+        if !(1..=PUSH_EVENTS_MAX).contains(&self.push_events_max) {
+            return Some(format!("plan.push_events_max is {}, not 1 to {PUSH_EVENTS_MAX}", self.push_events_max));
         }
         if !(0..=SKEW_MS_MAX).contains(&self.skew_ms_max) {
             return Some(format!("plan.skew_ms_max is {}, not 0 to {SKEW_MS_MAX}", self.skew_ms_max));

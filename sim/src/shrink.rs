@@ -41,7 +41,7 @@ enum Change {
 /// How many ways [`easier`] knows.
 const WAYS: usize = 4;
 /// What [`plainer`] can change.
-const PLAINS: usize = 10;
+const PLAINS: usize = 11;
 
 /// A script and the shorter ones behind it.
 #[derive(Debug, Clone)]
@@ -190,6 +190,7 @@ fn plainer(plan: &mut Plan, which: usize) {
         6 => plan.codec = plain.codec,
         7 => plan.latency_us = plain.latency_us,
         8 => plan.idle_us = plain.idle_us,
+        9 => plan.push_events_max = plain.push_events_max,
         _ => plan.settle_us = plain.settle_us,
     }
 }

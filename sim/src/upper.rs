@@ -4,6 +4,7 @@
 use ordu_registry::core as registry;
 use ordu_registry::core::Registry;
 use ordu_registry::core::delta::{Key, Payload};
+use ordu_registry::core::sync::Limits;
 use ordu_registry::core::table::Table;
 use ordu_supervisor::core::tables::Desired;
 use ordu_supervisor::core::{self as supervisor, ChildId, Input, Supervisor};
@@ -66,6 +67,14 @@ impl Until {
 pub(crate) struct Written([Until; 5]);
 
 impl Upper {
+    /// Sends no more at once than this.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        match self {
+            Upper::Names(names) => names.set_limits(limits),
+            Upper::Children(supervisor) => supervisor.set_limits(limits),
+        }
+    }
+
     /// The registry.
     pub(crate) fn names(&self) -> &Registry {
         match self {

@@ -20,7 +20,7 @@ use super::delta::{Event, Key};
 use super::rank::{Rank, RankPolicy};
 use super::retire::Retired;
 use super::shown::Shown;
-use super::sync::{Outgoing, REPAIR_INTERVAL, Replica, wait};
+use super::sync::{Limits, Outgoing, REPAIR_INTERVAL, Replica, wait};
 use super::table::Kind;
 
 /// How long a member that is down is waited for with removals; after that it is healed by state.
@@ -186,6 +186,11 @@ impl Registry {
             skews_refused: 0,
             superseded: false,
         }
+    }
+
+    /// Sends no more at once than this.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.names.set_limits(limits);
     }
 
     // ---- reading

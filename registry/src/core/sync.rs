@@ -48,6 +48,45 @@ pub const PUSH_WINDOW_EVENTS: u64 = 16_384;
 /// Most unfinished deltas that are kept track of per peer; the oldest is given up first.
 pub const OPEN_DELTAS_MAX: usize = 16;
 
+/// How much a replica sends at once. Simulations make it small, so that what is sent in parts in large clusters is sent in
+/// parts in theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// In place of [`PUSH_EVENTS_MAX`].
+    pub push_events: usize,
+    /// In place of [`PUSH_BYTES_MAX`].
+    pub push_bytes: usize,
+    /// In place of [`DELTA_BYTES_MAX`].
+    pub delta_bytes: usize,
+    /// In place of [`PART_BYTES_MAX`].
+    pub part_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            push_events: PUSH_EVENTS_MAX,
+            push_bytes: PUSH_BYTES_MAX,
+            delta_bytes: DELTA_BYTES_MAX,
+            part_bytes: PART_BYTES_MAX,
+        }
+    }
+}
+
+impl Limits {
+    /// At most this many events a push, and as little of all else; never more than the default.
+    pub fn of_events(count: usize) -> Self {
+        const EVENT_BYTES: usize = 200;
+        let (most, bytes) = (Self::default(), count.saturating_mul(EVENT_BYTES));
+        Self {
+            push_events: count.min(most.push_events),
+            push_bytes: bytes.min(most.push_bytes),
+            delta_bytes: bytes.saturating_mul(2).min(most.delta_bytes),
+            part_bytes: bytes.min(most.part_bytes),
+        }
+    }
+}
+
 /// How long `until` still lies ahead, for fingerprints: in half seconds, so that jitter does not tell states apart.
 pub fn wait(now: Instant, until: Instant) -> u64 {
     const STEP_US: u64 = 500_000;
@@ -127,6 +166,7 @@ pub struct Replica<K: Key, V: Payload> {
     counted: BTreeSet<NodeId>,
     touched: Vec<K>,
     next_number: u64,
+    limits: Limits,
     repair_at: Instant,
     alarms: u64,
     rng: ChaCha8Rng,
@@ -141,10 +181,16 @@ impl<K: Key, V: Payload> Replica<K, V> {
             counted: BTreeSet::new(),
             touched: Vec::new(),
             next_number: 0,
+            limits: Limits::default(),
             repair_at: Instant::default(),
             alarms: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
         }
+    }
+
+    /// Sends no more at once than this.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// The table.
@@ -396,8 +442,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 None => groups.push((peer.sent, peer.retired_sent, peer.acked.clone(), vec![id.clone()])),
             }
         }
+        let Limits { push_events, push_bytes, .. } = self.limits;
         for (sent, told, acked, to) in groups {
-            let Some((events, interval)) = self.table.own_delta(sent, &acked, PUSH_EVENTS_MAX, PUSH_BYTES_MAX) else {
+            let Some((events, interval)) = self.table.own_delta(sent, &acked, push_events, push_bytes) else {
                 self.nudge(to, out);
                 continue;
             };
@@ -439,7 +486,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let mut events = events.into_iter().peekable();
         while closing.is_some() {
             let (mut part, mut bytes) = (Vec::new(), 0);
-            while let Some(event) = events.next_if(|_| bytes < PART_BYTES_MAX) {
+            while let Some(event) = events.next_if(|_| bytes < self.limits.part_bytes) {
                 bytes += event.size_bytes();
                 part.push(event);
             }
@@ -513,9 +560,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.retire(retired);
         self.on_ack(from, theirs.clock().clone());
         let alarm = retired_alike && theirs == *self.table.context() && sum != self.table.sum();
-        let fits = |events: &[Arc<Event<K, V>>]| {
-            events.iter().map(|event| event.size_bytes()).sum::<usize>() <= DELTA_BYTES_MAX
-        };
+        let delta_bytes = self.limits.delta_bytes;
+        let fits =
+            |events: &[Arc<Event<K, V>>]| events.iter().map(|event| event.size_bytes()).sum::<usize>() <= delta_bytes;
         match self.table.delta_for(&theirs).filter(|(events, _)| !alarm && fits(events)) {
             Some((events, intervals)) => {
                 let retired = Some(self.table.retired().clone());
@@ -590,7 +637,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     fn send_state(&self, to: &NodeId, start: Context, after: Option<u64>, out: &mut Vec<Outgoing<K, V>>) {
-        let (events, upto) = self.table.range_after(&start, after, PART_BYTES_MAX);
+        let (events, upto) = self.table.range_after(&start, after, self.limits.part_bytes);
         let retired = self.table.retired().clone();
         let message = Message::State { start, retired, after, events: events.into(), upto };
         out.push(Outgoing { to: vec![to.clone()], lane: Lane::Bulk, message });

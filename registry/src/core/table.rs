@@ -26,7 +26,7 @@ use super::retire::Retired;
 pub const LOG_REMOVALS_MAX: usize = 100_000;
 
 /// Most superseded events of our own that a table remembers the keys of, for peers that are pushed to in parts.
-pub const LEFT_OUT_MAX: usize = 100_000;
+pub const LEFT_OUT_MAX: usize = 16_384;
 
 const PURPOSE_DOT: u64 = 1;
 const PURPOSE_DIGEST: u64 = 2;
@@ -164,7 +164,7 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     /// The removals that wait in the log, by dot.
     pub fn removals(&self) -> impl Iterator<Item = &Shared<K, V>> {
-        self.removals.iter().filter_map(|(origin, counter)| self.log.get(origin)?.get(counter))
+        self.removals.iter().filter_map(|(origin, counter)| self.log.get(origin)?.get(*counter))
     }
 
     /// How many removals wait in the log.

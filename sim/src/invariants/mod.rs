@@ -62,7 +62,7 @@ pub(crate) fn tables(upper: &Upper) -> impl Iterator<Item = Look<'_>> {
             kind == Kind::Shared && retired.contains(of) && context.clock().get(of) < counter
         };
         let complete = |event: &&Arc<Event<K, V>>| {
-            let covers = event.covers.dots.iter().map(|(of, &counter)| (of, counter));
+            let covers = event.covers.iter();
             !covers.chain([(&event.dot.actor, event.dot.counter)]).any(|(of, counter)| lost(of, counter))
         };
         let early = context.cloud().flat_map(|(of, dots)| dots.iter().map(move |&dot| (of, dot)));

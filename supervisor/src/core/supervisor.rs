@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ordu_registry::core::clock::Clock;
 use ordu_registry::core::names::{self, HEAR_MAX, NameConflict};
-use ordu_registry::core::sync::Replica;
+use ordu_registry::core::sync::{Limits, Replica};
 use ordu_registry::core::table::Kind;
 use ordu_registry::core::{Entry, Fence, Name, RankPolicy, Registry, delta};
 use ordu_transport::core::{Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status};
@@ -282,6 +282,15 @@ impl Supervisor {
             drained: false,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 5),
         }
+    }
+
+    /// Sends no more at once than this.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.registry.set_limits(limits);
+        self.desired.set_limits(limits);
+        self.actual.set_limits(limits);
+        self.marks.set_limits(limits);
+        self.facts.set_limits(limits);
     }
 
     // ---- reading

@@ -205,7 +205,7 @@ fn superseded_is_reborn_above() {
 #[test]
 fn a_removed_member_has_left() {
     let mut core = with_b_down();
-    let name = id("b", 5, 7).name;
+    let name = id("b", 5, 7).name.clone();
     assert_eq!(
         handle(&mut core, 1000, Input::Remove { name: name.clone() }),
         [Effect::Member(row("b", 5, Status::Left))]
