@@ -34,7 +34,7 @@ fn all_of(table: &T) -> Interval {
 
 /// Drops every removal that this replica could drop if everyone had acknowledged everything.
 fn collect_all(table: &mut T) {
-    table.collect(|_| u64::MAX);
+    table.collect(LOG_REMOVALS_MAX, |_| u64::MAX);
 }
 
 fn assert_alike(tables: &[&T]) {
@@ -287,11 +287,11 @@ fn a_removal_stays_until_it_and_what_it_covers_are_acknowledged() {
     assert!(by_delta(&a, &mut b));
     remove(&mut b, KEY);
     // The others have the removal, but not yet what it removes.
-    b.collect(|origin| if *origin == node("b") { 1 } else { 0 });
+    b.collect(LOG_REMOVALS_MAX, |origin| if *origin == node("b") { 1 } else { 0 });
     assert_eq!(b.removals_len(), 1);
-    b.collect(|origin| if *origin == node("a") { 1 } else { 0 });
+    b.collect(LOG_REMOVALS_MAX, |origin| if *origin == node("a") { 1 } else { 0 });
     assert_eq!(b.removals_len(), 1);
-    b.collect(|_| 1);
+    b.collect(LOG_REMOVALS_MAX, |_| 1);
     assert_eq!((b.removals_len(), b.horizon().get(&node("b")), b.horizon().get(&node("a"))), (0, 1, 1));
 }
 

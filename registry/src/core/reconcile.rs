@@ -290,7 +290,7 @@ impl<K: Key, V: Payload> Table<K, V> {
                 Some(Found::Live(live)) if span.is_leaf() => {
                     let ours = self.log.get(origin).into_iter().flat_map(|log| log.live_within(span));
                     let gone = ours.filter(|counter| !span.is_told(live, *counter));
-                    for counter in gone {
+                    for counter in gone.filter(|_| !is_present(Defect::UnfoundRemovals)) {
                         let pages = incoming.gone.entry(origin.clone()).or_default();
                         *pages.entry(counter / PAGE).or_default() |= 1 << (counter % PAGE);
                     }

@@ -25,7 +25,7 @@ use super::clock::{Clock, Context, Dot};
 use super::delta::{Closing, Event, Interval, Key, Message, Payload};
 use super::reconcile::{Answer, Ask, Incoming, Next};
 use super::retire::Retired;
-use super::table::{Kind, Table};
+use super::table::{Kind, LOG_REMOVALS_MAX, Table};
 
 /// How often every peer is told our digest; jittered by a quarter either way.
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,6 +60,8 @@ pub struct Limits {
     pub delta_bytes: usize,
     /// In place of [`PART_BYTES_MAX`].
     pub part_bytes: usize,
+    /// In place of [`LOG_REMOVALS_MAX`].
+    pub removals: usize,
 }
 
 impl Default for Limits {
@@ -69,6 +71,7 @@ impl Default for Limits {
             push_bytes: PUSH_BYTES_MAX,
             delta_bytes: DELTA_BYTES_MAX,
             part_bytes: PART_BYTES_MAX,
+            removals: LOG_REMOVALS_MAX,
         }
     }
 }
@@ -83,6 +86,7 @@ impl Limits {
             push_bytes: bytes.min(most.push_bytes),
             delta_bytes: bytes.saturating_mul(2).min(most.delta_bytes),
             part_bytes: bytes.min(most.part_bytes),
+            removals: count.saturating_mul(2).min(most.removals),
         }
     }
 }
@@ -394,7 +398,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     fn collect(&mut self) {
         let (counted, peers) = (&self.counted, &self.peers);
-        self.table.collect(|origin| {
+        self.table.collect(self.limits.removals, |origin| {
             let acked = |id| peers.get(id).map_or(0, |peer: &Peer| peer.acked.get(origin));
             counted.iter().filter(|id| *id != origin).map(acked).min().unwrap_or(u64::MAX)
         });

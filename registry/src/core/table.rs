@@ -663,9 +663,9 @@ impl<K: Key, V: Payload> Table<K, V> {
     }
 
     /// Drops removals that nobody needs any more: they and what they cover are acknowledged by everyone that counts
-    /// (`acked` tells per origin) and were seen here. Past [`LOG_REMOVALS_MAX`] others that were seen here go too, whoever
-    /// lacks them. Raises the horizon accordingly.
-    pub fn collect(&mut self, acked: impl Fn(&NodeId) -> u64) {
+    /// (`acked` tells per origin) and were seen here. Past `removals_max` others that were seen here go too, whoever lacks
+    /// them. Raises the horizon accordingly.
+    pub fn collect(&mut self, removals_max: usize, acked: impl Fn(&NodeId) -> u64) {
         if self.removals.is_empty() {
             return;
         }
@@ -684,7 +684,7 @@ impl<K: Key, V: Payload> Table<K, V> {
                 lacked.push(event.clone());
             }
         }
-        let excess = (self.removals.len() - drop.len()).saturating_sub(LOG_REMOVALS_MAX);
+        let excess = (self.removals.len() - drop.len()).saturating_sub(removals_max);
         drop.extend(lacked.into_iter().take(excess));
         for event in drop {
             self.drop_event(&event.dot.actor, event.dot.counter);

@@ -9,7 +9,7 @@ use ordu_registry::core::clock::{Clock, Dot};
 use ordu_registry::core::delta::Interval;
 use ordu_registry::core::reconcile::Incoming;
 use ordu_registry::core::retire::Retired;
-use ordu_registry::core::table::{Kind, Table};
+use ordu_registry::core::table::{Kind, LOG_REMOVALS_MAX, Table};
 use ordu_transport::core::NodeId;
 
 use super::{Event, K, T, V, all_events, boot, by_delta, incoming, next_turn, node, sync};
@@ -140,7 +140,7 @@ impl World {
                 let by = &mut self.tables[at(by)];
                 let me = by.origin().clone();
                 let before = by.removals_len();
-                by.collect(|of| {
+                by.collect(LOG_REMOVALS_MAX, |of| {
                     let others = clocks.iter().filter(|(id, _)| *id != me && id != of);
                     others.map(|(_, clock)| clock.get(of)).min().unwrap_or(u64::MAX)
                 });
