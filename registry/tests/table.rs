@@ -11,6 +11,7 @@ use ordu_registry::core::clock::{Clock, Context, Dot};
 use ordu_registry::core::covers::Covers;
 use ordu_registry::core::delta::{self, Interval};
 use ordu_registry::core::retire::Retired;
+use ordu_registry::core::table::LOG_REMOVALS_MAX;
 
 fn retired(ids: &[ordu_transport::core::NodeId]) -> Retired {
     let mut retired = Retired::default();
@@ -378,6 +379,28 @@ fn what_comes_from_elsewhere_behind_an_answer_is_removed_with_the_last_one() {
     while next_turn(&a, &mut b, &mut incoming, 1) {
         deliver(&mut b, &[&first]);
     }
+    b.adopt(incoming);
+    assert_alike(&[&a, &b]);
+    assert_eq!(live(&b, K(0)), [0; 0]);
+}
+
+/// What differs has been looked into when an entry comes from somebody who has not heard of its removal.
+#[test]
+fn what_comes_from_elsewhere_behind_the_comparison_is_removed_too() {
+    let (mut a, mut b) = (shared("a"), shared("b"));
+    let first = put(&mut a, K(0), 0);
+    put(&mut a, K(1), 0);
+    assert!(b.apply(put(&mut a, K(2), 0)));
+    remove(&mut a, K(0));
+    remove(&mut a, K(2));
+    collect_all(&mut a);
+    let mut incoming = incoming(&b);
+    let mut turns = 0;
+    while next_turn(&a, &mut b, &mut incoming, usize::MAX) {
+        turns += 1;
+        assert_eq!(b.apply(first.clone()), turns == 1, "it comes once");
+    }
+    assert!(turns > 1);
     b.adopt(incoming);
     assert_alike(&[&a, &b]);
     assert_eq!(live(&b, K(0)), [0; 0]);

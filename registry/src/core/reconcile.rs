@@ -97,6 +97,8 @@ pub struct Incoming {
     /// What it had seen when it sent the roots: what is adopted in the end.
     goal: Context,
     horizon: Clock,
+    /// What we had seen when we held the roots against ours.
+    known: Context,
     /// Spans that are still to be asked for.
     differing: Spans,
     /// The dots that are live here and not there, as bits of pages.
@@ -111,8 +113,8 @@ impl Incoming {
     /// Begins, where a pull of this number was asked.
     pub fn new(number: u64, seen: Context) -> Self {
         let ask = Ask { number, seen, ..Ask::default() };
-        let (pass, goal, horizon, differing, gone) = Default::default();
-        Self { ask, pass, goal, horizon, differing, gone, taken: 0, left: 0 }
+        let (pass, goal, horizon, known, differing, gone) = Default::default();
+        Self { ask, pass, goal, horizon, known, differing, gone, taken: 0, left: 0 }
     }
 
     /// What is asked, and not answered yet.
@@ -242,12 +244,27 @@ impl<K: Key, V: Payload> Table<K, V> {
         }
         if asked.is_empty() {
             incoming.differing = self.differing(&roots, &now, &incoming.gone);
-            (incoming.goal, incoming.horizon) = (now.clone(), horizon);
+            (incoming.goal, incoming.horizon, incoming.known) = (now.clone(), horizon, self.context.clone());
         } else if !self.look_into(incoming, &asked, &found) {
             return Next::Refused;
         }
         incoming.ask.seen = now;
-        incoming.ask_spans()
+        match incoming.ask_spans() {
+            // The roots are to be told anew.
+            Next::Adopt if self.came_late(incoming) => Next::Ask,
+            next => next,
+        }
+    }
+
+    /// Whether something came from elsewhere, since the roots were compared, that the peer had seen and may not hold.
+    fn came_late(&self, incoming: &Incoming) -> bool {
+        let Incoming { goal, known, .. } = incoming;
+        let since = |(origin, log): (&NodeId, &Log<K, V>)| {
+            let mut events = log.after(known.clock().get(origin)).filter(|event| !event.is_remove());
+            let is_late = |counter| !known.contains(origin, counter) && goal.contains(origin, counter);
+            events.any(|event| is_late(event.dot.counter))
+        };
+        self.log.iter().filter(|(origin, _)| self.may_go(origin)).any(since)
     }
 
     /// Whether what a peer does not hold may go from here.
