@@ -250,7 +250,11 @@ impl World {
             for event in self.written.values().filter(seen) {
                 let Some(value) = event.value else { continue };
                 let may = |other: &Event| self.kind == Kind::Shared || other.dot.actor == event.dot.actor;
-                let covers = |other: &Event| other.key == event.key && may(other) && other.covers(&event.dot);
+                let follows =
+                    |other: &Event| other.dot.actor == event.dot.actor && other.dot.counter > event.dot.counter;
+                let supersedes =
+                    |other: &Event| other.covers(&event.dot) || (self.kind == Kind::OwnerWritten && follows(other));
+                let covers = |other: &Event| other.key == event.key && may(other) && supersedes(other);
                 if !self.written.values().filter(seen).any(covers) {
                     expected.insert((event.key, event.dot.actor.clone(), event.dot.counter, value));
                 }
