@@ -108,7 +108,7 @@ pub struct Outgoing<K: Key, V: Payload> {
 }
 
 /// What is known of one peer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Peer {
     pub(super) connected: bool,
     /// Our own events up to here were pushed in this session.
@@ -137,27 +137,6 @@ pub(super) struct Peer {
     pub(super) heard: bool,
     /// Whether it was told, since it last acknowledged anything, that it is too far behind to be pushed to.
     pub(super) nudged: bool,
-}
-
-impl Default for Peer {
-    fn default() -> Self {
-        Self {
-            connected: false,
-            sent: 0,
-            in_flight: VecDeque::new(),
-            acked: Clock::default(),
-            retired_sent: false,
-            pulling: None,
-            pull_number: 0,
-            postponed: false,
-            taking: None,
-            open: BTreeMap::new(),
-            state: None,
-            digest: None,
-            heard: false,
-            nudged: false,
-        }
-    }
 }
 
 impl Peer {
