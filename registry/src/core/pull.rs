@@ -11,7 +11,7 @@ use super::clock::Context;
 use super::delta::{Event, Key, Message, Payload};
 use super::reconcile::{Answer, Ask, Incoming, Next};
 use super::retire::Retired;
-use super::sync::{Outgoing, PULL_PATIENCE, Peer, Replica};
+use super::sync::{Outgoing, Replica};
 
 impl<K: Key, V: Payload> Replica<K, V> {
     pub(super) fn on_digest(&mut self, now: Instant, from: &NodeId, hash: u64, out: &mut Vec<Outgoing<K, V>>) {
@@ -29,15 +29,18 @@ impl<K: Key, V: Payload> Replica<K, V> {
         peer.has_up_to(self.table.origin());
     }
 
+    /// Whether another peer than this is sending us what we lack part by part: mostly what the others would.
+    fn takes_elsewhere(&self, now: Instant, from: &NodeId) -> bool {
+        self.peers.iter().any(|(id, peer)| id != from && peer.state.is_some() && peer.is_asked(now))
+    }
+
     fn pull(&mut self, now: Instant, from: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
-        let is_waiting = |peer: &Peer| peer.pulling.is_some_and(|since| now < since + PULL_PATIENCE);
-        // What one peer sends part by part is mostly what the others would.
-        let elsewhere = self.peers.iter().any(|(id, peer)| id != from && peer.state.is_some() && is_waiting(peer));
+        let elsewhere = self.takes_elsewhere(now, from);
         let number = self.next_number;
         self.next_number += 1;
         let peer = self.peer(from);
         peer.postponed = elsewhere;
-        if elsewhere || is_waiting(peer) {
+        if elsewhere || peer.is_asked(now) {
             return;
         }
         (peer.pulling, peer.pull_number, peer.state) = (Some(now), number, None);
@@ -102,14 +105,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
         answer: Answer<K, V>,
         out: &mut Vec<Outgoing<K, V>>,
     ) {
-        let elsewhere = self.peers.iter().any(|(id, peer)| id != from && peer.state.is_some());
+        let elsewhere = self.takes_elsewhere(now, from);
         let peer = self.peers.entry(from.clone()).or_default();
         if peer.pulling.is_none() || peer.pull_number != answer.number {
             return;
         }
         let mut incoming = match peer.state.take() {
             Some(incoming) => incoming,
-            // What one peer sends part by part is mostly what the others would.
             None if elsewhere => return (peer.pulling, peer.postponed) = (None, true),
             None => Incoming::new(answer.number, self.table.context().clone()),
         };

@@ -140,6 +140,11 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// Whether it was asked for what we lack and may still answer.
+    pub(super) fn is_asked(&self, now: Instant) -> bool {
+        self.pulling.is_some_and(|since| now < since + PULL_PATIENCE)
+    }
+
     /// It has reported what it has, of ours too.
     pub(super) fn has_up_to(&mut self, origin: &NodeId) {
         let acked = self.acked.get(origin);
