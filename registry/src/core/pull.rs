@@ -73,7 +73,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, true, out);
             }
             None => {
-                let ask = Ask { number, seen: theirs.clone(), ..Ask::default() };
+                let seen = if is_present(Defect::StaleSnapshot) { Context::default() } else { theirs.clone() };
+                let ask = Ask { number, seen, ..Ask::default() };
                 self.send_state(now, from, &ask, out);
             }
         }
@@ -113,6 +114,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let mut incoming = match peer.state.take() {
             Some(incoming) => incoming,
             None if elsewhere => return (peer.pulling, peer.postponed) = (None, true),
+            None if is_present(Defect::StaleSnapshot) => Incoming::new(answer.number, Context::default()),
             None => Incoming::new(answer.number, self.table.context().clone()),
         };
         match self.table.take_answer(&mut incoming, answer, &mut self.touched) {

@@ -25,7 +25,7 @@ pub const CATCHES: &[Caught] = &[(Defect::StaleSnapshot, 20), (Defect::ClearedCo
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 3);
     tale.plan().latency_us = (1_000, 60_000);
-    tale.plan().push_events_max = 4;
+    tale.plan().push_events_max = 1;
     for node in 0..tale.nodes() {
         tale.ask(node, Op::RegisterMany { first: 0, count: 20 });
         tale.ask(node, Op::RegisterMany { first: 50, count: 20 });
