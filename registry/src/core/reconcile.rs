@@ -139,6 +139,8 @@ impl Incoming {
         let mut room = SPANS_MAX;
         while let Some(mut entry) = self.differing.first_entry().filter(|_| room > 0) {
             let spans = entry.get_mut();
+            // Parts of what was looked into came behind what was not asked for yet.
+            spans.sort_unstable();
             let rest = spans.split_off(spans.len().min(room));
             let now = std::mem::replace(spans, rest);
             room -= now.len();
