@@ -11,13 +11,13 @@ use ordu_supervisor::Supervisor;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
+use super::Settings;
 use super::figures::Figures;
 use super::fleet::{Fleet, Patience};
 use super::names::{self, AwaitNames};
 use super::protocol::Task;
 use super::relay::Relays;
 use super::worker::Worker;
-use super::Settings;
 use crate::failure::Failure;
 
 /// How many names both sides run.

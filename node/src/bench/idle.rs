@@ -37,10 +37,7 @@ pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures
         });
         rates.fold(0.0, f64::max)
     };
-    Ok(vec![
-        ("cpu_ms_per_s", worst(|used| used.cpu_ns) / 1e6),
-        ("bytes_per_s", worst(|used| used.bytes_sent)),
-    ])
+    Ok(vec![("cpu_ms_per_s", worst(|used| used.cpu_ns) / 1e6), ("bytes_per_s", worst(|used| used.bytes_sent))])
 }
 
 // ---- on the nodes

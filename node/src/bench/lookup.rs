@@ -69,7 +69,8 @@ impl Task for Plain {
     type Answer = Spread;
 
     async fn run(self, _: &Worker) -> Result<Spread, String> {
-        let map: HashMap<String, u64> = (0..self.names).map(|number| (names::text(number), u64::from(number))).collect();
+        let map: HashMap<String, u64> =
+            (0..self.names).map(|number| (names::text(number), u64::from(number))).collect();
         batches(self.names, SEED, |key| map.get(key).copied()).map(Spread::of)
     }
 }
@@ -88,7 +89,7 @@ impl Task for Lookup {
 
     async fn run(self, worker: &Worker) -> Result<Spread, String> {
         let (registry, is_over) = (worker.registry()?, AtomicBool::new(false));
-        let spread = thread::scope(|scope| {
+        thread::scope(|scope| {
             let writer = self.beside_writer.then(|| scope.spawn(|| write_until(registry, &is_over)));
             let look = |seed| batches(self.names, seed, |key| registry.lookup(key));
             let readers: Vec<_> = (0..self.threads).map(|thread| scope.spawn(move || look(SEED + thread))).collect();
@@ -96,8 +97,7 @@ impl Task for Lookup {
             is_over.store(true, Ordering::Relaxed);
             writer.map_or(Ok(()), joined)?;
             Ok(Spread::of(taken?.concat()))
-        });
-        spread
+        })
     }
 }
 

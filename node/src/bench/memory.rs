@@ -17,7 +17,8 @@ pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures
     fleet.converge().await?;
     let after = Fleet::ask_each(fleet.split_first().1, || Measure {}, patience).await?;
     fleet.end().await;
-    let rises = before.iter().zip(&after).map(|(before, after)| after.resident_bytes.saturating_sub(before.resident_bytes));
+    let rises =
+        before.iter().zip(&after).map(|(before, after)| after.resident_bytes.saturating_sub(before.resident_bytes));
     let rise = rises.max().unwrap_or_default();
     Ok(vec![("bytes_per_name", rise as f64 / f64::from(settings.names))])
 }

@@ -105,7 +105,8 @@ impl Task for Echo {
             }
             Ok(processes)
         });
-        worker.processes().extend(processes.await?);
+        let processes = processes.await?;
+        worker.processes().extend(processes);
         Ok(())
     }
 }

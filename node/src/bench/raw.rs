@@ -200,10 +200,7 @@ impl Task for Bulk {
     }
 }
 
-async fn send_bulk(
-    connection: Connection,
-    began: Instant,
-) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+async fn send_bulk(connection: Connection, began: Instant) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
     let (mut send, mut receive) = connection.open_bi().await?;
     send.write_all(&[TAG_BULK]).await?;
     let chunk = Bytes::from(vec![7; BULK_CHUNK_BYTES]);

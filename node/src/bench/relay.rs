@@ -2,6 +2,7 @@
 //! node can be cut off from all others, without any hook in the nodes; what passes is counted.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -118,14 +119,15 @@ async fn forward(index: usize, relay: Arc<UdpSocket>, network: Arc<Network>) {
         // An error here is about an earlier packet, whose receiver is gone.
         let Ok((len, from)) = relay.recv_from(&mut packet).await else { continue };
         let Some(to) = network.route(from, index) else { continue };
-        if !upstreams.contains_key(&from) {
-            let Ok(socket) = UdpSocket::bind(LOOPBACK).await.map(Arc::new) else { continue };
-            let back = tokio::spawn(back(index, socket.clone(), relay.clone(), from, network.clone()));
-            upstreams.insert(from, Upstream { socket, back });
-        }
-        if let Some(upstream) = upstreams.get(&from)
-            && upstream.socket.send_to(&packet[..len], to).await.is_ok()
-        {
+        let upstream = match upstreams.entry(from) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let Ok(socket) = UdpSocket::bind(LOOPBACK).await.map(Arc::new) else { continue };
+                let back = tokio::spawn(back(index, socket.clone(), relay.clone(), from, network.clone()));
+                new.insert(Upstream { socket, back })
+            }
+        };
+        if upstream.socket.send_to(&packet[..len], to).await.is_ok() {
             network.count(len);
         }
     }
