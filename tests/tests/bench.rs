@@ -10,7 +10,7 @@ use ordu_tests::{Scenario, run, spawn, until};
 use serde_json::Value;
 
 /// How long the whole may take, unoptimised and on a loaded machine.
-const BENCH_MAX: Duration = Duration::from_secs(300);
+const BENCH_MAX: Duration = Duration::from_secs(600);
 /// How long the nodes may take to end.
 const END_MAX: Duration = Duration::from_secs(10);
 

@@ -2,6 +2,7 @@
 //! the first spins on that: a round trip by its own clock.
 
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
 use ordu_registry::Registry;
@@ -61,25 +62,20 @@ impl Task for Ask {
     type Answer = Spread;
 
     async fn run(self, worker: &Worker) -> Result<Spread, String> {
-        let registry = worker.registry()?.clone();
-        let asking = spinning(async move {
-            let (mut processes, mut taken) = (Vec::new(), Vec::new());
-            for number in 0..WARM_UP + self.samples {
-                let (process, asked, answered) = (registry.process(), names::name(&question(number))?, answer(number));
-                let began = Instant::now();
-                process.register(asked, "").map_err(|error| error.to_string())?;
-                shown(&registry, &answered).await;
-                if number >= WARM_UP {
-                    taken.push(began.elapsed().as_nanos() as u64);
-                }
-                // It holds its name on: releasing it would be one more thing to tell.
-                processes.push(process);
+        let registry = worker.registry()?;
+        let mut taken = Vec::new();
+        for number in 0..WARM_UP + self.samples {
+            let (process, asked, answered) = (registry.process(), names::name(&question(number))?, answer(number));
+            let began = Instant::now();
+            process.register(asked, "").map_err(|error| error.to_string())?;
+            spin_until_shown(registry, &answered);
+            if number >= WARM_UP {
+                taken.push(began.elapsed().as_nanos() as u64);
             }
-            Ok((processes, Spread::of(taken)))
-        });
-        let (processes, spread) = asking.await?;
-        worker.processes().extend(processes);
-        Ok(spread)
+            // It holds its name on: releasing it would be one more thing to tell.
+            worker.processes().push(process);
+        }
+        Ok(Spread::of(taken))
     }
 }
 
@@ -93,34 +89,22 @@ impl Task for Echo {
     type Answer = ();
 
     async fn run(self, worker: &Worker) -> Result<(), String> {
-        let registry = worker.registry()?.clone();
-        let processes = spinning(async move {
-            let mut processes = Vec::new();
-            for number in 0..WARM_UP + self.samples {
-                let (process, asked, answer) = (registry.process(), question(number), names::name(&answer(number))?);
-                shown(&registry, &asked).await;
-                process.register(answer, "").map_err(|error| error.to_string())?;
-                // It holds its name on, or the asker might miss it.
-                processes.push(process);
-            }
-            Ok(processes)
-        });
-        let processes = processes.await?;
-        worker.processes().extend(processes);
+        let registry = worker.registry()?;
+        for number in 0..WARM_UP + self.samples {
+            let (process, asked, answer) = (registry.process(), question(number), names::name(&answer(number))?);
+            spin_until_shown(registry, &asked);
+            process.register(answer, "").map_err(|error| error.to_string())?;
+            // It holds its name on, or the asker might miss it.
+            worker.processes().push(process);
+        }
         Ok(())
     }
 }
 
-/// Runs it as a task of the node's runtime, as a node's own tasks are.
-async fn spinning<T: Send + 'static>(
-    run: impl Future<Output = Result<T, String>> + Send + 'static,
-) -> Result<T, String> {
-    tokio::spawn(run).await.map_err(|error| error.to_string())?
-}
-
-/// Spins, and yields to the runtime between two looks, until a name is shown.
-async fn shown(registry: &Registry, name: &str) {
+/// Spins until a name is shown, on a thread of its own, which yields its processor between two looks. A task that spun would
+/// keep one of the runtime's threads from what it waits for.
+fn spin_until_shown(registry: &Registry, name: &str) {
     while registry.lookup_with(name, |_| ()).is_none() {
-        tokio::task::yield_now().await;
+        thread::yield_now();
     }
 }
