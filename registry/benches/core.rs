@@ -74,7 +74,7 @@ fn messages(count: usize) -> Vec<Message> {
     let mut a = registry("a");
     fill(&mut a, &names(count));
     meet(&mut a, "b");
-    let pull = Message::Pull { context: Default::default(), retired: Default::default(), sum: 0 };
+    let pull = Message::Pull { number: 0, context: Default::default(), retired: Default::default(), sum: 0 };
     let mut effects = Vec::new();
     a.handle(now(2), Input::Message { from: node("b"), message: pull }, &mut effects);
     let messages = effects.into_iter().filter_map(|effect| match effect {

@@ -74,10 +74,10 @@ fn depth(usual: usize) -> usize {
 
 #[test]
 fn every_short_history_of_a_shared_key_converges() {
-    assert!(explore(Kind::Shared, depth(5)) > 7000);
+    assert!(explore(Kind::Shared, depth(6)) > 20_000);
 }
 
 #[test]
 fn every_short_history_of_an_owner_written_key_converges() {
-    assert!(explore(Kind::OwnerWritten, depth(5)) > 7000);
+    assert!(explore(Kind::OwnerWritten, depth(6)) > 20_000);
 }

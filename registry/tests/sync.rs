@@ -401,24 +401,94 @@ fn a_part_brings_along_what_superseded_what_it_leaves_out() {
     assert_eq!(pump.quiet(1), 0);
 }
 
-/// More than one answer carries: the state goes range by range, each asked for when the one before was taken.
+/// More than one answer carries: it goes part by part, each asked for when the one before was taken.
 #[test]
-fn what_does_not_fit_one_answer_goes_range_by_range() {
+fn what_does_not_fit_one_answer_goes_part_by_part() {
     let mut pump = Pump::<Number, Blob>::new(Kind::Shared, &["a", "b"]);
     let count = DELTA_BYTES_MAX / 10_000 * 2;
     (0..count).for_each(|at| drop(pump.replicas[0].put(Number(at as u32), Blob::new(10_000))));
     pump.connect(0, 1);
-    let mut ranges = 0;
+    let mut parts = 0;
     while pump.deliver(0) {
         let waiting: Vec<_> = pump.wires.values().flatten().collect();
         let state = waiting.iter().filter(|message| matches!(message, delta::Message::State { .. })).count();
-        assert!(state <= 1, "ranges are asked for one by one");
-        ranges += state;
+        assert!(state <= 1, "parts are asked for one by one");
+        parts += state;
         let bytes: usize = waiting.iter().map(|message| codec::encode(codec::Kind::Replication, message).len()).sum();
         assert!(bytes < 2 * PART_BYTES_MAX, "{bytes} bytes are on their way");
     }
-    assert!(ranges > 10);
+    assert!(parts > 10);
     assert_eq!(pump.quiet(1), 0);
+}
+
+/// A reconciliation that is cut off goes on where it ended.
+#[test]
+fn what_came_before_a_cut_does_not_come_again() {
+    let mut pump = Pump::<Number, Blob>::new(Kind::Shared, &["a", "b"]);
+    let count = DELTA_BYTES_MAX / 10_000 * 2;
+    (0..count).for_each(|at| drop(pump.replicas[0].put(Number(at as u32), Blob::new(10_000))));
+    let mut came = 0;
+    for cut in [true, false] {
+        pump.connect(0, 1);
+        let before = pump.replicas[1].table().live_len();
+        while pump.deliver(0) {
+            let live = pump.replicas[1].table().live_len();
+            let events = pump.wires.values().flatten().map(|message| match message {
+                delta::Message::State { answer, .. } => answer.events.len(),
+                _ => 0,
+            });
+            came += events.sum::<usize>();
+            if cut && live > before + count / 2 {
+                break;
+            }
+        }
+        if cut {
+            pump.cut(0, 1);
+        }
+    }
+    assert_eq!(pump.quiet(1), 0);
+    assert!(came < count + 2 * PART_BYTES_MAX / 10_000, "{came} events for {count}");
+}
+
+/// Below the horizon, what is gone is found by hashes: what travels follows the difference and not what is shared.
+#[test]
+fn below_the_horizon_bytes_follow_the_difference() {
+    const SHARED: u32 = 200_000;
+    for gone in [1, 10, 1_000] {
+        let mut pump = Pump::<Number, Blob>::new(Kind::OwnerWritten, &["a", "b"]);
+        (0..SHARED).for_each(|at| drop(pump.replicas[0].put(Number(at), Blob::new(1))));
+        pump.connect(0, 1);
+        pump.settle();
+        pump.quiet(3);
+        pump.cut(0, 1);
+        for at in 0..gone {
+            assert!(pump.replicas[0].remove(&Number(at * (SHARED / gone))));
+            pump.replicas[1].put(Number(SHARED + at), Blob::new(1));
+        }
+        // Nobody waits for b.
+        pump.replicas[0].set_counted(BTreeSet::new());
+        pump.pass(REPAIR_INTERVAL.mul_f64(1.3));
+        assert_eq!(pump.replicas[0].table().removals_len(), 0);
+        pump.connect(0, 1);
+        let (mut bytes, mut states) = (0, 0);
+        loop {
+            for message in pump.wires.values().flatten() {
+                bytes += codec::encode(codec::Kind::Replication, message).len();
+                states += usize::from(matches!(message, delta::Message::State { .. }));
+            }
+            // All that was counted is delivered before more is.
+            let waiting: usize = pump.wires.values().map(VecDeque::len).sum();
+            (0..waiting).for_each(|_| assert!(pump.deliver(0)));
+            if pump.wires.values().all(VecDeque::is_empty) {
+                break;
+            }
+        }
+        assert!(states > 0, "it was below the horizon");
+        assert!(pump.replicas[0].table() == pump.replicas[1].table(), "{gone} gone");
+        let most = 100 * gone as usize + 50_000;
+        println!("{gone} gone and as many new of {SHARED}: {bytes} bytes in {states} answers");
+        assert!(bytes <= most, "{bytes} bytes for {gone}, over {most}");
+    }
 }
 
 #[test]

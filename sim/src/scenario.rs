@@ -238,6 +238,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::one_way::SCENARIO,
     scenarios::blinks::SCENARIO,
     scenarios::stale_snapshot::SCENARIO,
+    scenarios::full_log::SCENARIO,
     scenarios::ended_meanwhile::SCENARIO,
     scenarios::old_disk::SCENARIO,
     scenarios::many_lives::SCENARIO,

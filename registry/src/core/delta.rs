@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::{Clock, Context, Dot};
 use super::covers::Covers;
+use super::reconcile::{Answer, Ask};
 use super::retire::Retired;
 use super::wire::Events;
 
@@ -121,6 +122,8 @@ pub enum Message<K: Key, V: Payload> {
     /// "Ours differ: send me what I lack."
     #[serde(rename = "p")]
     Pull {
+        /// Which pull of the asker's.
+        number: u64,
         /// What the asker has seen.
         context: Context,
         /// Its retirements.
@@ -146,26 +149,15 @@ pub enum Message<K: Key, V: Payload> {
         /// Slots of the receiver's clock.
         clock: Clock,
     },
-    /// A range of the sender's whole state, for a peer below its horizon.
+    /// A turn of a reconciliation, for a peer that lacks much or is below the sender's horizon.
     #[serde(rename = "s")]
     State {
-        /// What the sender had seen when it sent the first range; the receiver hands it back with every further ask.
-        start: Context,
         /// The sender's retirements.
         retired: Retired,
-        /// The range begins after the keys of this place.
-        after: Option<u64>,
-        /// The live events of the keys of the range, and removals that cover what the sender has not seen.
-        events: Events<K, V>,
-        /// The place of the range's last keys; `None` for the last range.
-        upto: Option<u64>,
+        /// What it says.
+        answer: Answer<K, V>,
     },
-    /// "I took the range up to the keys of this place; send the next."
+    /// "Go on."
     #[serde(rename = "m")]
-    More {
-        /// As it came with the first range.
-        start: Context,
-        /// The place of the last keys taken.
-        after: u64,
-    },
+    More(Ask),
 }

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::delta::{Key, Payload};
+use super::span::Span;
 use super::table::Shared;
 
 /// How many counters a page is for.
-const PAGE: u64 = 64;
+pub(super) const PAGE: u64 = 64;
 
 /// The events of one origin.
 #[derive(Debug, Clone)]
@@ -20,10 +21,11 @@ pub(super) struct Log<K: Key, V: Payload> {
     len: usize,
 }
 
-/// Which of the counters of the page have an event, as bits; and those events, in order.
+/// Which of the counters of the page have an event, and which of those put, as bits; and those events, in order.
 #[derive(Debug, Clone)]
 struct Page<K: Key, V: Payload> {
     held: u64,
+    live: u64,
     events: Vec<Shared<K, V>>,
 }
 
@@ -61,9 +63,10 @@ impl<K: Key, V: Payload> Log<K, V> {
 
     /// Puts an event in, in place of an equal-numbered one.
     pub(super) fn insert(&mut self, counter: u64, event: Shared<K, V>) {
-        let page = self.pages.entry(counter / PAGE).or_insert_with(|| Page { held: 0, events: Vec::new() });
+        let page = self.pages.entry(counter / PAGE).or_insert_with(|| Page { held: 0, live: 0, events: Vec::new() });
         let bit = counter % PAGE;
         let place = page.place(bit);
+        page.live = page.live & !(1 << bit) | u64::from(!event.is_remove()) << bit;
         if page.holds(bit) {
             page.events[place] = event;
         } else {
@@ -81,11 +84,20 @@ impl<K: Key, V: Payload> Log<K, V> {
         }
         let event = page.events.remove(page.place(bit));
         page.held &= !(1 << bit);
+        page.live &= !(1 << bit);
         self.len -= 1;
         if page.held == 0 {
             self.pages.remove(&(counter / PAGE));
         }
         Some(event)
+    }
+
+    /// The pages of a span that have live dots in it, and those, as bits.
+    pub(super) fn live_pages(&self, span: Span) -> impl Iterator<Item = (u64, u64)> {
+        // One that ends before it begins has none.
+        let pages = (span.0 <= span.1).then(|| self.pages.range(span.0 / PAGE..=span.1 / PAGE));
+        let live = pages.into_iter().flatten().map(move |(page, held)| (*page, held.live & span.mask(*page)));
+        live.filter(|(_, live)| *live != 0)
     }
 
     /// All events, in order.

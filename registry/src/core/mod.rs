@@ -12,6 +12,7 @@ pub mod rank;
 pub mod reconcile;
 pub mod retire;
 mod shown;
+pub mod span;
 pub mod sync;
 pub mod table;
 mod wire;

@@ -7,7 +7,7 @@
 //! ```text
 //!   push     Delta{events} … Delta{events, closing}  ->            <- Ack{clock}
 //!   repair   Digest{hash} ->   <- Pull{context}   Delta … closing ->   <- Ack
-//!   below the horizon          <- Pull{context}   State{range} ->   <- More   State{last range} ->   <- Ack
+//!   much, or below the horizon <- Pull{context}   State{part} ->   <- More   State{…} ->   <- Ack; see `reconcile`
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,9 +23,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::clock::{Clock, Context, Dot};
 use super::delta::{Closing, Event, Interval, Key, Message, Payload};
-use super::reconcile::Incoming;
+use super::reconcile::{Answer, Ask, Incoming, Next};
 use super::retire::Retired;
-use super::table::{Kind, Table};
+use super::table::{Kind, LOG_REMOVALS_MAX, Table};
 
 /// How often every peer is told our digest; jittered by a quarter either way.
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,8 +37,8 @@ pub const PART_BYTES_MAX: usize = 256 << 10;
 pub const PUSH_EVENTS_MAX: usize = 4_096;
 /// About how many bytes of events one push carries at most.
 pub const PUSH_BYTES_MAX: usize = 1 << 20;
-/// About how many bytes of events one answer to a pull carries at most; a peer that lacks more is sent our state, range
-/// by range as it takes them.
+/// About how many bytes of events one answer to a pull carries at most; a peer that lacks more is sent them part by part as
+/// it takes them.
 pub const DELTA_BYTES_MAX: usize = 4 << 20;
 /// Most pushes to a peer that it may not have acknowledged. Whatever is written meanwhile waits and goes as one: under load
 /// batches grow with the round trip, and where there is none a push leaves at once.
@@ -60,6 +60,8 @@ pub struct Limits {
     pub delta_bytes: usize,
     /// In place of [`PART_BYTES_MAX`].
     pub part_bytes: usize,
+    /// In place of [`LOG_REMOVALS_MAX`].
+    pub removals: usize,
 }
 
 impl Default for Limits {
@@ -69,6 +71,7 @@ impl Default for Limits {
             push_bytes: PUSH_BYTES_MAX,
             delta_bytes: DELTA_BYTES_MAX,
             part_bytes: PART_BYTES_MAX,
+            removals: LOG_REMOVALS_MAX,
         }
     }
 }
@@ -83,6 +86,7 @@ impl Limits {
             push_bytes: bytes.min(most.push_bytes),
             delta_bytes: bytes.saturating_mul(2).min(most.delta_bytes),
             part_bytes: bytes.min(most.part_bytes),
+            removals: count.saturating_mul(2).min(most.removals),
         }
     }
 }
@@ -118,9 +122,15 @@ struct Peer {
     retired_sent: bool,
     /// When we last asked it for what we lack, while the answer is not complete.
     pulling: Option<Instant>,
+    /// Which pull that was.
+    pull_number: u64,
+    /// Whether it is to be asked once another peer has sent us everything.
+    postponed: bool,
+    /// When it last took a part of what it lacks of us: pushes wait until it has all of it.
+    taking: Option<Instant>,
     /// Its unfinished deltas: how many events of each were taken.
     open: BTreeMap<u64, u64>,
-    /// The whole state it is sending us.
+    /// What it is sending us part by part.
     state: Option<Incoming>,
     /// The digest it showed last, and when.
     digest: Option<(u64, Instant)>,
@@ -139,6 +149,9 @@ impl Default for Peer {
             acked: Clock::default(),
             retired_sent: false,
             pulling: None,
+            pull_number: 0,
+            postponed: false,
+            taking: None,
             open: BTreeMap::new(),
             state: None,
             digest: None,
@@ -266,14 +279,17 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 acked,
                 retired_sent,
                 pulling,
+                postponed,
+                taking,
                 open,
                 state,
                 heard,
                 nudged,
+                pull_number: _,
                 digest: _,
             } = peer;
-            (id, connected, sent, in_flight, acked, retired_sent, state, heard, nudged).hash(hasher);
-            pulling.map(|since| wait(now, since + PULL_PATIENCE)).hash(hasher);
+            (id, connected, sent, in_flight, acked, retired_sent, postponed, state, heard, nudged).hash(hasher);
+            [pulling, taking].map(|since| since.map(|since| wait(now, since + PULL_PATIENCE))).hash(hasher);
             open.values().for_each(|taken| taken.hash(hasher));
         }
     }
@@ -344,8 +360,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     pub fn disconnected(&mut self, id: &NodeId) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.connected = false;
-            peer.state = None;
-            peer.pulling = None;
+            (peer.state, peer.pulling, peer.taking, peer.postponed) = (None, None, None, false);
         }
         if !self.counted.contains(id) {
             self.peers.remove(id);
@@ -363,6 +378,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
             return;
         }
         self.repair_at = now + REPAIR_INTERVAL.mul_f64(self.rng.random_range(0.75..1.25));
+        self.peers.values_mut().for_each(|peer| {
+            peer.taking.take_if(|since| now >= *since + PULL_PATIENCE);
+        });
         let connected: Vec<NodeId> = self.connected_peers().cloned().collect();
         if !connected.is_empty() {
             out.push(self.digest_to(connected));
@@ -380,7 +398,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     fn collect(&mut self) {
         let (counted, peers) = (&self.counted, &self.peers);
-        self.table.collect(|origin| {
+        self.table.collect(self.limits.removals, |origin| {
             let acked = |id| peers.get(id).map_or(0, |peer: &Peer| peer.acked.get(origin));
             counted.iter().filter(|id| *id != origin).map(acked).min().unwrap_or(u64::MAX)
         });
@@ -430,7 +448,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let mut groups: Vec<(u64, bool, Clock, Vec<NodeId>)> = Vec::new();
         for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connected && peer.sent < last) {
             let waits = peer.sent.saturating_sub(peer.acked.get(&origin)) >= PUSH_WINDOW_EVENTS;
-            if waits || peer.in_flight.len() >= PUSHES_IN_FLIGHT_MAX {
+            if waits || peer.taking.is_some() || peer.in_flight.len() >= PUSHES_IN_FLIGHT_MAX {
                 continue;
             }
             // Peers at the same position are sent the same bytes.
@@ -503,17 +521,19 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
         match message {
             Message::Digest { hash } => self.on_digest(now, from, hash, out),
-            Message::Pull { context, retired, sum } => self.on_pull(now, from, context, &retired, sum, out),
+            Message::Pull { number, context, retired, sum } => {
+                self.on_pull(now, from, number, context, &retired, sum, out);
+            }
             Message::Delta { number, retired, events, closing } => {
                 retired.iter().for_each(|retired| drop(self.retire(retired)));
                 self.on_delta(from, number, events.into(), closing, out);
             }
             Message::Ack { clock } => self.on_ack(from, clock),
-            Message::State { start, retired, after, events, upto } => {
+            Message::State { retired, answer } => {
                 self.retire(&retired);
-                self.on_state(now, from, start, after, events.into(), upto, out);
+                self.on_state(now, from, answer, out);
             }
-            Message::More { start, after } => self.send_state(from, start, Some(after), out),
+            Message::More(ask) => self.send_state(now, from, &ask, out),
         }
     }
 
@@ -537,20 +557,28 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     fn pull(&mut self, now: Instant, from: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
+        let is_waiting = |peer: &Peer| peer.pulling.is_some_and(|since| now < since + PULL_PATIENCE);
+        // What one peer sends part by part is mostly what the others would.
+        let elsewhere = self.peers.iter().any(|(id, peer)| id != from && peer.state.is_some() && is_waiting(peer));
+        let number = self.next_number;
+        self.next_number += 1;
         let peer = self.peer(from);
-        if peer.pulling.is_some_and(|since| now < since + PULL_PATIENCE) {
+        peer.postponed = elsewhere;
+        if elsewhere || is_waiting(peer) {
             return;
         }
-        (peer.pulling, peer.state) = (Some(now), None);
+        (peer.pulling, peer.pull_number, peer.state) = (Some(now), number, None);
         let (context, retired) = (self.table.context().clone(), self.table.retired().clone());
-        let message = Message::Pull { context, retired, sum: self.table.sum() };
+        let message = Message::Pull { number, context, retired, sum: self.table.sum() };
         out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message });
     }
 
+    #[allow(clippy::too_many_arguments, reason = "each is a field of the message it takes")]
     fn on_pull(
         &mut self,
         now: Instant,
         from: &NodeId,
+        number: u64,
         theirs: Context,
         retired: &Retired,
         sum: u64,
@@ -568,7 +596,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 let retired = Some(self.table.retired().clone());
                 self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, true, out);
             }
-            None => self.send_state(from, self.table.context().clone(), None, out),
+            None => {
+                let ask = Ask { number, seen: theirs.clone(), ..Ask::default() };
+                self.send_state(now, from, &ask, out);
+            }
         }
         if is_present(Defect::AnswerMovesCursor) {
             self.peer(from).sent = self.table.context().clock().get(self.table.origin());
@@ -632,52 +663,50 @@ impl<K: Key, V: Payload> Replica<K, V> {
     fn on_ack(&mut self, from: &NodeId, clock: Clock) {
         let Some(peer) = self.peers.get_mut(from) else { return };
         peer.acked.merge(clock);
-        peer.nudged = false;
+        (peer.nudged, peer.taking) = (false, None);
         peer.has_up_to(self.table.origin());
     }
 
-    fn send_state(&self, to: &NodeId, start: Context, after: Option<u64>, out: &mut Vec<Outgoing<K, V>>) {
-        let (events, upto) = self.table.range_after(&start, after, self.limits.part_bytes);
-        let retired = self.table.retired().clone();
-        let message = Message::State { start, retired, after, events: events.into(), upto };
+    fn send_state(&mut self, now: Instant, to: &NodeId, ask: &Ask, out: &mut Vec<Outgoing<K, V>>) {
+        let answer = self.table.answer(ask, self.limits.part_bytes);
+        self.peer(to).taking = Some(now);
+        let message = Message::State { retired: self.table.retired().clone(), answer };
         out.push(Outgoing { to: vec![to.clone()], lane: Lane::Bulk, message });
     }
 
-    #[allow(clippy::too_many_arguments, reason = "each is a field of the message it takes")]
-    fn on_state(
-        &mut self,
-        now: Instant,
-        from: &NodeId,
-        start: Context,
-        after: Option<u64>,
-        events: Vec<Arc<Event<K, V>>>,
-        upto: Option<u64>,
-        out: &mut Vec<Outgoing<K, V>>,
-    ) {
-        if self.peer(from).pulling.is_none() {
+    fn on_state(&mut self, now: Instant, from: &NodeId, answer: Answer<K, V>, out: &mut Vec<Outgoing<K, V>>) {
+        let elsewhere = self.peers.iter().any(|(id, peer)| id != from && peer.state.is_some());
+        let peer = self.peers.entry(from.clone()).or_default();
+        if peer.pulling.is_none() || peer.pull_number != answer.number {
             return;
         }
-        let begun = self.peer(from).state.take();
-        let mut incoming = match (begun, after) {
-            (_, None) => self.table.incoming(start.clone()),
-            (Some(begun), Some(_)) if *begun.start() == start && begun.after() == after => begun,
-            // A range that does not go on where the state stands belongs to one that was given up.
-            (begun, Some(_)) => return self.peer(from).state = begun,
+        let mut incoming = match peer.state.take() {
+            Some(incoming) => incoming,
+            // What one peer sends part by part is mostly what the others would.
+            None if elsewhere => return (peer.pulling, peer.postponed) = (None, true),
+            None => Incoming::new(answer.number, self.table.context().clone()),
         };
-        self.peer(from).pulling = Some(now);
-        let touched = self.table.apply_range(&mut incoming, upto, events);
-        self.touched.extend(touched);
-        if let Some(after) = upto {
-            self.peer(from).state = Some(incoming);
-            let message = Message::More { start, after };
-            out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message });
-            return;
+        match self.table.take_answer(&mut incoming, answer, &mut self.touched) {
+            Next::Ask => {
+                let message = Message::More(incoming.ask().clone());
+                let peer = self.peer(from);
+                (peer.state, peer.pulling) = (Some(incoming), Some(now));
+                out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message });
+            }
+            Next::Stale => self.peer(from).state = Some(incoming),
+            Next::Refused => {
+                tracing::warn!(peer = %from, "a peer answers what it was not asked; giving its answer up");
+            }
+            Next::Adopt => {
+                let touched = self.table.adopt(incoming);
+                self.touched.extend(touched);
+                let clock = self.table.context().clock().clone();
+                let peer = self.peer(from);
+                (peer.pulling, peer.heard) = (None, true);
+                out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
+                let postponed = self.peers.iter().filter(|(_, peer)| peer.postponed).map(|(id, _)| id.clone());
+                postponed.collect::<Vec<_>>().iter().for_each(|id| self.pull(now, id, out));
+            }
         }
-        let touched = self.table.adopt(incoming);
-        self.touched.extend(touched);
-        let clock = self.table.context().clock().clone();
-        let peer = self.peer(from);
-        (peer.state, peer.pulling, peer.heard) = (None, None, true);
-        out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
     }
 }

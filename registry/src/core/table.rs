@@ -381,10 +381,10 @@ impl<K: Key, V: Payload> Table<K, V> {
         let foreign = |other: &Event<K, V>| self.kind == Kind::OwnerWritten && other.dot.actor != event.dot.actor;
         let (mut superseded, mut killer) = (Vec::new(), None);
         for other in self.by_place.of(place, &event.key).filter(|other| !foreign(other)) {
-            if event.covers(&other.dot) {
+            if self.supersedes(&event, &other.dot) {
                 superseded.push(other.clone());
             }
-            if other.covers(&event.dot) {
+            if self.supersedes(other, &event.dot) {
                 killer = Some(other.clone());
             }
         }
@@ -410,6 +410,13 @@ impl<K: Key, V: Payload> Table<K, V> {
         changed |= !event.is_remove();
         self.hold(place, event);
         changed
+    }
+
+    /// Whether an event supersedes the one of this dot on the same key. In an owner-written table a later event of an origin
+    /// does, whatever it covers: it may have been written when what it follows had left the log.
+    fn supersedes(&self, event: &Event<K, V>, dot: &Dot) -> bool {
+        let follows = event.dot.actor == dot.actor && event.dot.counter > dot.counter;
+        event.covers(dot) || (self.kind == Kind::OwnerWritten && follows)
     }
 
     /// Takes an event up that nothing supersedes.
@@ -663,9 +670,9 @@ impl<K: Key, V: Payload> Table<K, V> {
     }
 
     /// Drops removals that nobody needs any more: they and what they cover are acknowledged by everyone that counts
-    /// (`acked` tells per origin) and were seen here. Past [`LOG_REMOVALS_MAX`] others that were seen here go too, whoever
-    /// lacks them. Raises the horizon accordingly.
-    pub fn collect(&mut self, acked: impl Fn(&NodeId) -> u64) {
+    /// (`acked` tells per origin) and were seen here. Past `removals_max` others that were seen here go too, whoever lacks
+    /// them. Raises the horizon accordingly.
+    pub fn collect(&mut self, removals_max: usize, acked: impl Fn(&NodeId) -> u64) {
         if self.removals.is_empty() {
             return;
         }
@@ -684,7 +691,7 @@ impl<K: Key, V: Payload> Table<K, V> {
                 lacked.push(event.clone());
             }
         }
-        let excess = (self.removals.len() - drop.len()).saturating_sub(LOG_REMOVALS_MAX);
+        let excess = (self.removals.len() - drop.len()).saturating_sub(removals_max);
         drop.extend(lacked.into_iter().take(excess));
         for event in drop {
             self.drop_event(&event.dot.actor, event.dot.counter);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ordu_registry::core::clock::{Context, Dot};
 use ordu_registry::core::delta::{self, Payload};
-use ordu_registry::core::reconcile::Incoming;
+use ordu_registry::core::reconcile::{Ask, Incoming, Next};
 use ordu_registry::core::table::{Kind, Table};
 use ordu_registry::travels_as_it_is;
 use ordu_transport::core::{NodeId, NodeName};
@@ -99,8 +99,12 @@ pub fn withdraw(table: &mut T, key: K, what: &Dot) -> Event {
 
 /// An event that was written just now, whatever the horizon.
 fn latest(table: &T, dot: Dot) -> Event {
-    let (events, _) = table.range_after(&Context::default(), None, usize::MAX);
-    events.into_iter().find(|event| event.dot == dot).expect("the event is in the log")
+    all_events(table).into_iter().find(|event| event.dot == dot).expect("the event is in the log")
+}
+
+/// Everything in a table's log.
+pub fn all_events(table: &T) -> Vec<Event> {
+    table.answer(&Ask::default(), usize::MAX).events.into()
 }
 
 /// The live values under a key, in order.
@@ -128,19 +132,27 @@ pub fn by_delta(from: &T, to: &mut T) -> bool {
     true
 }
 
-/// Brings `to` the whole state of `from`, one range of about `bytes_max` at a time.
+/// Brings `to` everything of `from` by reconciliation, about `bytes_max` of it at a time.
 pub fn by_state(from: &T, to: &mut T, bytes_max: usize) {
     to.retire(from.retired());
-    let mut incoming = to.incoming(from.context().clone());
-    while next_range(from, to, &mut incoming, bytes_max) {}
+    let mut incoming = incoming(to);
+    while next_turn(from, to, &mut incoming, bytes_max) {}
     to.adopt(incoming);
 }
 
-/// Brings `to` the next range of a state of `from`. Returns whether another one follows.
-pub fn next_range(from: &T, to: &mut T, incoming: &mut Incoming, bytes_max: usize) -> bool {
-    let (events, upto) = from.range_after(incoming.start(), incoming.after(), bytes_max);
-    to.apply_range(incoming, upto, events);
-    upto.is_some()
+/// The beginning of a reconciliation.
+pub fn incoming(to: &T) -> Incoming {
+    Incoming::new(0, to.context().clone())
+}
+
+/// Brings `to` the next answer of `from`. Returns whether another one follows.
+pub fn next_turn(from: &T, to: &mut T, incoming: &mut Incoming, bytes_max: usize) -> bool {
+    let answer = from.answer(incoming.ask(), bytes_max);
+    match to.take_answer(incoming, answer, &mut Vec::new()) {
+        Next::Ask => true,
+        Next::Adopt => false,
+        next => panic!("{next:?}"),
+    }
 }
 
 /// Brings `to` everything of `from` as production does.

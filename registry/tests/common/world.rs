@@ -9,10 +9,10 @@ use ordu_registry::core::clock::{Clock, Dot};
 use ordu_registry::core::delta::Interval;
 use ordu_registry::core::reconcile::Incoming;
 use ordu_registry::core::retire::Retired;
-use ordu_registry::core::table::{Kind, Table};
+use ordu_registry::core::table::{Kind, LOG_REMOVALS_MAX, Table};
 use ordu_transport::core::NodeId;
 
-use super::{Event, K, T, V, boot, by_delta, next_range, node, sync};
+use super::{Event, K, T, V, all_events, boot, by_delta, incoming, next_turn, node, sync};
 
 /// What may happen. Numbers that name a replica, key or place are taken modulo what there is; an action that makes no
 /// sense at its moment does nothing.
@@ -140,7 +140,7 @@ impl World {
                 let by = &mut self.tables[at(by)];
                 let me = by.origin().clone();
                 let before = by.removals_len();
-                by.collect(|of| {
+                by.collect(LOG_REMOVALS_MAX, |of| {
                     let others = clocks.iter().filter(|(id, _)| *id != me && id != of);
                     others.map(|(_, clock)| clock.get(of)).min().unwrap_or(u64::MAX)
                 });
@@ -214,16 +214,15 @@ impl World {
     }
 
     fn range(&mut self, from: usize, to: usize) -> bool {
-        let start = self.tables[from].context().clone();
-        let mut incoming = self.states.remove(&(from, to)).unwrap_or_else(|| self.tables[to].incoming(start));
+        let mut incoming = self.states.remove(&(from, to)).unwrap_or_else(|| incoming(&self.tables[to]));
         let [sender, receiver] = self.tables.get_disjoint_mut([from, to]).expect("two replicas");
         receiver.retire(sender.retired());
-        if next_range(sender, receiver, &mut incoming, 1) {
+        if next_turn(sender, receiver, &mut incoming, 1) {
             self.states.insert((from, to), incoming);
         } else {
             receiver.adopt(incoming);
-            // Whoever adopts while it serves lists less than what it had seen at the start explains: those whom it
-            // serves would differ, until they have pulled again, from what their context says.
+            // Whoever adopts while it is asked lists less than what it had seen when it sent the roots explains: those who
+            // ask it would differ, until they have pulled again, from what their context says.
             self.states.retain(|(serving, _), _| *serving != to);
         }
         true
@@ -251,7 +250,11 @@ impl World {
             for event in self.written.values().filter(seen) {
                 let Some(value) = event.value else { continue };
                 let may = |other: &Event| self.kind == Kind::Shared || other.dot.actor == event.dot.actor;
-                let covers = |other: &Event| other.key == event.key && may(other) && other.covers(&event.dot);
+                let follows =
+                    |other: &Event| other.dot.actor == event.dot.actor && other.dot.counter > event.dot.counter;
+                let supersedes =
+                    |other: &Event| other.covers(&event.dot) || (self.kind == Kind::OwnerWritten && follows(other));
+                let covers = |other: &Event| other.key == event.key && may(other) && supersedes(other);
                 if !self.written.values().filter(seen).any(covers) {
                     expected.insert((event.key, event.dot.actor.clone(), event.dot.counter, value));
                 }
@@ -302,11 +305,6 @@ impl World {
         }
         hasher.finish()
     }
-}
-
-/// Everything in a table's log.
-fn all_events(table: &T) -> Vec<Event> {
-    table.range_after(&ordu_registry::core::clock::Context::default(), None, usize::MAX).0
 }
 
 fn hash_events(events: &[Event], hasher: &mut StableHasher) {

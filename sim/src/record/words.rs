@@ -134,9 +134,16 @@ fn replication<K: Key, V: Payload>(table: &str, message: &delta::Message<K, V>, 
         delta::Message::Delta { events, closing: Some(_), .. } => format!("{table} delta, closing: {}", keys(events)),
         delta::Message::Delta { events, closing: None, .. } => format!("{table} delta: {}", keys(events)),
         delta::Message::Ack { .. } => format!("{table} ack"),
-        delta::Message::State { events, upto, .. } => {
-            format!("{table} state{}: {}", if upto.is_none() { ", last range" } else { "" }, keys(events))
+        delta::Message::State { answer, .. } if !answer.found.is_empty() => {
+            format!("{table} found in {} spans, and {}", answer.found.len(), keys(&answer.events))
         }
-        delta::Message::More { after, .. } => format!("{table} more after {after:016x}"),
+        delta::Message::State { answer, .. } => {
+            format!("{table} state{}: {}", if answer.upto.is_none() { ", last part" } else { "" }, keys(&answer.events))
+        }
+        delta::Message::More(ask) => match &ask.after {
+            Some((origin, counter)) => format!("{table} more after {origin}.{counter}"),
+            None if ask.spans.is_empty() => format!("{table} more"),
+            None => format!("{table} more of {} spans", ask.spans.values().map(Vec::len).sum::<usize>()),
+        },
     }
 }

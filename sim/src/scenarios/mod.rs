@@ -15,6 +15,7 @@ pub mod ended_meanwhile;
 pub mod failed_starts;
 pub mod foreign_superseder;
 pub mod fresh_copies;
+pub mod full_log;
 pub mod killed_after_ok;
 pub mod many_lives;
 pub mod nameless_duplicate;
@@ -71,6 +72,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (one_way::SCENARIO, one_way::CATCHES),
     (blinks::SCENARIO, blinks::CATCHES),
     (stale_snapshot::SCENARIO, stale_snapshot::CATCHES),
+    (full_log::SCENARIO, full_log::CATCHES),
     (ended_meanwhile::SCENARIO, ended_meanwhile::CATCHES),
     (old_disk::SCENARIO, old_disk::CATCHES),
     (many_lives::SCENARIO, many_lives::CATCHES),

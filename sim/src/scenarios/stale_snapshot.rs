@@ -1,5 +1,5 @@
 //! **A snapshot brings back what was released meanwhile.** A node that comes back empty is healed by state: everything that
-//! a peer holds, range by range. While it travels, names are released and children end, and the newcomer hears that first.
+//! a peer holds, part by part. While it travels, names are released and children end, and the newcomer hears that first.
 //! If "there and not here" is then taken for news, the released name is back, and spreads. If the sender's knowledge
 //! replaces the receiver's own, what it had seen of others comes as news as well.
 //!
@@ -25,6 +25,7 @@ pub const CATCHES: &[Caught] = &[(Defect::StaleSnapshot, 20), (Defect::ClearedCo
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 3);
     tale.plan().latency_us = (1_000, 60_000);
+    tale.plan().push_events_max = 4;
     for node in 0..tale.nodes() {
         tale.ask(node, Op::RegisterMany { first: 0, count: 20 });
         tale.ask(node, Op::RegisterMany { first: 50, count: 20 });

@@ -103,7 +103,8 @@ fn delta_words<K: Key, V: Payload>(message: &delta::Message<K, V>) -> String {
             format!("{}a delta [{}]", if answers { "in answer to a pull " } else { "" }, events.join(", "))
         }
         delta::Message::Ack { .. } => "an acknowledgement".to_owned(),
-        delta::Message::State { events, .. } => format!("a whole state of {} events", events.len()),
-        delta::Message::More { .. } => "an ask for more of a state".to_owned(),
+        delta::Message::State { answer, .. } => format!("a part of a state, of {} events", answer.events.len()),
+        delta::Message::More(ask) if ask.spans.is_empty() => "an ask for more of a state".to_owned(),
+        delta::Message::More(_) => "an ask for what differs".to_owned(),
     }
 }

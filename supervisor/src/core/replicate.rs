@@ -256,7 +256,8 @@ fn alike_since(now: Now) -> Instant {
 /// Whether each start stands under the name of the child that it is about.
 fn is_sound(message: &delta::Message<ChildId, Desired>) -> bool {
     let events = match message {
-        delta::Message::Delta { events, .. } | delta::Message::State { events, .. } => &events[..],
+        delta::Message::Delta { events, .. } => &events[..],
+        delta::Message::State { answer, .. } => &answer.events[..],
         _ => &[],
     };
     events.iter().all(|event| event.value.as_ref().is_none_or(|desired| desired.spec.id == event.key))

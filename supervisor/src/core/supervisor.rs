@@ -284,13 +284,15 @@ impl Supervisor {
         }
     }
 
-    /// Sends no more at once than this.
+    /// Sends no more at once than this. Shared tables keep their removals all the same: what was written after one that has
+    /// left the log does not say what that removed.
     pub fn set_limits(&mut self, limits: Limits) {
         self.registry.set_limits(limits);
-        self.desired.set_limits(limits);
         self.actual.set_limits(limits);
-        self.marks.set_limits(limits);
         self.facts.set_limits(limits);
+        let limits = Limits { removals: Limits::default().removals, ..limits };
+        self.desired.set_limits(limits);
+        self.marks.set_limits(limits);
     }
 
     // ---- reading

@@ -20,6 +20,8 @@ pub enum Defect {
     SilentSuperseder,
     /// State reconciliation adds what was released meanwhile: "present there, absent here, seen here" is taken for news.
     StaleSnapshot,
+    /// What left a log before a peer had heard of its removal is not looked for at the peer, which keeps it.
+    UnfoundRemovals,
     /// Adopting a peer's context replaces our own instead of joining it: what we had seen of others comes as news again.
     ClearedContext,
     /// The answer to a pull, on the slow lane, moves the push cursor, and the receiver does not look where an interval
@@ -88,12 +90,13 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 33] = [
+    pub const ALL: [Defect; 34] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
         Defect::SilentSuperseder,
         Defect::StaleSnapshot,
+        Defect::UnfoundRemovals,
         Defect::ClearedContext,
         Defect::AnswerMovesCursor,
         Defect::OriginsPileUp,
