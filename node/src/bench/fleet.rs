@@ -21,7 +21,9 @@ use crate::text::format_duration;
 const START_MAX: Duration = Duration::from_secs(30);
 /// How long a node may take for any one thing, at least.
 const TASK_MAX: Duration = Duration::from_secs(60);
-/// And how much longer for each name or child that it has to do with.
+/// How long a node's process may take to be gone once it has hung up.
+const END_MAX: Duration = Duration::from_secs(1);
+/// How much longer than [`TASK_MAX`] it may take for each name or child that it has to do with.
 const EACH_MAX: Duration = Duration::from_millis(1);
 
 /// What is waited for, and for how long.
@@ -242,7 +244,7 @@ impl Node {
     }
 
     async fn how_it_ended(&mut self) -> String {
-        match timeout(Duration::from_secs(1), self.process.wait()).await {
+        match timeout(END_MAX, self.process.wait()).await {
             Ok(Ok(status)) => format!("its process has ended ({status})"),
             Ok(Err(_)) | Err(_) => "it hung up".to_owned(),
         }

@@ -27,7 +27,7 @@ mod start;
 mod worker;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -214,7 +214,6 @@ pub(crate) fn run_node(mut arguments: impl Iterator<Item = OsString>) -> ExitCod
     match worker::run(&name.to_string_lossy(), Path::new(&tls_dir)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            use std::io::Write;
             let _ = writeln!(std::io::stderr(), "{why}");
             ExitCode::FAILURE
         }
