@@ -3,6 +3,7 @@
 //! Readers never wait, neither for one another nor for the writer. There is one writer at a time, under the core's lock.
 
 use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
@@ -11,14 +12,37 @@ use scc::hash_index::Entry as Slot;
 
 use crate::core::{Entry, Name};
 
+/// An entry by its name, which it holds itself.
+#[derive(Debug, Clone)]
+struct Named(Entry);
+
+impl Borrow<str> for Named {
+    fn borrow(&self) -> &str {
+        self.0.name().as_str()
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name() == other.0.name()
+    }
+}
+
+impl Eq for Named {}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name().as_str().hash(state);
+    }
+}
+
 /// Names to what lookups of them show.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     // Shared entries: a lookup touches one reference count, of this name alone, whoever else looks up.
-    names: HashIndex<Name, Entry>,
+    names: HashIndex<Named, ()>,
     len: AtomicUsize,
-    /// Odd while an entry is being replaced. Replacing puts the new entry in before it takes the old one out, but a
-    /// reader who has passed the new one's place and not yet reached the old one's would see neither.
+    /// Odd while an entry is being replaced: its name is missing for a moment.
     replacing: AtomicU64,
 }
 
@@ -33,7 +57,7 @@ impl Index {
         let mut read = Some(read);
         loop {
             let before = self.replacing.load(Ordering::Acquire);
-            let found = self.names.peek_with(name, |_, entry| read.take().map(|read| read(entry))).flatten();
+            let found = self.names.peek_with(name, |entry, ()| read.take().map(|read| read(&entry.0))).flatten();
             if found.is_some() {
                 return found;
             }
@@ -52,27 +76,29 @@ impl Index {
     }
 
     /// Sets what is shown of a name. Returns what was shown before.
-    pub(crate) fn set(&self, name: Name, entry: Option<Entry>) -> Option<Entry> {
-        let Some(entry) = entry else { return self.remove(&name) };
-        match self.names.entry_sync(name) {
+    pub(crate) fn set(&self, name: &Name, entry: Option<Entry>) -> Option<Entry> {
+        let Some(entry) = entry else { return self.take(name.as_str()) };
+        match self.names.entry_sync(Named(entry.clone())) {
             Slot::Vacant(slot) => {
-                slot.insert_entry(entry);
+                slot.insert_entry(());
                 self.len.fetch_add(1, Ordering::Relaxed);
                 None
             }
-            Slot::Occupied(mut slot) => {
-                let before = slot.get().clone();
+            Slot::Occupied(slot) => {
+                let before = slot.key().0.clone();
                 self.replacing.fetch_add(1, Ordering::AcqRel);
-                slot.update(entry);
+                slot.remove_entry();
+                // There is one writer: nobody has put it in meanwhile.
+                let _ = self.names.insert_sync(Named(entry), ());
                 self.replacing.fetch_add(1, Ordering::AcqRel);
                 Some(before)
             }
         }
     }
 
-    fn remove(&self, name: &Name) -> Option<Entry> {
-        let slot = self.names.get_sync::<str>(name.borrow())?;
-        let before = slot.get().clone();
+    fn take(&self, name: &str) -> Option<Entry> {
+        let slot = self.names.get_sync(name)?;
+        let before = slot.key().0.clone();
         slot.remove_entry();
         self.len.fetch_sub(1, Ordering::Relaxed);
         Some(before)
@@ -103,12 +129,12 @@ mod tests {
     #[test]
     fn it_shows_what_was_set_last() {
         let (index, name) = (Index::default(), Name::new("a/b").unwrap());
-        assert_eq!(index.set(name.clone(), Some(entry(&name, 1))), None);
-        assert_eq!(index.set(name.clone(), Some(entry(&name, 2))).map(|entry| entry.pid().serial), Some(1));
+        assert_eq!(index.set(&name, Some(entry(&name, 1))), None);
+        assert_eq!(index.set(&name, Some(entry(&name, 2))).map(|entry| entry.pid().serial), Some(1));
         assert_eq!(index.lookup("a/b").map(|entry| entry.pid().serial), Some(2));
         assert_eq!((index.len(), index.lookup("a/c")), (1, None));
-        assert_eq!(index.set(name.clone(), None).map(|entry| entry.pid().serial), Some(2));
-        assert_eq!((index.len(), index.lookup("a/b"), index.set(name, None)), (0, None, None));
+        assert_eq!(index.set(&name, None).map(|entry| entry.pid().serial), Some(2));
+        assert_eq!((index.len(), index.lookup("a/b"), index.set(&name, None)), (0, None, None));
     }
 
     /// A name that is replaced all the time is never seen missing.
@@ -117,7 +143,7 @@ mod tests {
         let index = Index::default();
         let names: Vec<Name> = (0..256).map(|number| Name::new(&format!("n{number}")).unwrap()).collect();
         for name in &names {
-            index.set(name.clone(), Some(entry(name, 0)));
+            index.set(name, Some(entry(name, 0)));
         }
         std::thread::scope(|scope| {
             let reader = scope
@@ -126,7 +152,7 @@ mod tests {
             while !reader.is_finished() {
                 serial += 1;
                 for name in &names {
-                    index.set(name.clone(), Some(entry(name, serial)));
+                    index.set(name, Some(entry(name, serial)));
                 }
             }
             assert_eq!(reader.join().unwrap(), 0);

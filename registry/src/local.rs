@@ -55,7 +55,7 @@ impl Local {
     // ---- effects
 
     /// Lookups of the name show this now.
-    pub fn show(&self, name: Name, entry: Option<Entry>) {
+    pub fn show(&self, name: &Name, entry: Option<Entry>) {
         let before = self.index.set(name, entry.clone());
         if self.events.receiver_count() == 0 {
             return;

@@ -282,7 +282,7 @@ impl Core for Alone {
     fn execute(&mut self, effect: names::Effect) -> Option<Outgoing<names::Message>> {
         match effect {
             names::Effect::Send { to, lane, message } => return Some(Outgoing { to, lane, message }),
-            names::Effect::Visible { name, entry, was: _ } => self.local.show(name, entry),
+            names::Effect::Visible { name, entry, was: _ } => self.local.show(&name, entry),
             names::Effect::Fence { pid, fence } => drop(self.local.raise_fence(&pid, fence)),
             names::Effect::Exit { pid, conflict } => drop(self.local.exit(&pid, conflict)),
             names::Effect::Conflict { loser, conflict } => self.local.tell_conflict(loser, conflict),

@@ -491,6 +491,32 @@ fn below_the_horizon_bytes_follow_the_difference() {
     }
 }
 
+/// A peer that begins to send part by part and then says nothing keeps nobody from asking the others.
+#[test]
+fn a_backlog_that_stalls_is_taken_from_another() {
+    let mut pump = Pump::<Number, Blob>::new(Kind::Shared, &["a", "b", "c"]);
+    let count = DELTA_BYTES_MAX / 10_000 * 2;
+    (0..count).for_each(|at| drop(pump.replicas[0].put(Number(at as u32), Blob::new(10_000))));
+    pump.connect(0, 1);
+    pump.settle();
+    pump.connect(0, 2);
+    while pump.replicas[2].table().live_len() < count / 4 {
+        assert!(pump.deliver(0));
+    }
+    // From here on nothing of a's reaches c, and the session stays.
+    let stalls = |pump: &mut Pump<Number, Blob>| pump.wires.retain(|(from, to, _), _| (*from, *to) != (0, 2));
+    stalls(&mut pump);
+    pump.connect(1, 2);
+    for _ in 0..8 {
+        pump.pass(PULL_PATIENCE / 4);
+        stalls(&mut pump);
+        while pump.deliver(0) {
+            stalls(&mut pump);
+        }
+    }
+    assert_eq!(pump.replicas[2].table().live_len(), count);
+}
+
 #[test]
 fn an_unanswered_pull_is_not_repeated_before_its_patience_is_over() {
     let mut pump = two();

@@ -142,7 +142,7 @@ impl driver::Core for Machine {
                 }
             }
             Effect::Exit { pid, conflict } => drop(self.local.exit(&pid, conflict)),
-            Effect::Visible { name, entry } => self.local.show(name, entry),
+            Effect::Visible { name, entry } => self.local.show(&name, entry),
             Effect::Reply { request, reply } => {
                 // A caller that went away is told nothing.
                 let _ = self.replies.remove(&request).map(|caller| caller.send(reply));

@@ -6,17 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, HlcClock, Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status, View};
-use smallvec::SmallVec;
 
 use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
 use super::delta;
-use super::delta::{Event, Key};
+use super::delta::Key;
+use super::held::Held;
 use super::rank::{Rank, RankPolicy};
 use super::retire::Retired;
 use super::shown::Shown;
@@ -30,9 +29,6 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 pub const HEAR_MAX: Duration = Duration::from_secs(2);
 /// Most names that one process may hold.
 pub const NAMES_PER_PROCESS_MAX: usize = 100_000;
-
-/// The visible claims to a name: most have one.
-type Visible = SmallVec<[Arc<Event<Name, Claim>>; 2]>;
 
 /// What registries say to one another.
 pub type Message = delta::Message<Name, Claim>;
@@ -135,34 +131,34 @@ pub enum RegisterError {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Process {
-    rank: Rank,
-    fence: Fence,
+pub(super) struct Process {
+    pub(super) rank: Rank,
+    pub(super) fence: Fence,
     since: Hlc,
-    names: BTreeSet<Name>,
+    pub(super) names: Held,
     /// The process that this one lost to; it was told.
-    lost_to: Option<Pid>,
+    pub(super) lost_to: Option<Pid>,
 }
 
 /// One node's registry.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    id: NodeId,
+    pub(super) id: NodeId,
     view: View,
     down_since: BTreeMap<NodeId, Instant>,
     /// Members that came up and were not heard yet, and until when we wait for that.
-    unheard: BTreeMap<NodeId, Instant>,
-    names: Replica<Name, Claim>,
-    clock: HlcClock,
+    pub(super) unheard: BTreeMap<NodeId, Instant>,
+    pub(super) names: Replica<Name, Claim>,
+    pub(super) clock: HlcClock,
     policy: RankPolicy,
-    processes: BTreeMap<Pid, Process>,
+    pub(super) processes: BTreeMap<Pid, Process>,
     next_serial: u64,
     /// By name, the processes of which a layer above knows that they lost, whatever their claims say yet.
-    losers: BTreeMap<Name, BTreeSet<Pid>>,
-    shown: Shown,
-    shown_revision: u64,
-    conflicts_total: u64,
-    skews_refused: u64,
+    pub(super) losers: BTreeMap<Name, BTreeSet<Pid>>,
+    pub(super) shown: Shown,
+    pub(super) shown_revision: u64,
+    pub(super) conflicts_total: u64,
+    pub(super) skews_refused: u64,
     superseded: bool,
 }
 
@@ -245,7 +241,7 @@ impl Registry {
 
     /// The names that a local process holds.
     pub fn names_of(&self, pid: &Pid) -> impl Iterator<Item = &Name> {
-        self.processes.get(pid).into_iter().flat_map(|process| &process.names)
+        self.processes.get(pid).into_iter().flat_map(|process| process.names.iter())
     }
 
     /// The rank and fence of a local process, while it lives.
@@ -290,7 +286,7 @@ impl Registry {
     }
 
     /// Whether claims of a node are visible: it is not held as down.
-    fn is_shown(&self, node: &NodeId) -> bool {
+    pub(super) fn is_shown(&self, node: &NodeId) -> bool {
         let hidden = || is_present(Defect::HiddenIsGone) && self.down_since.contains_key(node);
         *node == self.id || (self.view.is_living(node) && !hidden())
     }
@@ -423,7 +419,7 @@ impl Registry {
     }
 
     /// Looks again at every name that may show something else now.
-    fn settle(&mut self, now: Now, mut stale: BTreeSet<Name>, effects: &mut Vec<Effect>) {
+    pub(super) fn settle(&mut self, now: Now, mut stale: BTreeSet<Name>, effects: &mut Vec<Effect>) {
         if let Some(kin) = self.names.table().kin().cloned() {
             self.meet_kin(kin, effects);
         }
@@ -450,131 +446,9 @@ impl Registry {
         }
     }
 
-    fn finish(&mut self, mut out: Vec<Outgoing<Name, Claim>>, effects: &mut Vec<Effect>) {
+    pub(super) fn finish(&mut self, mut out: Vec<Outgoing<Name, Claim>>, effects: &mut Vec<Effect>) {
         self.names.flush(&mut out);
         effects.extend(out.into_iter().map(|Outgoing { to, lane, message }| Effect::Send { to, lane, message }));
-    }
-
-    // ---- conflicts
-
-    fn settle_name(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
-        // Those of members that are down are heard too: whoever takes over comes after them.
-        let place = name.place();
-        let (mut visible, mut stamps) = (Visible::new(), Visible::new());
-        for event in self.names.table().events_at(place, name).filter(|event| !event.is_remove()) {
-            stamps.push(event.clone());
-            if self.is_shown(&event.dot.actor) {
-                visible.push(event.clone());
-            }
-        }
-        for claim in stamps.iter().filter_map(|event| event.value.as_ref()) {
-            self.skews_refused += u64::from(!self.clock.observe(now, claim.fence.at()));
-        }
-        let claims = || visible.iter().filter_map(|event| Some((event, event.value.as_ref()?)));
-        let best = claims().min_by_key(|(_, claim)| (claim.losing.is_some(), claim.order()));
-        self.show(place, name, best.and_then(|(event, _)| Entry::of(event)), effects);
-        let own = claims().find(|(event, _)| event.dot.actor == self.id);
-        let (Some((best, _)), Some((_, own))) = (best, own) else { return };
-        if best.dot.actor == self.id {
-            // Alone there is nobody to be above.
-            if stamps.len() > 1 {
-                self.raise_fence(now, name, effects);
-            }
-            return;
-        }
-        let lost = |claim: &Claim| {
-            claim.losing.is_some() || self.losers.get(name).is_some_and(|losers| losers.contains(&claim.pid))
-        };
-        let believed = claims().filter(|(event, claim)| {
-            (!lost(claim) || is_present(Defect::LosingClaimCounts))
-                && (!self.unheard.contains_key(&event.dot.actor) || is_present(Defect::OldNewsDecides))
-        });
-        let better = believed.map(|(_, claim)| claim).filter(|claim| claim.order() < own.order());
-        if let Some(best) = better.min_by_key(|claim| claim.order()) {
-            let (winner, winner_value) = (best.pid.clone(), best.value.clone());
-            let loser = own.pid.clone();
-            self.lose(&loser, NameConflict { name: name.clone(), winner, winner_value }, effects);
-        } else {
-            // What is shown is not believed, and may be gone before it is: others may lose to ours meanwhile.
-            self.raise_fence(now, name, effects);
-        }
-    }
-
-    fn show(&mut self, place: u64, name: &Name, entry: Option<Entry>, effects: &mut Vec<Effect>) {
-        let before = self.shown.set(place, name, entry.clone());
-        if before == entry {
-            return;
-        }
-        self.shown_revision += 1;
-        let was = before.map(|before| before.pid().clone());
-        effects.push(Effect::Visible { name: name.clone(), entry, was });
-    }
-
-    /// Our process keeps the name: its fence goes above those of the processes that do not. Those of members that are
-    /// down too: one may lose to ours and be gone before we see its node again.
-    fn raise_fence(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
-        let Some(own) = self.names.table().live_of(name, &self.id) else { return };
-        let pid = own.pid.clone();
-        // One that is hidden and ranks better does not lose to ours: once it is seen again, it is the other way round.
-        let beaten = |claim: &&Claim| claim.losing.is_some() || claim.order() >= own.order();
-        let claims = self.names.table().live(name).map(|(_, _, claim)| claim);
-        let highest = claims.filter(beaten).map(|claim| claim.fence).max();
-        let Some(process) = self.processes.get(&pid) else { return };
-        if process.lost_to.is_some() || highest <= Some(process.fence) || is_present(Defect::FenceStays) {
-            return;
-        }
-        let fence = Fence::new(self.clock.tick(now), &self.id);
-        if Some(fence) <= highest {
-            // The other's stamp was refused as too far ahead; raising ours on every look would not help.
-            tracing::warn!(%name, "a fence of another node lies too far ahead of our clock to be passed");
-            return;
-        }
-        if let Some(process) = self.processes.get_mut(&pid) {
-            process.fence = fence;
-        }
-        effects.push(Effect::Fence { pid: pid.clone(), fence });
-        self.rewrite_claims(&pid);
-    }
-
-    /// Tells a local process, once, that it lost, and marks its claims. Does nothing for one that was told or has ended.
-    pub fn lose(&mut self, pid: &Pid, conflict: NameConflict, effects: &mut Vec<Effect>) {
-        let Some(process) = self.processes.get_mut(pid).filter(|process| process.lost_to.is_none()) else { return };
-        if is_present(Defect::LoserLives) {
-            return;
-        }
-        process.lost_to = Some(conflict.winner.clone());
-        self.conflicts_total += 1;
-        self.rewrite_claims(pid);
-        effects.push(Effect::Conflict { loser: pid.clone(), conflict: conflict.clone() });
-        effects.push(Effect::Exit { pid: pid.clone(), conflict });
-    }
-
-    /// Says which processes with claims to a name are known to have lost, in place of what was said of it before: nobody
-    /// gives way to one. For layers above that hear of losses by ways of their own.
-    pub fn set_losers(&mut self, name: &Name, losers: BTreeSet<Pid>) {
-        if losers.is_empty() {
-            self.losers.remove(name);
-        } else {
-            self.losers.insert(name.clone(), losers);
-        }
-    }
-
-    /// [`Self::lose`], and what follows from it. For layers above that find a conflict of their own.
-    pub fn lose_and_settle(&mut self, now: Now, pid: &Pid, conflict: NameConflict, effects: &mut Vec<Effect>) {
-        self.lose(pid, conflict, effects);
-        self.settle(now, BTreeSet::new(), effects);
-        self.finish(Vec::new(), effects);
-    }
-
-    fn rewrite_claims(&mut self, pid: &Pid) {
-        let Some(process) = self.processes.get(pid) else { return };
-        for name in &process.names {
-            let Some(old) = self.names.table().live_of(name, &self.id).cloned() else { continue };
-            let claim = Claim { fence: process.fence, losing: process.lost_to.clone(), ..old.clone() };
-            if claim != old {
-                self.names.put(name.clone(), claim);
-            }
-        }
     }
 
     // ---- local processes
@@ -595,7 +469,7 @@ impl Registry {
         self.next_serial += 1;
         let since = self.clock.tick(now);
         let (rank, fence) = (self.policy.rank(&pid, since), Fence::new(since, &self.id));
-        let process = Process { rank, fence, since, names: BTreeSet::new(), lost_to: None };
+        let process = Process { rank, fence, since, names: Held::default(), lost_to: None };
         self.processes.insert(pid.clone(), process);
         pid
     }
@@ -671,7 +545,7 @@ impl Registry {
     /// A local process ended: all its names are given up.
     pub fn ended(&mut self, now: Now, pid: &Pid, effects: &mut Vec<Effect>) {
         let Some(process) = self.processes.remove(pid) else { return };
-        for name in &process.names {
+        for name in process.names.iter() {
             self.names.remove(name);
         }
         self.settle(now, BTreeSet::new(), effects);

@@ -40,7 +40,7 @@ impl Shown {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Entry> {
-        self.0.after(None).filter_map(|(_, event)| Entry::of(event))
+        self.0.iter().filter_map(|(_, event)| Entry::of(event))
     }
 }
 

@@ -16,14 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crdts::{CmRDT, CvRDT};
-use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Instant, Lane, NodeId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::clock::{Clock, Context, Dot};
-use super::delta::{Closing, Event, Interval, Key, Message, Payload};
-use super::reconcile::{Answer, Ask, Incoming, Next};
+use super::clock::{Clock, Dot};
+use super::delta::{Closing, Event, Key, Message, Payload};
+use super::reconcile::Incoming;
 use super::retire::Retired;
 use super::table::{Kind, LOG_REMOVALS_MAX, Table};
 
@@ -109,61 +108,45 @@ pub struct Outgoing<K: Key, V: Payload> {
 }
 
 /// What is known of one peer.
-#[derive(Debug, Clone)]
-struct Peer {
-    connected: bool,
+#[derive(Debug, Clone, Default)]
+pub(super) struct Peer {
+    pub(super) connected: bool,
     /// Our own events up to here were pushed in this session.
-    sent: u64,
+    pub(super) sent: u64,
     /// Where each push of this session ended that is not acknowledged.
-    in_flight: VecDeque<u64>,
+    pub(super) in_flight: VecDeque<u64>,
     /// The clock that the peer reported.
-    acked: Clock,
+    pub(super) acked: Clock,
     /// Whether this session has carried our retirements as they are.
-    retired_sent: bool,
+    pub(super) retired_sent: bool,
     /// When we last asked it for what we lack, while the answer is not complete.
-    pulling: Option<Instant>,
+    pub(super) pulling: Option<Instant>,
     /// Which pull that was.
-    pull_number: u64,
+    pub(super) pull_number: u64,
     /// Whether it is to be asked once another peer has sent us everything.
-    postponed: bool,
+    pub(super) postponed: bool,
     /// When it last took a part of what it lacks of us: pushes wait until it has all of it.
-    taking: Option<Instant>,
+    pub(super) taking: Option<Instant>,
     /// Its unfinished deltas: how many events of each were taken.
-    open: BTreeMap<u64, u64>,
+    pub(super) open: BTreeMap<u64, u64>,
     /// What it is sending us part by part.
-    state: Option<Incoming>,
+    pub(super) state: Option<Incoming>,
     /// The digest it showed last, and when.
-    digest: Option<(u64, Instant)>,
+    pub(super) digest: Option<(u64, Instant)>,
     /// Whether, since it last came up, we had everything that it had at some moment.
-    heard: bool,
+    pub(super) heard: bool,
     /// Whether it was told, since it last acknowledged anything, that it is too far behind to be pushed to.
-    nudged: bool,
-}
-
-impl Default for Peer {
-    fn default() -> Self {
-        Self {
-            connected: false,
-            sent: 0,
-            in_flight: VecDeque::new(),
-            acked: Clock::default(),
-            retired_sent: false,
-            pulling: None,
-            pull_number: 0,
-            postponed: false,
-            taking: None,
-            open: BTreeMap::new(),
-            state: None,
-            digest: None,
-            heard: false,
-            nudged: false,
-        }
-    }
+    pub(super) nudged: bool,
 }
 
 impl Peer {
+    /// Whether it was asked for what we lack and may still answer.
+    pub(super) fn is_asked(&self, now: Instant) -> bool {
+        self.pulling.is_some_and(|since| now < since + PULL_PATIENCE)
+    }
+
     /// It has reported what it has, of ours too.
-    fn has_up_to(&mut self, origin: &NodeId) {
+    pub(super) fn has_up_to(&mut self, origin: &NodeId) {
         let acked = self.acked.get(origin);
         self.sent = self.sent.max(acked);
         while self.in_flight.pop_front_if(|end| *end <= acked).is_some() {}
@@ -173,16 +156,16 @@ impl Peer {
 /// A table and its cursors: one node's whole part in the replication of one table.
 #[derive(Debug, Clone)]
 pub struct Replica<K: Key, V: Payload> {
-    table: Table<K, V>,
-    peers: BTreeMap<NodeId, Peer>,
+    pub(super) table: Table<K, V>,
+    pub(super) peers: BTreeMap<NodeId, Peer>,
     /// The members whose acknowledgements removals wait for.
-    counted: BTreeSet<NodeId>,
-    touched: Vec<K>,
-    next_number: u64,
-    limits: Limits,
-    repair_at: Instant,
-    alarms: u64,
-    rng: ChaCha8Rng,
+    pub(super) counted: BTreeSet<NodeId>,
+    pub(super) touched: Vec<K>,
+    pub(super) next_number: u64,
+    pub(super) limits: Limits,
+    pub(super) repair_at: Instant,
+    pub(super) alarms: u64,
+    pub(super) rng: ChaCha8Rng,
 }
 
 impl<K: Key, V: Payload> Replica<K, V> {
@@ -388,11 +371,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.collect();
     }
 
-    fn connected_peers(&self) -> impl Iterator<Item = &NodeId> {
+    pub(super) fn connected_peers(&self) -> impl Iterator<Item = &NodeId> {
         self.peers.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| id)
     }
 
-    fn digest_to(&self, to: Vec<NodeId>) -> Outgoing<K, V> {
+    pub(super) fn digest_to(&self, to: Vec<NodeId>) -> Outgoing<K, V> {
         Outgoing { to, lane: Lane::Delta, message: Message::Digest { hash: self.table.digest() } }
     }
 
@@ -429,91 +412,6 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
     }
 
-    /// Pushes our own events to every connected peer that has not been sent them and has room in its window.
-    pub fn flush(&mut self, out: &mut Vec<Outgoing<K, V>>) {
-        // Each round brings every peer a push further, and there is room for a few of them.
-        while self.push(out) {}
-    }
-
-    /// Brings each peer with room one push further. Returns whether there was any.
-    fn push(&mut self, out: &mut Vec<Outgoing<K, V>>) -> bool {
-        let last = self.table.context().clock().get(self.table.origin());
-        // Whoever is over is heard by nobody who knows it; it goes on under a new identity.
-        let over = self.table.retired().contains(self.table.origin());
-        if over || !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
-            return false;
-        }
-        let mut pushed = false;
-        let origin = self.table.origin().clone();
-        let mut groups: Vec<(u64, bool, Clock, Vec<NodeId>)> = Vec::new();
-        for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connected && peer.sent < last) {
-            let waits = peer.sent.saturating_sub(peer.acked.get(&origin)) >= PUSH_WINDOW_EVENTS;
-            if waits || peer.taking.is_some() || peer.in_flight.len() >= PUSHES_IN_FLIGHT_MAX {
-                continue;
-            }
-            // Peers at the same position are sent the same bytes.
-            match groups
-                .iter_mut()
-                .find(|(sent, told, acked, _)| *sent == peer.sent && *told == peer.retired_sent && *acked == peer.acked)
-            {
-                Some((_, _, _, to)) => to.push(id.clone()),
-                None => groups.push((peer.sent, peer.retired_sent, peer.acked.clone(), vec![id.clone()])),
-            }
-        }
-        let Limits { push_events, push_bytes, .. } = self.limits;
-        for (sent, told, acked, to) in groups {
-            let Some((events, interval)) = self.table.own_delta(sent, &acked, push_events, push_bytes) else {
-                self.nudge(to, out);
-                continue;
-            };
-            for id in &to {
-                if let Some(peer) = self.peers.get_mut(id) {
-                    (peer.sent, peer.retired_sent) = (interval.to, true);
-                    peer.in_flight.push_back(interval.to);
-                    pushed = true;
-                }
-            }
-            let retired = (!told).then(|| self.table.retired().clone()).filter(|retired| !retired.is_empty());
-            self.send_delta(to, Lane::Delta, retired, events, vec![interval], false, out);
-        }
-        pushed
-    }
-
-    /// Shows our digest to peers that cannot be pushed to, so that they pull; once until they acknowledge anything.
-    fn nudge(&mut self, mut to: Vec<NodeId>, out: &mut Vec<Outgoing<K, V>>) {
-        to.retain(|id| !std::mem::replace(&mut self.peer(id).nudged, true));
-        if !to.is_empty() {
-            out.push(self.digest_to(to));
-        }
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "each is a field of the messages it builds")]
-    fn send_delta(
-        &mut self,
-        to: Vec<NodeId>,
-        lane: Lane,
-        mut retired: Option<Retired>,
-        events: Vec<Arc<Event<K, V>>>,
-        intervals: Vec<Interval>,
-        answers_pull: bool,
-        out: &mut Vec<Outgoing<K, V>>,
-    ) {
-        let number = self.next_number;
-        self.next_number += 1;
-        let mut closing = Some(Closing { events: events.len() as u64, intervals, answers_pull });
-        let mut events = events.into_iter().peekable();
-        while closing.is_some() {
-            let (mut part, mut bytes) = (Vec::new(), 0);
-            while let Some(event) = events.next_if(|_| bytes < self.limits.part_bytes) {
-                bytes += event.size_bytes();
-                part.push(event);
-            }
-            let closing = if events.peek().is_none() { closing.take() } else { None };
-            let message = Message::Delta { number, retired: retired.take(), events: part.into(), closing };
-            out.push(Outgoing { to: to.clone(), lane, message });
-        }
-    }
-
     /// Takes a message of a peer.
     pub fn handle(&mut self, now: Instant, from: &NodeId, message: Message<K, V>, out: &mut Vec<Outgoing<K, V>>) {
         if !self.peers.get(from).is_some_and(|peer| peer.connected) {
@@ -537,82 +435,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
     }
 
-    fn peer(&mut self, id: &NodeId) -> &mut Peer {
+    pub(super) fn peer(&mut self, id: &NodeId) -> &mut Peer {
         self.peers.entry(id.clone()).or_default()
-    }
-
-    fn on_digest(&mut self, now: Instant, from: &NodeId, hash: u64, out: &mut Vec<Outgoing<K, V>>) {
-        let alike = hash == self.table.digest();
-        let Some(peer) = self.peers.get_mut(from) else { return };
-        peer.digest = Some((hash, now));
-        if !alike {
-            return self.pull(now, from, out);
-        }
-        (peer.heard, peer.pulling, peer.nudged) = (true, None, false);
-        let clock = self.table.context().clock();
-        if peer.acked != *clock {
-            peer.acked.merge(clock.clone());
-        }
-        peer.has_up_to(self.table.origin());
-    }
-
-    fn pull(&mut self, now: Instant, from: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
-        let is_waiting = |peer: &Peer| peer.pulling.is_some_and(|since| now < since + PULL_PATIENCE);
-        // What one peer sends part by part is mostly what the others would.
-        let elsewhere = self.peers.iter().any(|(id, peer)| id != from && peer.state.is_some() && is_waiting(peer));
-        let number = self.next_number;
-        self.next_number += 1;
-        let peer = self.peer(from);
-        peer.postponed = elsewhere;
-        if elsewhere || is_waiting(peer) {
-            return;
-        }
-        (peer.pulling, peer.pull_number, peer.state) = (Some(now), number, None);
-        let (context, retired) = (self.table.context().clone(), self.table.retired().clone());
-        let message = Message::Pull { number, context, retired, sum: self.table.sum() };
-        out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message });
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "each is a field of the message it takes")]
-    fn on_pull(
-        &mut self,
-        now: Instant,
-        from: &NodeId,
-        number: u64,
-        theirs: Context,
-        retired: &Retired,
-        sum: u64,
-        out: &mut Vec<Outgoing<K, V>>,
-    ) {
-        let retired_alike = *retired == *self.table.retired();
-        self.retire(retired);
-        self.on_ack(from, theirs.clock().clone());
-        let alarm = retired_alike && theirs == *self.table.context() && sum != self.table.sum();
-        let delta_bytes = self.limits.delta_bytes;
-        let fits =
-            |events: &[Arc<Event<K, V>>]| events.iter().map(|event| event.size_bytes()).sum::<usize>() <= delta_bytes;
-        match self.table.delta_for(&theirs).filter(|(events, _)| !alarm && fits(events)) {
-            Some((events, intervals)) => {
-                let retired = Some(self.table.retired().clone());
-                self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, true, out);
-            }
-            None => {
-                let ask = Ask { number, seen: theirs.clone(), ..Ask::default() };
-                self.send_state(now, from, &ask, out);
-            }
-        }
-        if is_present(Defect::AnswerMovesCursor) {
-            self.peer(from).sent = self.table.context().clock().get(self.table.origin());
-        }
-        if alarm {
-            self.alarms += 1;
-            tracing::error!(peer = %from, "equal clocks with unequal contents: reconciling by state");
-        }
-        // What it holds of origins that are over here is nothing to ask for: two that have retired each other would pull
-        // back and forth without a pause.
-        if alarm || !self.table.context().contains_all(&self.table.wanted(theirs)) {
-            self.pull(now, from, out);
-        }
     }
 
     fn on_delta(
@@ -660,53 +484,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
     }
 
-    fn on_ack(&mut self, from: &NodeId, clock: Clock) {
+    pub(super) fn on_ack(&mut self, from: &NodeId, clock: Clock) {
         let Some(peer) = self.peers.get_mut(from) else { return };
         peer.acked.merge(clock);
         (peer.nudged, peer.taking) = (false, None);
         peer.has_up_to(self.table.origin());
-    }
-
-    fn send_state(&mut self, now: Instant, to: &NodeId, ask: &Ask, out: &mut Vec<Outgoing<K, V>>) {
-        let answer = self.table.answer(ask, self.limits.part_bytes);
-        self.peer(to).taking = Some(now);
-        let message = Message::State { retired: self.table.retired().clone(), answer };
-        out.push(Outgoing { to: vec![to.clone()], lane: Lane::Bulk, message });
-    }
-
-    fn on_state(&mut self, now: Instant, from: &NodeId, answer: Answer<K, V>, out: &mut Vec<Outgoing<K, V>>) {
-        let elsewhere = self.peers.iter().any(|(id, peer)| id != from && peer.state.is_some());
-        let peer = self.peers.entry(from.clone()).or_default();
-        if peer.pulling.is_none() || peer.pull_number != answer.number {
-            return;
-        }
-        let mut incoming = match peer.state.take() {
-            Some(incoming) => incoming,
-            // What one peer sends part by part is mostly what the others would.
-            None if elsewhere => return (peer.pulling, peer.postponed) = (None, true),
-            None => Incoming::new(answer.number, self.table.context().clone()),
-        };
-        match self.table.take_answer(&mut incoming, answer, &mut self.touched) {
-            Next::Ask => {
-                let message = Message::More(incoming.ask().clone());
-                let peer = self.peer(from);
-                (peer.state, peer.pulling) = (Some(incoming), Some(now));
-                out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message });
-            }
-            Next::Stale => self.peer(from).state = Some(incoming),
-            Next::Refused => {
-                tracing::warn!(peer = %from, "a peer answers what it was not asked; giving its answer up");
-            }
-            Next::Adopt => {
-                let touched = self.table.adopt(incoming);
-                self.touched.extend(touched);
-                let clock = self.table.context().clock().clone();
-                let peer = self.peer(from);
-                (peer.pulling, peer.heard) = (None, true);
-                out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
-                let postponed = self.peers.iter().filter(|(_, peer)| peer.postponed).map(|(id, _)| id.clone());
-                postponed.collect::<Vec<_>>().iter().for_each(|id| self.pull(now, id, out));
-            }
-        }
     }
 }

@@ -1,0 +1,97 @@
+//! Pushes: what we wrote goes to every peer at once, as far as its window has room.
+
+use std::sync::Arc;
+
+use ordu_transport::core::{Lane, NodeId};
+
+use super::clock::Clock;
+use super::delta::{Closing, Event, Interval, Key, Message, Payload};
+use super::retire::Retired;
+use super::sync::{Limits, Outgoing, PUSH_WINDOW_EVENTS, PUSHES_IN_FLIGHT_MAX, Replica};
+
+impl<K: Key, V: Payload> Replica<K, V> {
+    /// Pushes our own events to every connected peer that has not been sent them and has room in its window.
+    pub fn flush(&mut self, out: &mut Vec<Outgoing<K, V>>) {
+        // Each round brings every peer a push further, and there is room for a few of them.
+        while self.push(out) {}
+    }
+
+    /// Brings each peer with room one push further. Returns whether there was any.
+    fn push(&mut self, out: &mut Vec<Outgoing<K, V>>) -> bool {
+        let last = self.table.context().clock().get(self.table.origin());
+        // Whoever is over is heard by nobody who knows it; it goes on under a new identity.
+        let over = self.table.retired().contains(self.table.origin());
+        if over || !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
+            return false;
+        }
+        let mut pushed = false;
+        let origin = self.table.origin().clone();
+        let mut groups: Vec<(u64, bool, Clock, Vec<NodeId>)> = Vec::new();
+        for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connected && peer.sent < last) {
+            let waits = peer.sent.saturating_sub(peer.acked.get(&origin)) >= PUSH_WINDOW_EVENTS;
+            if waits || peer.taking.is_some() || peer.in_flight.len() >= PUSHES_IN_FLIGHT_MAX {
+                continue;
+            }
+            // Peers at the same position are sent the same bytes.
+            match groups
+                .iter_mut()
+                .find(|(sent, told, acked, _)| *sent == peer.sent && *told == peer.retired_sent && *acked == peer.acked)
+            {
+                Some((_, _, _, to)) => to.push(id.clone()),
+                None => groups.push((peer.sent, peer.retired_sent, peer.acked.clone(), vec![id.clone()])),
+            }
+        }
+        let Limits { push_events, push_bytes, .. } = self.limits;
+        for (sent, told, acked, to) in groups {
+            let Some((events, interval)) = self.table.own_delta(sent, &acked, push_events, push_bytes) else {
+                self.nudge(to, out);
+                continue;
+            };
+            for id in &to {
+                if let Some(peer) = self.peers.get_mut(id) {
+                    (peer.sent, peer.retired_sent) = (interval.to, true);
+                    peer.in_flight.push_back(interval.to);
+                    pushed = true;
+                }
+            }
+            let retired = (!told).then(|| self.table.retired().clone()).filter(|retired| !retired.is_empty());
+            self.send_delta(to, Lane::Delta, retired, events, vec![interval], false, out);
+        }
+        pushed
+    }
+
+    /// Shows our digest to peers that cannot be pushed to, so that they pull; once until they acknowledge anything.
+    fn nudge(&mut self, mut to: Vec<NodeId>, out: &mut Vec<Outgoing<K, V>>) {
+        to.retain(|id| !std::mem::replace(&mut self.peer(id).nudged, true));
+        if !to.is_empty() {
+            out.push(self.digest_to(to));
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a field of the messages it builds")]
+    pub(super) fn send_delta(
+        &mut self,
+        to: Vec<NodeId>,
+        lane: Lane,
+        mut retired: Option<Retired>,
+        events: Vec<Arc<Event<K, V>>>,
+        intervals: Vec<Interval>,
+        answers_pull: bool,
+        out: &mut Vec<Outgoing<K, V>>,
+    ) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let mut closing = Some(Closing { events: events.len() as u64, intervals, answers_pull });
+        let mut events = events.into_iter().peekable();
+        while closing.is_some() {
+            let (mut part, mut bytes) = (Vec::new(), 0);
+            while let Some(event) = events.next_if(|_| bytes < self.limits.part_bytes) {
+                bytes += event.size_bytes();
+                part.push(event);
+            }
+            let closing = if events.peek().is_none() { closing.take() } else { None };
+            let message = Message::Delta { number, retired: retired.take(), events: part.into(), closing };
+            out.push(Outgoing { to: to.clone(), lane, message });
+        }
+    }
+}
