@@ -1,13 +1,14 @@
 //! The Ordu node: the binary `ordu` and what it is made of.
 //!
 //! [`exec`] runs children that are OS processes, [`http`] serves the interface over a [`backend`], [`node`] puts the two on
-//! top of a supervisor (`ordu up`), [`dev`] runs a throw-away cluster of such nodes, [`ca`] makes certificates. The binary's
-//! `main` calls [`main`] and nothing else.
+//! top of a supervisor (`ordu up`), [`dev`] runs a throw-away cluster of such nodes, [`ca`] makes certificates, and `bench`
+//! measures. The binary's `main` calls [`main`] and nothing else.
 #![warn(missing_docs)]
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "those are banned from the cores only")]
 
 mod adapter;
 pub mod backend;
+mod bench;
 pub mod ca;
 mod cli;
 pub mod data;
@@ -32,6 +33,9 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == bench::SUBCOMMAND) {
+        return bench::run_node(std::env::args_os().skip(2));
     }
     cli::main(std::env::args_os())
 }

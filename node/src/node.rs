@@ -232,7 +232,7 @@ fn start_log(format: LogFormat) -> Result<(), Failure> {
 }
 
 /// A node with a broken invariant must not linger half alive: it dies, the keeper ends its children, others take over.
-fn die_of_panics() {
+pub(crate) fn die_of_panics() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);

@@ -102,7 +102,7 @@ fn what_is_not_built_yet_says_so() {
         "rebalance --dry-run --max-moves 3",
         "remove n2",
         "top",
-        "bench --nodes 3 --json",
+        "bench --durable --json",
         "completions bash",
         "up --name x --ephemeral --config x.toml",
         "up --name x --ephemeral --label a=b",

@@ -8,7 +8,9 @@ use std::time::Duration;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 
-use crate::core::Lane;
+use crate::cluster::StartError;
+use crate::core::{Lane, NodeName};
+use crate::tls::TlsMaterial;
 
 /// Most incoming handshakes that are under way at a time; further ones are refused.
 pub(crate) const HANDSHAKES_MAX: usize = 64;
@@ -47,6 +49,19 @@ fn transport() -> Arc<TransportConfig> {
         .datagram_receive_buffer_size(Some(DATAGRAM_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BYTES);
     Arc::new(transport)
+}
+
+/// A QUIC endpoint such as a node's own, with the same socket, settings and certificates, and nothing of Ordu on it: to
+/// find out what the network alone can do. It dials [`SERVER_NAME`](crate::tls::SERVER_NAME).
+///
+/// # Errors
+/// If the certificates are not usable, or the socket cannot be bound.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn bare_endpoint(listen: SocketAddr, name: &NodeName, tls: &TlsMaterial) -> Result<Endpoint, StartError> {
+    let (server, client) = tls.quic(name)?;
+    bind(listen, server, client).map_err(|error| StartError::Listen { addr: listen, error })
 }
 
 /// Binds the socket and starts the endpoint on the current tokio runtime.

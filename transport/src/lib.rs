@@ -40,6 +40,7 @@ pub use self::{
     cluster::{Cluster, ClusterConfig, StartError},
     core::Lane,
     discovery::InvalidAddr,
+    endpoint::bare_endpoint,
     events::{CONTROL_EVENTS_MAX, ClusterEvent, ClusterEvents, EVENT_BYTES_MAX, EVENTS_MAX},
     metrics::Metrics,
     tls::{CertificateAuthority, TlsError, TlsMaterial},

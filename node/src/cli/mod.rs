@@ -1,5 +1,6 @@
 //! The command line: one file per family of commands.
 
+mod bench;
 mod ca;
 mod children;
 mod client;
@@ -16,7 +17,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use children::parse_id;
 pub(crate) use client::{NodeClient, parse_address, read_token};
-pub(crate) use table::{print, print_line};
+pub(crate) use table::{Table, print, print_line};
 
 use crate::failure::{Failure, USAGE, one_line};
 
@@ -60,14 +61,14 @@ enum Command {
     Drain(cluster::OneNode),
     /// Give a drained node children again
     Undrain(cluster::OneNode),
+    /// Measure what this machine can do: registering, looking up, failing over, healing and more
+    Bench(bench::Bench),
     /// Not yet: show what a child printed
     Logs(Later),
     /// Not yet: start and stop children as a file declares them
     Apply(Later),
     /// Not yet: a live view
     Top(Later),
-    /// Not yet: measure
-    Bench(Later),
     /// Not yet: spread the children anew
     Rebalance(Later),
     /// Not yet: forget a member that will not return
@@ -130,7 +131,7 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Logs(_) => Err(Failure::not_yet("logs")),
         Command::Apply(_) => Err(Failure::not_yet("apply")),
         Command::Top(_) => Err(Failure::not_yet("top")),
-        Command::Bench(_) => Err(Failure::not_yet("bench")),
+        Command::Bench(bench) => bench.run(),
         Command::Rebalance(_) => Err(Failure::not_yet("rebalance")),
         Command::Remove(_) => Err(Failure::not_yet("remove")),
         Command::Completions(_) => Err(Failure::not_yet("completions")),
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn what_is_not_built_yet_takes_any_arguments_and_says_so() {
         for line in
-            ["logs web -f -n 5", "bench --nodes 3 --json", "apply x.toml --prune", "remove n2", "top", "completions"]
+            ["logs web -f -n 5", "bench --durable --json", "apply x.toml --prune", "remove n2", "top", "completions"]
         {
             let arguments = std::iter::once("ordu").chain(line.split(' '));
             let cli = Cli::try_parse_from(arguments).unwrap();
@@ -197,6 +198,10 @@ mod tests {
             "ordu ps --http nowhere",
             "ordu lookup a%b",
             "ordu frobnicate",
+            "ordu bench --only nonsense",
+            "ordu bench --nodes 1",
+            "ordu bench --runs 0",
+            "ordu bench --idle 10ms",
             "ordu stop",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
