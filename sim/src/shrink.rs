@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn nothing_is_left_but_what_is_needed() {
         let mut shrunk = 0;
-        for seed in 0..60 {
+        for seed in 0..120 {
             let script = Script::draw(seed, &Options { nodes: 5, ops: 120, scenario: scenario::default() });
             if !fails(&script) {
                 continue;
