@@ -23,7 +23,7 @@
 //!     // Every node looks names up in its own memory.
 //!     node.wait_until(|registry| registry.lookup("leader").is_some()).await;
 //!     if let Some(entry) = node.lookup("leader") {
-//!         println!("{} runs on {}", entry.pid, entry.node.name);
+//!         println!("{} runs on {}", entry.pid(), entry.node().name);
 //!     }
 //!
 //!     // Two nodes that could not hear one another may both have a leader. Once they meet, one of both is told.
