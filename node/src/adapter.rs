@@ -211,7 +211,7 @@ impl Backend for Face {
                 Err(StartError::AlreadyRunning(row)) => Err(Refusal::AlreadyThere(Box::new(child(*row)))),
                 Err(StartError::NoEligibleNode(why)) => Err(Refusal::NoEligibleNode(why)),
                 Err(StartError::Failed(why)) => Err(Refusal::InitFailed(why)),
-                Err(error @ StartError::Ended) => Err(Refusal::InitFailed(error.to_string())),
+                Err(error @ StartError::Ended) => Err(Refusal::Ended(error.to_string())),
                 Err(StartError::Invalid(why)) => Err(Refusal::Invalid(why)),
                 Err(StartError::Timeout { accepted: true }) => Err(Refusal::Timeout(format!(
                     "{id} is accepted but does not run yet; it will be tried on: `ordu show {id}`, `ordu stop {id}`"

@@ -60,6 +60,8 @@ pub enum Refusal {
     TooLarge,
     /// The child could not be started; nothing was kept.
     InitFailed(String),
+    /// The child finished, or somebody terminated it, before this node saw it run; nothing was kept.
+    Ended(String),
     /// No node may run the child; nothing was kept.
     NoEligibleNode(String),
     /// Another node that is needed for it does not answer.

@@ -34,6 +34,7 @@ impl Refusal {
                 format!("the body is longer than {} bytes", super::BODY_BYTES_MAX),
             ),
             Refusal::InitFailed(why) => (StatusCode::UNPROCESSABLE_ENTITY, "init_failed", why),
+            Refusal::Ended(why) => (StatusCode::UNPROCESSABLE_ENTITY, "ended", why),
             Refusal::NoEligibleNode(why) => (StatusCode::SERVICE_UNAVAILABLE, "no_eligible_node", why),
             Refusal::NodeUnreachable(why) => (StatusCode::SERVICE_UNAVAILABLE, "node_unreachable", why),
             Refusal::Timeout(what) => (StatusCode::GATEWAY_TIMEOUT, "timeout", what),
