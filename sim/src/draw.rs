@@ -171,7 +171,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         start_apart_us: if rng.random_bool(0.7) { 0 } else { rng.random_range(1..2_000_000) },
         settle_us: rng.random_range(0..3_000_000),
         one_stays_down: rng.random_bool(0.15),
-        push_events_max: if rng.random_bool(0.25) { rng.random_range(1..=8) } else { PUSH_EVENTS_MAX },
+        push_events_max: if rng.random_bool(0.25) { rng.random_range(3..=12) } else { PUSH_EVENTS_MAX },
         musts: Vec::new(),
     };
     let manners = Manners {
