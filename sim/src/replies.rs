@@ -243,7 +243,13 @@ impl World {
         let runs = known.pids.iter().filter(|pid| self.oracle.is_alive(pid)).any(|pid| {
             let holder = self.oracle.processes.get(pid).and_then(|process| self.life(process.node));
             holder.is_some_and(|holder| {
-                let seen = holder.id == asked.id || asked.upper.names().view().is_living(&holder.id);
+                // One that is known to be over is gone with its processes, until they are claimed under a later identity.
+                let actual = asked.upper.children().map(|children| children.actual().table());
+                let over = actual.is_some_and(|actual| actual.retired().contains(&holder.id));
+                let told = actual.and_then(|actual| actual.live_of(id, &holder.id));
+                let again = told.is_some_and(|claim| claim.pid.as_ref() == Some(pid));
+                let heard = !over && (holder.id == pid.node || again);
+                let seen = holder.id == asked.id || heard && asked.upper.names().view().is_living(&holder.id);
                 let held = holder.upper.children().and_then(|it| it.actual().table().live_of(id, it.id()));
                 let start = held.map(|claim| (claim.dot.actor.clone(), claim.dot.counter));
                 seen && start.is_some_and(|start| known.starts.contains(&start))
