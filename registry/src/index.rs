@@ -40,7 +40,7 @@ impl Hash for Named {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     // Shared entries: a lookup touches one reference count, of this name alone, whoever else looks up.
-    names: HashIndex<Named, ()>,
+    names: HashIndex<Named, (), foldhash::fast::RandomState>,
     len: AtomicUsize,
     /// Odd while an entry is being replaced: its name is missing for a moment.
     replacing: AtomicU64,

@@ -88,9 +88,11 @@ impl Machine {
         if self.recent.len() >= EVENTS_KEPT_MAX {
             self.recent.pop_front();
         }
-        self.recent.push_back(event.clone());
-        // Nobody listening is no error.
-        let _ = self.events.send(event);
+        if self.events.receiver_count() > 0 {
+            // Nobody listening any more is no error.
+            let _ = self.events.send(event.clone());
+        }
+        self.recent.push_back(event);
     }
 }
 

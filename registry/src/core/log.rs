@@ -7,10 +7,14 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use ordu_transport::core::NodeId;
+use ordu_transport::core::hash::StableHasher;
+
 use super::delta::{Key, Payload};
 use super::span::Span;
 use super::table::Shared;
 
+const PURPOSE_DOT: u64 = 1;
 /// How many counters a page is for.
 pub(super) const PAGE: u64 = 64;
 
@@ -19,6 +23,8 @@ pub(super) const PAGE: u64 = 64;
 pub(super) struct Log<K: Key, V: Payload> {
     pages: BTreeMap<u64, Page<K, V>>,
     len: usize,
+    /// The hash of the origin, of which those of its dots are made.
+    seed: u64,
 }
 
 /// Which of the counters of the page have an event, and which of those put, as bits; and those events, in order.
@@ -27,12 +33,6 @@ struct Page<K: Key, V: Payload> {
     held: u64,
     live: u64,
     events: Vec<Shared<K, V>>,
-}
-
-impl<K: Key, V: Payload> Default for Log<K, V> {
-    fn default() -> Self {
-        Self { pages: BTreeMap::new(), len: 0 }
-    }
 }
 
 impl<K: Key, V: Payload> Page<K, V> {
@@ -47,6 +47,20 @@ impl<K: Key, V: Payload> Page<K, V> {
 }
 
 impl<K: Key, V: Payload> Log<K, V> {
+    /// A log of this origin, without events.
+    pub(super) fn of(origin: &NodeId) -> Self {
+        Self { pages: BTreeMap::new(), len: 0, seed: StableHasher::new(PURPOSE_DOT).node(origin).finish() }
+    }
+
+    /// The hash of one of its dots. Every bit of the counter changes about half of its bits: the finisher of Appleby's
+    /// MurmurHash3.
+    pub(super) fn dot_hash(&self, counter: u64) -> u64 {
+        let mut hash = self.seed ^ counter;
+        hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        hash = (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        hash ^ hash >> 33
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

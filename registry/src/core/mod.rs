@@ -10,6 +10,7 @@ pub mod delta;
 mod held;
 mod log;
 pub mod names;
+mod processes;
 mod pull;
 mod push;
 pub mod rank;

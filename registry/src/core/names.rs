@@ -16,6 +16,7 @@ use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
 use super::delta;
 use super::delta::Key;
 use super::held::Held;
+use super::processes::{Process, Processes};
 use super::rank::{Rank, RankPolicy};
 use super::retire::Retired;
 use super::shown::Shown;
@@ -130,16 +131,6 @@ pub enum RegisterError {
     TooManyNames,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Process {
-    pub(super) rank: Rank,
-    pub(super) fence: Fence,
-    since: Hlc,
-    pub(super) names: Held,
-    /// The process that this one lost to; it was told.
-    pub(super) lost_to: Option<Pid>,
-}
-
 /// One node's registry.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -151,7 +142,7 @@ pub struct Registry {
     pub(super) names: Replica<Name, Claim>,
     pub(super) clock: HlcClock,
     policy: RankPolicy,
-    pub(super) processes: BTreeMap<Pid, Process>,
+    pub(super) processes: Processes,
     next_serial: u64,
     /// By name, the processes of which a layer above knows that they lost, whatever their claims say yet.
     pub(super) losers: BTreeMap<Name, BTreeSet<Pid>>,
@@ -173,7 +164,7 @@ impl Registry {
             unheard: BTreeMap::new(),
             clock: HlcClock::default(),
             policy,
-            processes: BTreeMap::new(),
+            processes: Processes::default(),
             next_serial: 1,
             losers: BTreeMap::new(),
             shown: Shown::default(),
@@ -261,7 +252,7 @@ impl Registry {
 
     /// The local processes that live, by pid.
     pub fn processes(&self) -> impl Iterator<Item = &Pid> {
-        self.processes.keys()
+        self.processes.iter().map(|process| &process.pid)
     }
 
     /// How many local processes lost a conflict so far.
@@ -469,8 +460,8 @@ impl Registry {
         self.next_serial += 1;
         let since = self.clock.tick(now);
         let (rank, fence) = (self.policy.rank(&pid, since), Fence::new(since, &self.id));
-        let process = Process { rank, fence, since, names: Held::default(), lost_to: None };
-        self.processes.insert(pid.clone(), process);
+        let names = Held::default();
+        self.processes.insert(Process { pid: pid.clone(), rank, fence, since, names, lost_to: None });
         pid
     }
 
@@ -510,8 +501,8 @@ impl Registry {
             self.show(place, &name, Entry::of(&event), effects);
         } else {
             self.names.put(name, claim);
+            self.settle(now, BTreeSet::new(), effects);
         }
-        self.settle(now, BTreeSet::new(), effects);
         self.finish(Vec::new(), effects);
         Ok(())
     }

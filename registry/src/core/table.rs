@@ -27,7 +27,6 @@ pub const LOG_REMOVALS_MAX: usize = 100_000;
 /// Most superseded events of our own that a table remembers the keys of, for peers that are pushed to in parts.
 pub const LEFT_OUT_MAX: usize = 16_384;
 
-const PURPOSE_DOT: u64 = 1;
 const PURPOSE_DIGEST: u64 = 2;
 
 /// Who may change an entry.
@@ -147,6 +146,11 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// Whether an event of the key is an early dot: others may not know of it, whatever clock they reported.
     pub fn has_early(&self, key: &K) -> bool {
         self.events_of(key).any(|event| event.dot.counter > self.context.clock().get(&event.dot.actor))
+    }
+
+    /// Whether it holds no event at all, removals included.
+    pub fn is_empty(&self) -> bool {
+        self.log.is_empty()
     }
 
     /// How many live values there are.
@@ -419,17 +423,18 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// Takes an event up that nothing supersedes.
     fn hold(&mut self, place: u64, event: Shared<K, V>) {
         let Dot { actor, counter } = &event.dot;
+        let log = match self.log.get_mut(actor) {
+            Some(log) => log,
+            None => self.log.entry(actor.clone()).or_insert_with(|| Log::of(actor)),
+        };
         if event.is_remove() {
             self.removals.insert((actor.clone(), *counter));
         } else {
-            self.sum = self.sum.wrapping_add(dot_hash(actor, *counter));
+            self.sum = self.sum.wrapping_add(log.dot_hash(*counter));
             self.live += 1;
         }
-        self.by_place.insert(place, event.clone());
-        match self.log.get_mut(actor) {
-            Some(log) => log.insert(*counter, event),
-            None => self.log.entry(actor.clone()).or_default().insert(*counter, event),
-        }
+        log.insert(*counter, event.clone());
+        self.by_place.insert(place, event);
     }
 
     fn leave_out(&mut self, old: &Event<K, V>) {
@@ -448,13 +453,15 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// Puts an event in place of the one of its dot.
     fn replace(&mut self, place: u64, event: Shared<K, V>) {
         self.by_place.replace(place, event.clone());
-        let Dot { actor, counter } = event.dot.clone();
-        self.log.entry(actor).or_default().insert(counter, event);
+        if let Some(log) = self.log.get_mut(&event.dot.actor) {
+            log.insert(event.dot.counter, event);
+        }
     }
 
     pub(super) fn drop_event(&mut self, origin: &NodeId, counter: u64) -> Option<Shared<K, V>> {
         let events = self.log.get_mut(origin)?;
         let event = events.remove(counter)?;
+        let hash = events.dot_hash(counter);
         if events.is_empty() {
             self.log.remove(origin);
         }
@@ -463,7 +470,7 @@ impl<K: Key, V: Payload> Table<K, V> {
         if event.is_remove() {
             self.removals.remove(&(origin.clone(), counter));
         } else {
-            self.sum = self.sum.wrapping_sub(dot_hash(origin, counter));
+            self.sum = self.sum.wrapping_sub(hash);
             self.live -= 1;
         }
         Some(event)
@@ -555,8 +562,4 @@ impl<K: Key, V: Payload> PartialEq for Table<K, V> {
         }
         self.context == other.context && self.retired == other.retired && live(self).eq(live(other))
     }
-}
-
-fn dot_hash(origin: &NodeId, counter: u64) -> u64 {
-    StableHasher::new(PURPOSE_DOT).node(origin).number(counter).finish()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ordu_registry::core::Fence;
+use ordu_registry::core::{Fence, Name};
 use ordu_transport::core::{Addr, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
@@ -145,7 +145,7 @@ pub enum EventKind {
     ChildPending { child: ChildId, reason: String },
     ChildQuarantined { child: ChildId },
     ChildDone { child: ChildId },
-    NameRegistered { name: Arc<str>, pid: Pid },
-    NameReleased { name: Arc<str>, pid: Pid },
-    NameConflict { name: Arc<str>, winner: Pid, loser: Pid, policy: &'static str },
+    NameRegistered { name: Name, pid: Pid },
+    NameReleased { name: Name, pid: Pid },
+    NameConflict { name: Name, winner: Pid, loser: Pid, policy: &'static str },
 }

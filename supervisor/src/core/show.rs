@@ -188,10 +188,10 @@ impl Supervisor {
         }
         if let Some(pid) = was {
             let node = pid.node.name.clone();
-            self.tell_of(now, &node, EventKind::NameReleased { name: name.text(), pid }, effects);
+            self.tell_of(now, &node, EventKind::NameReleased { name: name.clone(), pid }, effects);
         }
         if let Some(entry) = entry {
-            let what = EventKind::NameRegistered { name: name.text(), pid: entry.pid().clone() };
+            let what = EventKind::NameRegistered { name: name.clone(), pid: entry.pid().clone() };
             self.tell_of(now, &entry.node().name, what, effects);
         }
     }

@@ -436,9 +436,7 @@ impl Supervisor {
                 effects.push(Effect::Send { to, lane, message: Message::Names(message) });
             }
             names::Effect::Visible { name, entry, was } => {
-                if let Ok(id) = ChildId::new(name.as_str()) {
-                    self.dirty.insert(id);
-                }
+                self.dirty.extend(self.child_of(&name));
                 self.tell_name(now, &name, entry.as_ref(), was, effects);
                 effects.push(Effect::Visible { name, entry });
             }
@@ -451,12 +449,27 @@ impl Supervisor {
                 effects.push(Effect::Fence { pid, fence });
             }
             names::Effect::Conflict { loser, conflict } => {
-                let (name, winner) = (conflict.name.text(), conflict.winner);
+                let NameConflict { name, winner, .. } = conflict;
                 let policy = self.registry.policy().name();
                 self.tell(now, EventKind::NameConflict { name, winner, loser, policy }, effects);
             }
             names::Effect::Superseded(by) => effects.push(Effect::Superseded(by)),
         }
+    }
+
+    /// The child that a name is about, if we know of one: most names are about none.
+    fn child_of(&self, name: &Name) -> Option<ChildId> {
+        let tables = self.desired.table().is_empty() && self.actual.table().is_empty() && self.marks.table().is_empty();
+        if tables && self.local.is_empty() && self.shown.is_empty() && self.waiting_for.is_empty() {
+            return None;
+        }
+        let id = ChildId::new(name.as_str()).ok()?;
+        let known = self.desired.table().events_of(&id).next().is_some()
+            || self.actual.table().events_of(&id).next().is_some()
+            || self.local.contains_key(&id)
+            || self.shown.contains_key(&id)
+            || self.waiting_for.contains_key(&id);
+        known.then_some(id)
     }
 
     fn on_member(&mut self, now: Now, member: Member, effects: &mut Vec<Effect>) {
