@@ -1,5 +1,5 @@
 //! The events of a table in the order of the places of their keys: how a key's events are found, and how every replica
-//! walks over its keys in one order without a tree of names.
+//! walks over its keys in one order without a tree of names. One event of each key can be marked as the one it shows.
 //!
 //! Places are spread evenly, so the leading bits of one say in which bucket it is. Buckets split when they have become
 //! many, all at once, in one pass over neighbours.
@@ -15,12 +15,47 @@ const FILL_MAX: usize = 12;
 /// Fewest items a bucket has on the average, from some size on.
 const FILL_MIN: usize = 2;
 
+/// The last bit of a place: whether its event is the one that its key shows. Places that differ in nothing else are one.
+const SHOWN: u64 = 1;
+
 /// Events by the place of their key; those of one place by key and dot.
 #[derive(Debug, Clone)]
 pub(super) struct ByPlace<K: Key, V: Payload> {
     bits: u32,
-    buckets: Vec<Vec<(u64, Shared<K, V>)>>,
+    buckets: Vec<Vec<Item<K, V>>>,
     len: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Item<K: Key, V: Payload> {
+    /// The place, and [`SHOWN`].
+    tag: u64,
+    event: Shared<K, V>,
+}
+
+/// Where the events of a key are, or would be.
+#[derive(Debug, Clone)]
+pub(super) struct Spot {
+    place: u64,
+    bucket: usize,
+    range: Range<usize>,
+}
+
+impl Spot {
+    /// Whether the key has no event.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.range.is_empty()
+    }
+}
+
+impl<K: Key, V: Payload> Item<K, V> {
+    fn place(&self) -> u64 {
+        self.tag & !SHOWN
+    }
+
+    fn is_shown(&self) -> bool {
+        self.tag & SHOWN != 0
+    }
 }
 
 impl<K: Key, V: Payload> Default for ByPlace<K, V> {
@@ -35,63 +70,97 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
         (place.checked_shr(u64::BITS - self.bits).unwrap_or(0)) as usize
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
+    /// Where the events of a key are whose place this is; until the next change.
+    pub(super) fn spot(&self, place: u64, key: &K) -> Spot {
+        let place = place & !SHOWN;
+        let bucket = self.bucket(place);
+        let items = &self.buckets[bucket];
+        let from = items.partition_point(|it| it.place() < place || (it.place() == place && it.event.key < *key));
+        let alike = items[from..].iter().take_while(|it| it.place() == place && it.event.key == *key).count();
+        Spot { place, bucket, range: from..from + alike }
+    }
+
+    /// The events there.
+    pub(super) fn at(&self, spot: Spot) -> impl Iterator<Item = &Shared<K, V>> {
+        self.buckets[spot.bucket][spot.range].iter().map(|item| &item.event)
     }
 
     /// The events of a key whose place this is.
     pub(super) fn of<'a>(&'a self, place: u64, key: &K) -> impl Iterator<Item = &'a Shared<K, V>> + 'a + use<'a, K, V> {
-        let items = &self.buckets[self.bucket(place)];
-        items[places(items, place, key)].iter().map(|(_, event)| event)
+        self.at(self.spot(place, key))
     }
 
     /// The events of all keys of this place.
     pub(super) fn alike(&self, place: u64) -> impl Iterator<Item = &Shared<K, V>> {
+        let place = place & !SHOWN;
         let items = &self.buckets[self.bucket(place)];
-        let from = items.partition_point(|(of, _)| *of < place);
-        items[from..].iter().take_while(move |(of, _)| *of == place).map(|(_, event)| event)
+        let from = items.partition_point(|item| item.place() < place);
+        items[from..].iter().take_while(move |item| item.place() == place).map(|item| &item.event)
     }
 
-    /// Puts an event in.
-    pub(super) fn insert(&mut self, place: u64, event: Shared<K, V>) {
-        let bucket = self.bucket(place);
-        let items = &mut self.buckets[bucket];
-        let alike = places(items, place, &event.key);
-        let before = |(_, other): &(u64, Shared<K, V>)| order(&other.dot) < order(&event.dot);
-        let at = alike.start + items[alike].partition_point(before);
-        items.insert(at, (place, event));
+    /// Puts an event in, where its key's are.
+    pub(super) fn insert(&mut self, spot: Spot, event: Shared<K, V>) {
+        let items = &mut self.buckets[spot.bucket];
+        let before = |item: &Item<K, V>| order(&item.event.dot) < order(&event.dot);
+        let at = spot.range.start + items[spot.range].partition_point(before);
+        items.insert(at, Item { tag: spot.place, event });
         self.len += 1;
         if self.len > FILL_MAX << self.bits {
             self.double();
         }
     }
 
-    /// Takes the event of this dot out.
-    pub(super) fn remove(&mut self, place: u64, key: &K, dot: &Dot) {
-        let bucket = self.bucket(place);
+    /// Takes the event of this dot out. Returns whether it was the one that its key shows.
+    pub(super) fn remove(&mut self, place: u64, key: &K, dot: &Dot) -> bool {
+        let Spot { bucket, range, .. } = self.spot(place, key);
         let items = &mut self.buckets[bucket];
-        let alike = places(items, place, key);
-        let Some(at) = items[alike.clone()].iter().position(|(_, event)| event.dot == *dot) else { return };
-        items.remove(alike.start + at);
+        let Some(at) = items[range.clone()].iter().position(|item| item.event.dot == *dot) else { return false };
+        let item = items.remove(range.start + at);
         self.len -= 1;
         if self.bits > 0 && self.len < FILL_MIN << (self.bits - 1) {
             self.halve();
         }
+        item.is_shown()
     }
 
     /// Puts an event in place of the one of its dot.
     pub(super) fn replace(&mut self, place: u64, event: Shared<K, V>) {
-        let bucket = self.bucket(place);
-        let items = &mut self.buckets[bucket];
-        let alike = places(items, place, &event.key);
-        if let Some((_, old)) = items[alike].iter_mut().find(|(_, old)| old.dot == event.dot) {
-            *old = event;
+        let Spot { bucket, range, .. } = self.spot(place, &event.key);
+        if let Some(item) = self.buckets[bucket][range].iter_mut().find(|item| item.event.dot == event.dot) {
+            item.event = event;
         }
     }
 
-    /// All events, in order, each with its place.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Shared<K, V>)> {
-        self.buckets.iter().flatten().map(|(place, event)| (*place, event))
+    /// All events, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Shared<K, V>> {
+        self.buckets.iter().flatten().map(|item| &item.event)
+    }
+
+    // ---- what keys show
+
+    /// The event that a key shows.
+    pub(super) fn shown(&self, place: u64, key: &K) -> Option<&Shared<K, V>> {
+        let Spot { bucket, range, .. } = self.spot(place, key);
+        self.buckets[bucket][range].iter().find(|item| item.is_shown()).map(|item| &item.event)
+    }
+
+    /// The events that their keys show, in order.
+    pub(super) fn all_shown(&self) -> impl Iterator<Item = &Shared<K, V>> {
+        self.buckets.iter().flatten().filter(|item| item.is_shown()).map(|item| &item.event)
+    }
+
+    /// From now on a key shows the event of this dot, or none. Returns the event that it showed before.
+    pub(super) fn show(&mut self, place: u64, key: &K, dot: Option<&Dot>) -> Option<Shared<K, V>> {
+        let Spot { bucket, range, .. } = self.spot(place, key);
+        let mut before = None;
+        for item in &mut self.buckets[bucket][range] {
+            if item.is_shown() {
+                before = Some(item.event.clone());
+            }
+            let shows = dot.is_some_and(|dot| item.event.dot == *dot);
+            item.tag = item.place() | if shows { SHOWN } else { 0 };
+        }
+        before
     }
 
     fn double(&mut self) {
@@ -100,7 +169,7 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
         self.buckets.reserve_exact(old.len() * 2);
         for mut items in old {
             let (bits, first) = (self.bits, self.buckets.len());
-            let second = items.partition_point(|(place, _)| (place >> (u64::BITS - bits)) as usize == first);
+            let second = items.partition_point(|item| (item.tag >> (u64::BITS - bits)) as usize == first);
             let rest = items.split_off(second);
             items.shrink_to(FILL_MAX);
             self.buckets.extend([items, rest]);
@@ -119,13 +188,6 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
 
 fn order(dot: &Dot) -> (&ordu_transport::core::NodeId, u64) {
     (&dot.actor, dot.counter)
-}
-
-/// Where in a bucket the events of a key are.
-fn places<K: Key, V: Payload>(items: &[(u64, Shared<K, V>)], place: u64, key: &K) -> Range<usize> {
-    let from = items.partition_point(|(of, event)| *of < place || (*of == place && event.key < *key));
-    let alike = items[from..].iter().take_while(|(of, event)| *of == place && event.key == *key).count();
-    from..from + alike
 }
 
 #[cfg(test)]
@@ -164,18 +226,18 @@ mod tests {
         };
         for number in 0..4_000_u64 {
             // Four keys share each place.
-            let (key, place) = (number % 1_000, (number % 250).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            by_place.insert(place, event(key, number));
+            let (key, place) = (number % 1_000, (number % 250).wrapping_mul(0x9e37_79b9_7f4a_7c15) & !SHOWN);
+            by_place.insert(by_place.spot(place, &Number(key)), event(key, number));
             oracle.insert((place, key, number), ());
         }
         let same = |by_place: &ByPlace<Number, Number>, oracle: &BTreeMap<(u64, u64, u64), ()>| {
-            let here = by_place.iter().map(|(place, event)| (place, event.key.0, event.dot.counter));
-            assert!(here.eq(oracle.keys().copied()));
+            let here = by_place.iter().map(|event| (event.key.0, event.dot.counter));
+            assert!(here.eq(oracle.keys().map(|&(_, key, counter)| (key, counter))));
         };
         same(&by_place, &oracle);
         let large = by_place.buckets.len();
         for number in 0..3_990_u64 {
-            let (key, place) = (number % 1_000, (number % 250).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let (key, place) = (number % 1_000, (number % 250).wrapping_mul(0x9e37_79b9_7f4a_7c15) & !SHOWN);
             let left = by_place.of(place, &Number(key)).map(|event| event.dot.counter).collect::<Vec<_>>();
             assert_eq!(left, (number..4_000).step_by(1_000).collect::<Vec<_>>());
             by_place.remove(place, &Number(key), &Dot::new(node.clone(), number));

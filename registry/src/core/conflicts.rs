@@ -20,6 +20,9 @@ impl Registry {
     pub(super) fn settle_name(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
         // Those of members that are down are heard too: whoever takes over comes after them.
         let place = name.place();
+        if self.settle_alone(now, place, name, effects) {
+            return;
+        }
         let (mut visible, mut stamps) = (Visible::new(), Visible::new());
         for event in self.names.table().events_at(place, name).filter(|event| !event.is_remove()) {
             stamps.push(event.clone());
@@ -60,13 +63,28 @@ impl Registry {
         }
     }
 
+    /// [`Self::settle_name`] of a name that nobody else ever claimed. Returns false, and does nothing, of any other.
+    fn settle_alone(&mut self, now: Now, place: u64, name: &Name, effects: &mut Vec<Effect>) -> bool {
+        let mut events = self.names.table().events_at(place, name);
+        let (Some(event), None) = (events.next().cloned(), events.next()) else { return false };
+        drop(events);
+        let shows = self.is_shown(&event.dot.actor);
+        if let Some(claim) = event.value.as_ref().filter(|_| event.dot.actor != self.id) {
+            self.skews_refused += u64::from(!self.clock.observe(now, claim.fence.at()));
+        }
+        self.show(place, name, Entry::of(&event).filter(|_| shows), effects);
+        true
+    }
+
     /// Lookups of a name show this now. `place` is the name's.
     pub(super) fn show(&mut self, place: u64, name: &Name, entry: Option<Entry>, effects: &mut Vec<Effect>) {
-        let before = self.shown.set(place, name, entry.clone());
+        let before = self.names.show(place, name, entry.as_ref().map(|entry| &**entry.event()));
+        let before = before.as_ref().and_then(Entry::of);
         if before == entry {
             return;
         }
         self.shown_revision += 1;
+        self.shown_len = self.shown_len + usize::from(entry.is_some()) - usize::from(before.is_some());
         let was = before.map(|before| before.pid().clone());
         effects.push(Effect::Visible { name: name.clone(), entry, was });
     }

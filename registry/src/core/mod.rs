@@ -17,7 +17,6 @@ pub mod rank;
 pub mod reconcile;
 pub mod retire;
 mod serve;
-mod shown;
 pub mod span;
 pub mod sync;
 pub mod table;

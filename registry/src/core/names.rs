@@ -19,7 +19,6 @@ use super::held::Held;
 use super::processes::{Process, Processes};
 use super::rank::{Rank, RankPolicy};
 use super::retire::Retired;
-use super::shown::Shown;
 use super::sync::{Limits, Outgoing, REPAIR_INTERVAL, Replica, wait};
 use super::table::Kind;
 
@@ -146,7 +145,7 @@ pub struct Registry {
     next_serial: u64,
     /// By name, the processes of which a layer above knows that they lost, whatever their claims say yet.
     pub(super) losers: BTreeMap<Name, BTreeSet<Pid>>,
-    pub(super) shown: Shown,
+    pub(super) shown_len: usize,
     pub(super) shown_revision: u64,
     pub(super) conflicts_total: u64,
     pub(super) skews_refused: u64,
@@ -167,7 +166,7 @@ impl Registry {
             processes: Processes::default(),
             next_serial: 1,
             losers: BTreeMap::new(),
-            shown: Shown::default(),
+            shown_len: 0,
             shown_revision: 0,
             conflicts_total: 0,
             skews_refused: 0,
@@ -204,30 +203,30 @@ impl Registry {
 
     /// What a lookup of the name shows.
     pub fn lookup(&self, name: &Name) -> Option<Entry> {
-        self.shown.get(name)
+        self.names.table().shown(name).and_then(Entry::of)
     }
 
     /// What lookups show, in no order that means anything, but in the same one on every machine.
     pub fn unsorted_entries(&self) -> impl Iterator<Item = Entry> {
-        self.shown.iter()
+        self.names.table().all_shown().filter_map(Entry::of)
     }
 
     /// What lookups show of the names that begin with `prefix`, in order. Costs a look at all names.
     pub fn entries(&self, prefix: &str) -> std::vec::IntoIter<Entry> {
         let mut entries: Vec<Entry> =
-            self.shown.iter().filter(|entry| entry.name().as_str().starts_with(prefix)).collect();
+            self.unsorted_entries().filter(|entry| entry.name().as_str().starts_with(prefix)).collect();
         entries.sort_unstable_by(|one, other| one.name().cmp(other.name()));
         entries.into_iter()
     }
 
     /// How many names lookups show.
     pub fn len(&self) -> usize {
-        self.shown.len()
+        self.shown_len
     }
 
     /// Whether lookups show nothing.
     pub fn is_empty(&self) -> bool {
-        self.shown.len() == 0
+        self.shown_len == 0
     }
 
     /// The names that a local process holds.
@@ -298,9 +297,9 @@ impl Registry {
     /// Takes into `hasher` all that decides what this registry will do, as it is at `now`. Two that give the same do the
     /// same from here on, up to jitter; see [`Replica::fingerprint`]. What only counts is left out.
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Self { id, view, unheard, names, clock, policy, processes, next_serial, losers, shown, superseded, .. } =
-            self;
-        (id, view, clock, policy, processes, next_serial, losers, shown, superseded).hash(hasher);
+        let Self { id, view, unheard, names, clock, policy, processes, next_serial, losers, superseded, .. } = self;
+        (id, view, clock, policy, processes, next_serial, losers, superseded, self.shown_len).hash(hasher);
+        self.unsorted_entries().for_each(|entry| entry.hash(hasher));
         unheard.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
         names.fingerprint(now, hasher);
     }

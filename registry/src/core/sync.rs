@@ -233,14 +233,14 @@ impl<K: Key, V: Payload> Replica<K, V> {
         std::mem::take(&mut self.touched).into_iter().collect()
     }
 
-    /// The same, where many are expected and looked at once: in order, each once.
+    /// The same, as they were touched, and some perhaps more than once.
     pub fn take_touched_list(&mut self) -> Vec<K> {
-        let mut touched = std::mem::take(&mut self.touched);
-        if touched.len() > 1 {
-            touched.sort_unstable();
-            touched.dedup();
-        }
-        touched
+        std::mem::take(&mut self.touched)
+    }
+
+    /// From now on a key shows this of its events; see [`Table::show`].
+    pub(super) fn show(&mut self, place: u64, key: &K, event: Option<&Event<K, V>>) -> Option<Arc<Event<K, V>>> {
+        self.table.show(place, key, event)
     }
 
     /// Takes into `hasher` all that decides what this replica will do, as it is at `now`, times by how long they are still

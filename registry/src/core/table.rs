@@ -13,7 +13,7 @@ use ordu_transport::core::NodeId;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::hash::StableHasher;
 
-use super::by_place::ByPlace;
+use super::by_place::{ByPlace, Spot};
 use super::clock::{Clock, Context, Dot};
 use super::covers::Covers;
 use super::delta::{Event, Interval, Key, Payload};
@@ -54,6 +54,8 @@ pub struct Table<K: Key, V: Payload> {
     pub(super) log: BTreeMap<NodeId, Log<K, V>>,
     /// The same events by their keys.
     pub(super) by_place: ByPlace<K, V>,
+    /// Events that their keys showed and that were superseded, until [`Table::show`] says what those show now.
+    fallen: BTreeMap<K, Shared<K, V>>,
     /// Of an owner-written table, which key each of our own events was about that another of ours superseded: a push that
     /// ends before our last event brings along what superseded what it leaves out.
     pub(super) left_out: BTreeMap<u64, K>,
@@ -82,6 +84,7 @@ impl<K: Key, V: Payload> Table<K, V> {
             retired: Retired::default(),
             log: BTreeMap::new(),
             by_place: ByPlace::default(),
+            fallen: BTreeMap::new(),
             left_out: BTreeMap::new(),
             forgotten: 0,
             removals: BTreeSet::new(),
@@ -108,7 +111,7 @@ impl<K: Key, V: Payload> Table<K, V> {
     /// The keys that have a live value, in no order that means anything, but in the same one on every machine.
     pub fn unsorted_keys(&self) -> impl Iterator<Item = &K> {
         let mut last = None;
-        let live = self.by_place.iter().map(|(_, event)| event).filter(|event| !event.is_remove());
+        let live = self.by_place.iter().filter(|event| !event.is_remove());
         // The live values of a key follow one another.
         live.map(|event| &event.key).filter(move |key| last.replace(*key) != Some(*key))
     }
@@ -276,6 +279,24 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.by_place.of(place, key)
     }
 
+    // ---- what keys show, of tables where somebody looks at that
+
+    /// The event that a key shows.
+    pub fn shown(&self, key: &K) -> Option<&Shared<K, V>> {
+        self.by_place.shown(key.place(), key).or_else(|| self.fallen.get(key))
+    }
+
+    /// The events that their keys show, in no order that means anything, but in the same one on every machine.
+    pub fn all_shown(&self) -> impl Iterator<Item = &Shared<K, V>> {
+        self.by_place.all_shown().chain(self.fallen.values())
+    }
+
+    /// From now on a key shows this of its events, or none. Returns the event that it showed before.
+    pub(super) fn show(&mut self, place: u64, key: &K, event: Option<&Event<K, V>>) -> Option<Shared<K, V>> {
+        let before = self.by_place.show(place, key, event.map(|event| &event.dot));
+        if self.fallen.is_empty() { before } else { before.or(self.fallen.remove(key)) }
+    }
+
     // ---- writing here
 
     /// Puts a value under a key, in place of every value of it that this origin may replace and has seen.
@@ -331,12 +352,13 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     /// Puts a value under a key that has no event at all. `place` is the key's.
     pub fn put_first(&mut self, place: u64, key: K, value: V) -> Shared<K, V> {
-        debug_assert!(self.events_at(place, &key).next().is_none(), "it is not the first");
+        let spot = self.by_place.spot(place, &key);
+        debug_assert!(spot.is_vacant(), "it is not the first");
         self.changed();
         let dot = self.next_dot();
         self.context.apply(dot.clone());
         let event = Arc::new(Event { dot, key, value: Some(value), covers: Covers::default() });
-        self.hold(place, event.clone());
+        self.hold(spot, event.clone());
         event
     }
 
@@ -379,9 +401,15 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.met(&event.dot.actor);
         self.context.apply(event.dot.clone());
         let place = event.key.place();
+        let spot = self.by_place.spot(place, &event.key);
+        if spot.is_vacant() {
+            let live = !event.is_remove();
+            self.hold(spot, event);
+            return live;
+        }
         let foreign = |other: &Event<K, V>| self.kind == Kind::OwnerWritten && other.dot.actor != event.dot.actor;
         let (mut superseded, mut killer) = (Vec::new(), None);
-        for other in self.by_place.of(place, &event.key).filter(|other| !foreign(other)) {
+        for other in self.by_place.at(spot).filter(|other| !foreign(other)) {
             if self.supersedes(&event, &other.dot) {
                 superseded.push(other.clone());
             }
@@ -409,7 +437,7 @@ impl<K: Key, V: Payload> Table<K, V> {
             return changed;
         }
         changed |= !event.is_remove();
-        self.hold(place, event);
+        self.hold(self.by_place.spot(place, &event.key), event);
         changed
     }
 
@@ -420,8 +448,8 @@ impl<K: Key, V: Payload> Table<K, V> {
         event.covers(dot) || (self.kind == Kind::OwnerWritten && follows)
     }
 
-    /// Takes an event up that nothing supersedes.
-    fn hold(&mut self, place: u64, event: Shared<K, V>) {
+    /// Takes an event up that nothing supersedes, where its key's are.
+    fn hold(&mut self, spot: Spot, event: Shared<K, V>) {
         let Dot { actor, counter } = &event.dot;
         let log = match self.log.get_mut(actor) {
             Some(log) => log,
@@ -434,7 +462,7 @@ impl<K: Key, V: Payload> Table<K, V> {
             self.live += 1;
         }
         log.insert(*counter, event.clone());
-        self.by_place.insert(place, event);
+        self.by_place.insert(spot, event);
     }
 
     fn leave_out(&mut self, old: &Event<K, V>) {
@@ -466,7 +494,9 @@ impl<K: Key, V: Payload> Table<K, V> {
             self.log.remove(origin);
         }
         self.changed();
-        self.by_place.remove(event.key.place(), &event.key, &event.dot);
+        if self.by_place.remove(event.key.place(), &event.key, &event.dot) {
+            self.fallen.insert(event.key.clone(), event.clone());
+        }
         if event.is_remove() {
             self.removals.remove(&(origin.clone(), counter));
         } else {
