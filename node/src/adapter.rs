@@ -449,7 +449,7 @@ mod tests {
             at_ms: 0,
             node: node.name.clone(),
             what: EventKind::NameConflict {
-                name: "web".into(),
+                name: ordu_registry::core::Name::new("web").expect("a name"),
                 winner: Pid::new(node.clone(), 1),
                 loser: Pid::new(node, 2),
                 policy: "longest_running",

@@ -107,21 +107,21 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use triomphe::Arc;
 
     use super::*;
+    use crate::core::claim::Value;
     use crate::core::clock::Dot;
     use crate::core::covers::Covers;
     use crate::core::delta::Event;
     use crate::core::{Claim, Fence, Rank};
-    use bytes::Bytes;
     use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 
     fn entry(name: &Name, serial: u64) -> Entry {
         let node = NodeId::new(NodeName::new("n").unwrap(), 1, 1);
         let since = Hlc::from_wall_ms(serial);
         let (pid, fence) = (Pid::new(node.clone(), serial), Fence::new(since, &node));
-        let value = Some(Claim { pid, rank: Rank::default(), fence, since, value: Bytes::new(), losing: None });
+        let value = Some(Claim { pid, rank: Rank::default(), fence, since, value: Value::default(), losing: None });
         let event = Event { dot: Dot::new(node, serial), key: name.clone(), value, covers: Covers::default() };
         Entry::of(&Arc::new(event)).unwrap()
     }

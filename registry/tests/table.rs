@@ -3,7 +3,7 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use triomphe::Arc;
 
 use common::*;
 use crdts::CmRDT;

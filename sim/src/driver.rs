@@ -280,11 +280,11 @@ impl World {
                 }
                 supervisor::Effect::Event(event) => {
                     if let EventKind::NameConflict { loser, winner, name, .. } = event.what {
-                        self.watch_loser(node, &loser, &winner, &name);
+                        self.watch_loser(node, &loser, &winner, name.as_str());
                         self.oracle.conflict(&loser);
                         if self.oracle.is_child(&loser) {
-                            self.record.told(self.now, &loser, &winner, &name);
-                            self.oracle.told(self.now, &loser, Some((winner, name)));
+                            self.record.told(self.now, &loser, &winner, name.as_str());
+                            self.oracle.told(self.now, &loser, Some((winner, name.text())));
                         }
                     }
                 }

@@ -2,11 +2,11 @@
 //! the first spins on that: a round trip by its own clock.
 
 use std::path::Path;
+use std::thread;
 use std::time::Instant;
 
-use ordu_registry::{Process, Registry};
+use ordu_registry::Registry;
 use serde::{Deserialize, Serialize};
-use tokio::task::yield_now;
 
 use super::figures::{Figures, Spread, ratio, us};
 use super::fleet::{Fleet, Patience};
@@ -62,8 +62,19 @@ impl Task for Ask {
     type Answer = Spread;
 
     async fn run(self, worker: &Worker) -> Result<Spread, String> {
-        let (processes, taken) = in_runtime(ask(worker.registry()?.clone(), self.samples)).await?;
-        worker.processes().extend(processes);
+        let registry = worker.registry()?;
+        let mut taken = Vec::new();
+        for number in 0..WARM_UP + self.samples {
+            let (process, asked, answered) = (registry.process(), names::name(&question(number))?, answer(number));
+            let began = Instant::now();
+            process.register(asked, "").map_err(|error| error.to_string())?;
+            spin_until_shown(registry, &answered);
+            if number >= WARM_UP {
+                taken.push(began.elapsed().as_nanos() as u64);
+            }
+            // It holds its name on: releasing it would be one more thing to tell.
+            worker.processes().push(process);
+        }
         Ok(Spread::of(taken))
     }
 }
@@ -78,50 +89,22 @@ impl Task for Echo {
     type Answer = ();
 
     async fn run(self, worker: &Worker) -> Result<(), String> {
-        let processes = in_runtime(echo(worker.registry()?.clone(), self.samples)).await?;
-        worker.processes().extend(processes);
+        let registry = worker.registry()?;
+        for number in 0..WARM_UP + self.samples {
+            let (process, asked, answer) = (registry.process(), question(number), names::name(&answer(number))?);
+            spin_until_shown(registry, &asked);
+            process.register(answer, "").map_err(|error| error.to_string())?;
+            // It holds its name on, or the asker might miss it.
+            worker.processes().push(process);
+        }
         Ok(())
     }
 }
 
-/// Runs it as a task among the node's own: where an application's would be, and the bare round trip's are.
-async fn in_runtime<T: Send + 'static>(
-    task: impl Future<Output = Result<T, String>> + Send + 'static,
-) -> Result<T, String> {
-    tokio::spawn(task).await.map_err(|error| error.to_string())?
-}
-
-/// Returns the processes, which hold their names on (releasing them would be one more thing to tell), and how long the
-/// round trips took, in nanoseconds.
-async fn ask(registry: Registry, samples: u32) -> Result<(Vec<Process>, Vec<u64>), String> {
-    let (mut processes, mut taken) = (Vec::new(), Vec::new());
-    for number in 0..WARM_UP + samples {
-        let (process, asked, answered) = (registry.process(), names::name(&question(number))?, answer(number));
-        let began = Instant::now();
-        process.register(asked, "").map_err(|error| error.to_string())?;
-        spin_until_shown(&registry, &answered).await;
-        if number >= WARM_UP {
-            taken.push(began.elapsed().as_nanos() as u64);
-        }
-        processes.push(process);
-    }
-    Ok((processes, taken))
-}
-
-async fn echo(registry: Registry, samples: u32) -> Result<Vec<Process>, String> {
-    let mut processes = Vec::new();
-    for number in 0..WARM_UP + samples {
-        let (process, asked, answer) = (registry.process(), question(number), names::name(&answer(number))?);
-        spin_until_shown(&registry, &asked).await;
-        process.register(answer, "").map_err(|error| error.to_string())?;
-        processes.push(process);
-    }
-    Ok(processes)
-}
-
-/// Spins until a name is shown, and lets the runtime's other tasks go on between two looks.
-async fn spin_until_shown(registry: &Registry, name: &str) {
+/// Spins until a name is shown, on a thread of its own, which yields its processor between two looks. A task that spun would
+/// keep one of the runtime's threads from what it waits for.
+fn spin_until_shown(registry: &Registry, name: &str) {
     while registry.lookup_with(name, |_| ()).is_none() {
-        yield_now().await;
+        thread::yield_now();
     }
 }

@@ -193,7 +193,7 @@ fn order(dot: &Dot) -> (&ordu_transport::core::NodeId, u64) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
+    use triomphe::Arc;
 
     use ordu_transport::core::{NodeId, NodeName};
     use serde::{Deserialize, Serialize};

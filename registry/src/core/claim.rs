@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::ops::Deref;
 
 use bytes::Bytes;
 use compact_str::CompactString;
@@ -10,8 +10,9 @@ use ordu_transport::core::id::validate_name;
 use ordu_transport::core::{Hlc, InvalidName, NodeId, Pid};
 use serde::{Deserialize, Serialize};
 
-use super::delta::{Event, Key, Payload};
+use super::delta::{Key, Payload};
 use super::rank::Rank;
+use super::table::Shared;
 use crate::travels_as_it_is;
 
 /// Longest value of a claim, in bytes.
@@ -35,7 +36,7 @@ impl Name {
     }
 
     /// The name as shared text, a copy of its own.
-    pub fn text(&self) -> Arc<str> {
+    pub fn text(&self) -> std::sync::Arc<str> {
         self.0.as_str().into()
     }
 }
@@ -102,6 +103,38 @@ impl fmt::Display for Fence {
     }
 }
 
+/// What a process says of itself under a name. Takes no room of its own while it is empty.
+#[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "Bytes", into = "Bytes")]
+pub struct Value(Option<Box<Bytes>>);
+
+static NOTHING: Bytes = Bytes::new();
+
+impl Deref for Value {
+    type Target = Bytes;
+    fn deref(&self) -> &Bytes {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl From<Bytes> for Value {
+    fn from(bytes: Bytes) -> Self {
+        Self((!bytes.is_empty()).then(|| Box::new(bytes)))
+    }
+}
+
+impl From<Value> for Bytes {
+    fn from(value: Value) -> Self {
+        Bytes::clone(&value)
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
 /// A process's claim to a name, as its own node writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Claim {
@@ -114,9 +147,9 @@ pub struct Claim {
     /// When it was activated.
     pub since: Hlc,
     /// What the process says of itself under this name.
-    pub value: Bytes,
+    pub value: Value,
     /// The process lost a conflict against this one and is on its way out.
-    pub losing: Option<Pid>,
+    pub losing: Option<Box<Pid>>,
 }
 
 impl Claim {
@@ -138,7 +171,15 @@ impl Payload for Claim {
         let node = (self.pid.node != *origin).then(|| self.pid.node.clone());
         let rank = (self.rank != Rank::longest_running(self.since)).then(|| self.rank.clone());
         let fence = (self.fence != Fence::new(self.since, origin)).then_some(self.fence);
-        PackedClaim(self.pid.serial, node, self.since, rank, fence, self.value.clone(), self.losing.clone())
+        PackedClaim(
+            self.pid.serial,
+            node,
+            self.since,
+            rank,
+            fence,
+            Bytes::clone(&self.value),
+            self.losing.as_deref().cloned(),
+        )
     }
 
     fn unpack(packed: PackedClaim, origin: &NodeId) -> Self {
@@ -148,8 +189,8 @@ impl Payload for Claim {
             rank: rank.unwrap_or_else(|| Rank::longest_running(since)),
             fence: fence.unwrap_or_else(|| Fence::new(since, origin)),
             since,
-            value,
-            losing,
+            value: value.into(),
+            losing: losing.map(Box::new),
         }
     }
 }
@@ -162,15 +203,15 @@ pub struct PackedClaim(u64, Option<NodeId>, Hlc, Option<Rank>, Option<Fence>, By
 
 /// What a lookup shows: the best-ranked visible claim to a name. Clones share it, and it is the event that the table holds.
 #[derive(Clone)]
-pub struct Entry(Arc<Event<Name, Claim>>);
+pub struct Entry(Shared<Name, Claim>);
 
 impl Entry {
     /// The entry that shows this event, if it claims.
-    pub fn of(event: &Arc<Event<Name, Claim>>) -> Option<Self> {
+    pub fn of(event: &Shared<Name, Claim>) -> Option<Self> {
         event.value.is_some().then(|| Self(event.clone()))
     }
 
-    pub(super) fn event(&self) -> &Arc<Event<Name, Claim>> {
+    pub(super) fn event(&self) -> &Shared<Name, Claim> {
         &self.0
     }
 
@@ -216,7 +257,7 @@ impl Entry {
 impl PartialEq for Entry {
     /// Whether both show the same, whichever events they are of.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.shown() == other.shown()
+        Shared::ptr_eq(&self.0, &other.0) || self.shown() == other.shown()
     }
 }
 
@@ -238,5 +279,25 @@ impl fmt::Debug for Entry {
             .field("since", &self.since())
             .field("value", self.value())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::delta::Event;
+
+    /// A million names are a million of these: with its count of owners it fills 128 bytes of the heap.
+    #[test]
+    fn a_claim_stays_small() {
+        assert!(size_of::<Event<Name, Claim>>() <= 120, "{}", size_of::<Event<Name, Claim>>());
+    }
+
+    #[test]
+    fn a_value_is_what_it_was_made_of() {
+        for bytes in [Bytes::new(), Bytes::from_static(b"here")] {
+            let value = Value::from(bytes.clone());
+            assert_eq!((&*value, Bytes::from(value.clone())), (&bytes, bytes.clone()));
+        }
     }
 }

@@ -2,18 +2,19 @@
 //! of the one that stays rises above theirs.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Now, Pid};
 use smallvec::SmallVec;
 
 use super::claim::{Claim, Entry, Fence, Name};
-use super::delta::{Event, Key};
+use super::delta::Key;
 use super::names::{Effect, NameConflict, Registry};
+use super::table::Shared;
 
 /// The visible claims to a name: most have one.
-type Visible = SmallVec<[Arc<Event<Name, Claim>>; 2]>;
+type Visible = SmallVec<[Shared<Name, Claim>; 2]>;
 
 impl Registry {
     /// Looks at a name: what lookups show of it, and whether a process of ours loses it or must rise above another.
@@ -54,7 +55,7 @@ impl Registry {
         });
         let better = believed.map(|(_, claim)| claim).filter(|claim| claim.order() < own.order());
         if let Some(best) = better.min_by_key(|claim| claim.order()) {
-            let (winner, winner_value) = (best.pid.clone(), best.value.clone());
+            let (winner, winner_value) = (best.pid.clone(), Bytes::clone(&best.value));
             let loser = own.pid.clone();
             self.lose(&loser, NameConflict { name: name.clone(), winner, winner_value }, effects);
         } else {
@@ -149,7 +150,7 @@ impl Registry {
         let Some(process) = self.processes.get(pid) else { return };
         for name in process.names.iter() {
             let Some(old) = self.names.table().live_of(name, &self.id).cloned() else { continue };
-            let claim = Claim { fence: process.fence, losing: process.lost_to.clone(), ..old.clone() };
+            let claim = Claim { fence: process.fence, losing: process.lost_to.clone().map(Box::new), ..old.clone() };
             if claim != old {
                 self.names.put(name.clone(), claim);
             }

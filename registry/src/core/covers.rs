@@ -7,29 +7,37 @@ use serde::{Deserialize, Serialize};
 use super::clock::{Clock, Dot};
 
 /// Per origin, in their order, the highest covered dot of a key.
+///
+/// One that covers nothing is a null pointer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(from = "Vec<(NodeId, u64)>")]
-pub struct Covers(Box<[(NodeId, u64)]>);
+#[serde(from = "Slots", into = "Slots")]
+pub struct Covers(Option<Box<Slots>>);
+
+type Slots = Vec<(NodeId, u64)>;
 
 impl Covers {
+    fn slots(&self) -> &[(NodeId, u64)] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
     /// The highest covered dot of an origin; 0 if none is.
     pub fn get(&self, origin: &NodeId) -> u64 {
-        self.0.iter().find(|(of, _)| of == origin).map_or(0, |&(_, counter)| counter)
+        self.slots().iter().find(|(of, _)| of == origin).map_or(0, |&(_, counter)| counter)
     }
 
     /// Whether nothing is covered.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// How many origins have something covered.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.slots().len()
     }
 
     /// Per origin, in their order, the highest covered dot.
     pub fn iter(&self) -> impl Iterator<Item = (&NodeId, u64)> {
-        self.0.iter().map(|(origin, counter)| (origin, *counter))
+        self.slots().iter().map(|(origin, counter)| (origin, *counter))
     }
 
     /// Whether it has nothing that `clock` has not.
@@ -44,13 +52,10 @@ impl Covers {
 
     /// Covers a dot, and every earlier one of its origin.
     pub fn apply(&mut self, origin: &NodeId, counter: u64) {
-        match self.0.binary_search_by(|(of, _)| of.cmp(origin)) {
-            Ok(at) => self.0[at].1 = self.0[at].1.max(counter),
-            Err(at) => {
-                let mut slots = std::mem::take(&mut self.0).into_vec();
-                slots.insert(at, (origin.clone(), counter));
-                self.0 = slots.into_boxed_slice();
-            }
+        let slots = self.0.get_or_insert_default();
+        match slots.binary_search_by(|(of, _)| of.cmp(origin)) {
+            Ok(at) => slots[at].1 = slots[at].1.max(counter),
+            Err(at) => slots.insert(at, (origin.clone(), counter)),
         }
     }
 
@@ -61,7 +66,7 @@ impl Covers {
 
     /// Lets the slot of an origin be at most this; nobody can have seen more.
     pub(super) fn limit(&mut self, origin: &NodeId, most: u64) {
-        if let Some((_, counter)) = self.0.iter_mut().find(|(of, _)| of == origin) {
+        if let Some((_, counter)) = self.0.iter_mut().flat_map(|slots| slots.iter_mut()).find(|(of, _)| of == origin) {
             *counter = (*counter).min(most);
         }
     }
@@ -86,6 +91,12 @@ impl From<Vec<(NodeId, u64)>> for Covers {
 
 impl From<Dot> for Covers {
     fn from(dot: Dot) -> Self {
-        Self(Box::new([(dot.actor, dot.counter)]))
+        Self(Some(Box::new(vec![(dot.actor, dot.counter)])))
+    }
+}
+
+impl From<Covers> for Slots {
+    fn from(covers: Covers) -> Self {
+        covers.0.map(|slots| *slots).unwrap_or_default()
     }
 }

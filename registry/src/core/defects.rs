@@ -1,6 +1,6 @@
 //! What the defects that can be put back do to the events of a delta before it is sent.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use ordu_transport::core::defects::{Defect, is_present};
 

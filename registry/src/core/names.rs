@@ -493,7 +493,8 @@ impl Registry {
         if is_present(Defect::RankPerName) {
             rank = self.policy.rank(pid, self.clock.tick(now));
         }
-        let claim = Claim { pid: pid.clone(), rank, fence, since, value, losing };
+        let losing = losing.map(Box::new);
+        let claim = Claim { pid: pid.clone(), rank, fence, since, value: value.into(), losing };
         if first {
             // Nobody else is heard of: nothing is to be settled, and this is what lookups show.
             let event = self.names.put_first(place, name.clone(), claim);
@@ -525,7 +526,7 @@ impl Registry {
         else {
             return false;
         };
-        let claim = Claim { value, ..claim.clone() };
+        let claim = Claim { value: value.into(), ..claim.clone() };
         self.names.put(name.clone(), claim);
         self.settle(now, BTreeSet::new(), effects);
         self.finish(Vec::new(), effects);

@@ -1,7 +1,7 @@
 //! Pulls: who differs asks for what it lacks, and is answered by one delta or, where that would be too long or does not
 //! tell everything, by a reconciliation.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use crdts::CvRDT;
 use ordu_transport::core::defects::{Defect, is_present};

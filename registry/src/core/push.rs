@@ -1,6 +1,6 @@
 //! Pushes: what we wrote goes to every peer at once, as far as its window has room.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use ordu_transport::core::{Lane, NodeId};
 

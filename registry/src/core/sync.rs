@@ -12,8 +12,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::time::Duration;
+use triomphe::Arc;
 
 use crdts::{CmRDT, CvRDT};
 use ordu_transport::core::{Instant, Lane, NodeId};

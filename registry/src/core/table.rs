@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use crdts::CmRDT;
 use ordu_transport::core::NodeId;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::hash::StableHasher;
+
+use triomphe::Arc;
 
 use super::by_place::{ByPlace, Spot};
 use super::clock::{Clock, Context, Dot};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::Arc;
+use triomphe::Arc;
 
 use ordu_transport::core::NodeId;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Visitor};
@@ -196,7 +196,7 @@ mod tests {
             rank: Rank::longest_running(since),
             fence: Fence::new(since, node),
             since,
-            value: Bytes::new(),
+            value: Bytes::new().into(),
             losing: None,
         }
     }
@@ -227,8 +227,8 @@ mod tests {
             rank: Rank::new(vec![1; 40]),
             fence: Fence::new(since, &b),
             since: Hlc::from_wall_ms(5),
-            value: Bytes::from_static(b"a value"),
-            losing: Some(Pid::new(b.clone(), u64::MAX)),
+            value: Bytes::from_static(b"a value").into(),
+            losing: Some(Box::new(Pid::new(b.clone(), u64::MAX))),
         };
         let mut covers = Covers::from(Dot::new(b.clone(), 300));
         covers.apply(&old, u64::MAX);

@@ -5,7 +5,7 @@
 pub mod world;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use triomphe::Arc;
 
 use ordu_registry::core::clock::{Context, Dot};
 use ordu_registry::core::delta::{self, Payload};

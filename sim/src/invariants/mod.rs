@@ -22,12 +22,11 @@ pub mod twins;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use ordu_registry::core::clock::Context;
-use ordu_registry::core::delta::{Event, Key, Payload};
+use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::retire::Retired;
-use ordu_registry::core::table::{Kind, Table};
+use ordu_registry::core::table::{Kind, Shared, Table};
 use ordu_supervisor::core::ChildId;
 use ordu_transport::core::NodeId;
 
@@ -61,7 +60,7 @@ pub(crate) fn tables(upper: &Upper) -> impl Iterator<Item = Look<'_>> {
         let lost = |of: &NodeId, counter: u64| {
             kind == Kind::Shared && retired.contains(of) && context.clock().get(of) < counter
         };
-        let complete = |event: &&Arc<Event<K, V>>| {
+        let complete = |event: &&Shared<K, V>| {
             let covers = event.covers.iter();
             !covers.chain([(&event.dot.actor, event.dot.counter)]).any(|(of, counter)| lost(of, counter))
         };

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use ordu_registry::core::delta;
 use ordu_registry::core::delta::{Key, Payload};
+use ordu_registry::core::table::Shared;
 use ordu_supervisor::core::{Call, CallError, ChildSpec, Control, Exit, Message, Placement, Reply};
 use ordu_transport::core::Status;
 use ordu_transport::core::codec::{self, Kind};
@@ -118,10 +119,9 @@ fn message(message: &Message) -> String {
 }
 
 fn replication<K: Key, V: Payload>(table: &str, message: &delta::Message<K, V>, text: impl Fn(&K) -> String) -> String {
-    let keys = |events: &[std::sync::Arc<delta::Event<K, V>>]| {
-        let signed = |event: &std::sync::Arc<delta::Event<K, V>>| {
-            format!("{}{}", if event.value.is_some() { '+' } else { '−' }, text(&event.key))
-        };
+    let keys = |events: &[Shared<K, V>]| {
+        let signed =
+            |event: &Shared<K, V>| format!("{}{}", if event.value.is_some() { '+' } else { '−' }, text(&event.key));
         let mut keys: Vec<String> = events.iter().take(KEYS_MAX).map(signed).collect();
         if events.len() > KEYS_MAX {
             keys.push(format!("… {} in all", events.len()));
