@@ -1,8 +1,9 @@
 //! The events of a table in the order of the places of their keys: how a key's events are found, and how every replica
 //! walks over its keys in one order without a tree of names. One event of each key can be marked as the one it shows.
 //!
-//! Places are spread evenly, so the leading bits of one say in which bucket it is. Buckets split when they have become
-//! many, all at once, in one pass over neighbours.
+//! Places are spread evenly, so a place says about where in one long row of slots its events are. They are put into the
+//! first free slot from there on, in order: linear probing that keeps the order, after Amble and Knuth, "Ordered hash
+//! tables" (1974). A look-up reads neighbours, and a walk over the row is a walk in order.
 
 use std::ops::Range;
 
@@ -10,10 +11,10 @@ use super::clock::Dot;
 use super::delta::{Key, Payload};
 use super::table::Shared;
 
-/// Most items a bucket has on the average.
-const FILL_MAX: usize = 12;
-/// Fewest items a bucket has on the average, from some size on.
-const FILL_MIN: usize = 2;
+/// Fewest slots that places are spread over.
+const SLOTS_MIN: usize = 8;
+/// Slots behind those, for what the last ones have no room for.
+const TAIL: usize = 8;
 
 /// The last bit of a place: whether its event is the one that its key shows. Places that differ in nothing else are one.
 const SHOWN: u64 = 1;
@@ -21,8 +22,9 @@ const SHOWN: u64 = 1;
 /// Events by the place of their key; those of one place by key and dot.
 #[derive(Debug, Clone)]
 pub(super) struct ByPlace<K: Key, V: Payload> {
-    bits: u32,
-    buckets: Vec<Vec<Item<K, V>>>,
+    slots: Vec<Option<Item<K, V>>>,
+    /// Over how many of the slots places are spread.
+    spread: usize,
     len: usize,
 }
 
@@ -37,7 +39,6 @@ struct Item<K: Key, V: Payload> {
 #[derive(Debug, Clone)]
 pub(super) struct Spot {
     place: u64,
-    bucket: usize,
     range: Range<usize>,
 }
 
@@ -60,29 +61,38 @@ impl<K: Key, V: Payload> Item<K, V> {
 
 impl<K: Key, V: Payload> Default for ByPlace<K, V> {
     fn default() -> Self {
-        Self { bits: 0, buckets: vec![Vec::new()], len: 0 }
+        Self { slots: Vec::new(), spread: 0, len: 0 }
     }
 }
 
 impl<K: Key, V: Payload> ByPlace<K, V> {
-    fn bucket(&self, place: u64) -> usize {
-        // Shifting by all bits at once is no shift.
-        (place.checked_shr(u64::BITS - self.bits).unwrap_or(0)) as usize
+    /// The first slot that an event of this place may have.
+    fn home(&self, place: u64) -> usize {
+        (u128::from(place) * self.spread as u128 >> u64::BITS) as usize
+    }
+
+    fn item(&self, slot: usize) -> Option<&Item<K, V>> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    /// The items from a slot on, up to the first free one.
+    fn run(&self, from: usize) -> impl Iterator<Item = &Item<K, V>> {
+        self.slots.get(from..).unwrap_or_default().iter().map_while(Option::as_ref)
     }
 
     /// Where the events of a key are whose place this is; until the next change.
     pub(super) fn spot(&self, place: u64, key: &K) -> Spot {
         let place = place & !SHOWN;
-        let bucket = self.bucket(place);
-        let items = &self.buckets[bucket];
-        let from = items.partition_point(|it| it.place() < place || (it.place() == place && it.event.key < *key));
-        let alike = items[from..].iter().take_while(|it| it.place() == place && it.event.key == *key).count();
-        Spot { place, bucket, range: from..from + alike }
+        let home = self.home(place);
+        let before = |it: &&Item<K, V>| it.place() < place || (it.place() == place && it.event.key < *key);
+        let from = home + self.run(home).take_while(before).count();
+        let alike = self.run(from).take_while(|it| it.place() == place && it.event.key == *key).count();
+        Spot { place, range: from..from + alike }
     }
 
     /// The events there.
     pub(super) fn at(&self, spot: Spot) -> impl Iterator<Item = &Shared<K, V>> {
-        self.buckets[spot.bucket][spot.range].iter().map(|item| &item.event)
+        spot.range.filter_map(|slot| self.item(slot)).map(|item| &item.event)
     }
 
     /// The events of a key whose place this is.
@@ -93,67 +103,93 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
     /// The events of all keys of this place.
     pub(super) fn alike(&self, place: u64) -> impl Iterator<Item = &Shared<K, V>> {
         let place = place & !SHOWN;
-        let items = &self.buckets[self.bucket(place)];
-        let from = items.partition_point(|item| item.place() < place);
-        items[from..].iter().take_while(move |item| item.place() == place).map(|item| &item.event)
+        let items = self.run(self.home(place)).skip_while(move |item| item.place() < place);
+        items.take_while(move |item| item.place() == place).map(|item| &item.event)
     }
 
     /// Puts an event in, where its key's are.
     pub(super) fn insert(&mut self, spot: Spot, event: Shared<K, V>) {
-        let items = &mut self.buckets[spot.bucket];
-        let before = |item: &Item<K, V>| order(&item.event.dot) < order(&event.dot);
-        let at = spot.range.start + items[spot.range].partition_point(before);
-        items.insert(at, Item { tag: spot.place, event });
-        self.len += 1;
-        if self.len > FILL_MAX << self.bits {
-            self.double();
+        // At most four of five slots are taken.
+        if (self.len + 1) * 5 > self.spread * 4 {
+            self.resize(self.spread * 3 / 2);
+            return self.insert(self.spot(spot.place, &event.key), event);
         }
+        let before = |slot: &usize| self.item(*slot).is_some_and(|item| order(&item.event.dot) < order(&event.dot));
+        let at = spot.range.start + spot.range.clone().take_while(before).count();
+        let room = self.slots[at..].iter().position(Option::is_none).unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1 - at
+        });
+        self.slots[at..=at + room].rotate_right(1);
+        self.slots[at] = Some(Item { tag: spot.place, event });
+        self.len += 1;
     }
 
     /// Takes the event of this dot out. Returns whether it was the one that its key shows.
     pub(super) fn remove(&mut self, place: u64, key: &K, dot: &Dot) -> bool {
-        let Spot { bucket, range, .. } = self.spot(place, key);
-        let items = &mut self.buckets[bucket];
-        let Some(at) = items[range.clone()].iter().position(|item| item.event.dot == *dot) else { return false };
-        let item = items.remove(range.start + at);
+        let mut range = self.spot(place, key).range;
+        let is = |slot: &usize| self.item(*slot).is_some_and(|item| item.event.dot == *dot);
+        let Some(at) = range.find(is) else { return false };
+        let item = self.slots[at].take();
         self.len -= 1;
-        if self.bits > 0 && self.len < FILL_MIN << (self.bits - 1) {
-            self.halve();
+        // Those behind it that are not where they belong move up.
+        let away = |slot: &usize| self.item(*slot).is_some_and(|item| self.home(item.place()) < *slot);
+        let end = (at + 1..self.slots.len()).take_while(away).last().unwrap_or(at);
+        self.slots[at..=end].rotate_left(1);
+        if self.spread > SLOTS_MIN && self.len * 4 < self.spread {
+            self.resize(self.spread / 2);
         }
-        item.is_shown()
+        item.is_some_and(|item| item.is_shown())
     }
 
     /// Puts an event in place of the one of its dot.
     pub(super) fn replace(&mut self, place: u64, event: Shared<K, V>) {
-        let Spot { bucket, range, .. } = self.spot(place, &event.key);
-        if let Some(item) = self.buckets[bucket][range].iter_mut().find(|item| item.event.dot == event.dot) {
+        let range = self.spot(place, &event.key).range;
+        let mut items = self.slots.get_mut(range).unwrap_or_default().iter_mut().flatten();
+        if let Some(item) = items.find(|item| item.event.dot == event.dot) {
             item.event = event;
         }
     }
 
     /// All events, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Shared<K, V>> {
-        self.buckets.iter().flatten().map(|item| &item.event)
+        self.slots.iter().flatten().map(|item| &item.event)
+    }
+
+    /// Spreads the places over another number of slots.
+    fn resize(&mut self, spread: usize) {
+        self.spread = spread.max(SLOTS_MIN);
+        let old = std::mem::take(&mut self.slots);
+        self.slots.reserve_exact(self.spread + TAIL);
+        for item in old.into_iter().flatten() {
+            let home = self.home(item.place());
+            while self.slots.len() < home {
+                self.slots.push(None);
+            }
+            self.slots.push(Some(item));
+        }
+        let end = (self.spread + TAIL).max(self.slots.len());
+        self.slots.resize_with(end, || None);
     }
 
     // ---- what keys show
 
     /// The event that a key shows.
     pub(super) fn shown(&self, place: u64, key: &K) -> Option<&Shared<K, V>> {
-        let Spot { bucket, range, .. } = self.spot(place, key);
-        self.buckets[bucket][range].iter().find(|item| item.is_shown()).map(|item| &item.event)
+        let mut items = self.spot(place, key).range.filter_map(|slot| self.item(slot));
+        items.find(|item| item.is_shown()).map(|item| &item.event)
     }
 
     /// The events that their keys show, in order.
     pub(super) fn all_shown(&self) -> impl Iterator<Item = &Shared<K, V>> {
-        self.buckets.iter().flatten().filter(|item| item.is_shown()).map(|item| &item.event)
+        self.slots.iter().flatten().filter(|item| item.is_shown()).map(|item| &item.event)
     }
 
     /// From now on a key shows the event of this dot, or none. Returns the event that it showed before.
     pub(super) fn show(&mut self, place: u64, key: &K, dot: Option<&Dot>) -> Option<Shared<K, V>> {
-        let Spot { bucket, range, .. } = self.spot(place, key);
+        let range = self.spot(place, key).range;
         let mut before = None;
-        for item in &mut self.buckets[bucket][range] {
+        for item in self.slots.get_mut(range).unwrap_or_default().iter_mut().flatten() {
             if item.is_shown() {
                 before = Some(item.event.clone());
             }
@@ -161,28 +197,6 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
             item.tag = item.place() | if shows { SHOWN } else { 0 };
         }
         before
-    }
-
-    fn double(&mut self) {
-        self.bits += 1;
-        let old = std::mem::take(&mut self.buckets);
-        self.buckets.reserve_exact(old.len() * 2);
-        for mut items in old {
-            let (bits, first) = (self.bits, self.buckets.len());
-            let second = items.partition_point(|item| (item.tag >> (u64::BITS - bits)) as usize == first);
-            let rest = items.split_off(second);
-            items.shrink_to(FILL_MAX);
-            self.buckets.extend([items, rest]);
-        }
-    }
-
-    fn halve(&mut self) {
-        self.bits -= 1;
-        let mut old = std::mem::take(&mut self.buckets).into_iter();
-        while let (Some(mut items), Some(rest)) = (old.next(), old.next()) {
-            items.extend(rest);
-            self.buckets.push(items);
-        }
     }
 }
 
@@ -216,6 +230,20 @@ mod tests {
     impl Key for Number {}
 
     #[test]
+    fn many_events_may_share_the_last_place() {
+        let node = NodeId::new(NodeName::new("a").expect("a name"), 1, 1);
+        let mut by_place: ByPlace<Number, Number> = ByPlace::default();
+        for counter in (0..100).rev() {
+            let dot = Dot::new(node.clone(), counter);
+            let event = Arc::new(Event { dot, key: Number(counter % 3), value: None, covers: Covers::default() });
+            by_place.insert(by_place.spot(u64::MAX, &event.key), event);
+        }
+        let counters = |key: u64| by_place.of(u64::MAX, &Number(key)).map(|event| event.dot.counter);
+        assert!((0..3).all(|key| counters(key).eq((key..100).step_by(3))));
+        assert_eq!(by_place.alike(u64::MAX).count(), 100);
+    }
+
+    #[test]
     fn it_is_an_ordered_map_at_every_size() {
         let node = NodeId::new(NodeName::new("a").expect("a name"), 1, 1);
         let mut by_place: ByPlace<Number, Number> = ByPlace::default();
@@ -235,7 +263,7 @@ mod tests {
             assert!(here.eq(oracle.keys().map(|&(_, key, counter)| (key, counter))));
         };
         same(&by_place, &oracle);
-        let large = by_place.buckets.len();
+        let large = by_place.slots.len();
         for number in 0..3_990_u64 {
             let (key, place) = (number % 1_000, (number % 250).wrapping_mul(0x9e37_79b9_7f4a_7c15) & !SHOWN);
             let left = by_place.of(place, &Number(key)).map(|event| event.dot.counter).collect::<Vec<_>>();
@@ -244,6 +272,6 @@ mod tests {
             oracle.remove(&(place, key, number));
         }
         same(&by_place, &oracle);
-        assert!(large > 300 && by_place.buckets.len() < 20, "{large}, {}", by_place.buckets.len());
+        assert!(large > 4_000 && by_place.slots.len() < 100, "{large}, {}", by_place.slots.len());
     }
 }
