@@ -94,6 +94,12 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
         self.buckets.iter().flatten().map(|(place, event)| (*place, event))
     }
 
+    /// The events from a place on, in order, each with its place.
+    pub(super) fn from(&self, place: u64) -> impl Iterator<Item = (u64, &Shared<K, V>)> {
+        let rest = self.buckets[self.bucket(place)..].iter().flatten();
+        rest.skip_while(move |(of, _)| *of < place).map(|(place, event)| (*place, event))
+    }
+
     fn double(&mut self) {
         self.bits += 1;
         let old = std::mem::take(&mut self.buckets);
@@ -180,6 +186,10 @@ mod tests {
             assert_eq!(left, (number..4_000).step_by(1_000).collect::<Vec<_>>());
             by_place.remove(place, &Number(key), &Dot::new(node.clone(), number));
             oracle.remove(&(place, key, number));
+            if number % 500 == 0 {
+                let rest = by_place.from(place).map(|(place, event)| (place, event.key.0, event.dot.counter));
+                assert!(rest.eq(oracle.range((place, 0, 0)..).map(|(item, ())| *item)));
+            }
         }
         same(&by_place, &oracle);
         assert!(large > 300 && by_place.buckets.len() < 20, "{large}, {}", by_place.buckets.len());

@@ -15,8 +15,10 @@ use ordu_transport::core::{Hlc, HlcClock, Instant, Lane, Member, NodeId, NodeNam
 use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
 use super::delta;
 use super::delta::Key;
+use super::gone::Gone;
+use super::groups::GroupEntry;
 use super::held::Held;
-use super::rank::{Rank, RankPolicy};
+use super::rank::{Activation, Rank, RankPolicy};
 use super::retire::Retired;
 use super::shown::Shown;
 use super::sync::{Limits, Outgoing, REPAIR_INTERVAL, Replica, wait};
@@ -73,6 +75,17 @@ pub enum Effect {
         entry: Option<Entry>,
         /// The process that they showed before.
         was: Option<Pid>,
+        /// Why they do not show that process any more, if so.
+        gone: Option<Gone>,
+    },
+    /// Reads of a group show another member, one less, or another value of one.
+    Member {
+        /// What they show now.
+        entry: Option<GroupEntry>,
+        /// What they showed before of the same process.
+        was: Option<GroupEntry>,
+        /// Why they do not show it any more, if so.
+        gone: Option<Gone>,
     },
     /// Make this local process exit: it lost a conflict. Never repeated for a process.
     Exit {
@@ -108,6 +121,8 @@ pub struct NameConflict {
     pub winner: Pid,
     /// The winner's value under the name.
     pub winner_value: Bytes,
+    /// Since when the winner runs.
+    pub winner_since: Hlc,
 }
 
 /// Why a name was not registered. Nothing changed.
@@ -134,7 +149,7 @@ pub enum RegisterError {
 pub(super) struct Process {
     pub(super) rank: Rank,
     pub(super) fence: Fence,
-    since: Hlc,
+    pub(super) since: Hlc,
     pub(super) names: Held,
     /// The process that this one lost to; it was told.
     pub(super) lost_to: Option<Pid>,
@@ -156,6 +171,8 @@ pub struct Registry {
     /// By name, the processes of which a layer above knows that they lost, whatever their claims say yet.
     pub(super) losers: BTreeMap<Name, BTreeSet<Pid>>,
     pub(super) shown: Shown,
+    /// What reads of groups show, by the keys of memberships.
+    pub(super) grouped: Shown,
     pub(super) shown_revision: u64,
     pub(super) conflicts_total: u64,
     pub(super) skews_refused: u64,
@@ -177,6 +194,7 @@ impl Registry {
             next_serial: 1,
             losers: BTreeMap::new(),
             shown: Shown::default(),
+            grouped: Shown::default(),
             shown_revision: 0,
             conflicts_total: 0,
             skews_refused: 0,
@@ -241,6 +259,11 @@ impl Registry {
 
     /// The names that a local process holds.
     pub fn names_of(&self, pid: &Pid) -> impl Iterator<Item = &Name> {
+        self.holdings(pid).filter(|name| !name.is_membership())
+    }
+
+    /// All that is claimed for a local process: its names, and the keys of its memberships.
+    pub fn holdings(&self, pid: &Pid) -> impl Iterator<Item = &Name> {
         self.processes.get(pid).into_iter().flat_map(|process| process.names.iter())
     }
 
@@ -307,9 +330,22 @@ impl Registry {
     /// Takes into `hasher` all that decides what this registry will do, as it is at `now`. Two that give the same do the
     /// same from here on, up to jitter; see [`Replica::fingerprint`]. What only counts is left out.
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Self { id, view, unheard, names, clock, policy, processes, next_serial, losers, shown, superseded, .. } =
-            self;
-        (id, view, clock, policy, processes, next_serial, losers, shown, superseded).hash(hasher);
+        let Self {
+            id,
+            view,
+            unheard,
+            names,
+            clock,
+            policy,
+            processes,
+            next_serial,
+            losers,
+            shown,
+            grouped,
+            superseded,
+            ..
+        } = self;
+        (id, view, clock, policy, processes, next_serial, losers, shown, grouped, superseded).hash(hasher);
         unheard.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
         names.fingerprint(now, hasher);
     }
@@ -465,10 +501,15 @@ impl Registry {
 
     /// Activates a process: gives it a pid, a rank and a fence.
     pub fn activate(&mut self, now: Now) -> Pid {
+        self.activate_with(now, Activation::default())
+    }
+
+    /// The same, with what its rank may depend on.
+    pub fn activate_with(&mut self, now: Now, activation: Activation<'_>) -> Pid {
         let pid = Pid::new(self.id.clone(), self.next_serial);
         self.next_serial += 1;
         let since = self.clock.tick(now);
-        let (rank, fence) = (self.policy.rank(&pid, since), Fence::new(since, &self.id));
+        let (rank, fence) = (self.policy.rank(&pid, since, activation), Fence::new(since, &self.id));
         let process = Process { rank, fence, since, names: Held::default(), lost_to: None };
         self.processes.insert(pid.clone(), process);
         pid
@@ -497,11 +538,12 @@ impl Registry {
         if process.names.len() >= NAMES_PER_PROCESS_MAX {
             return Err(RegisterError::TooManyNames);
         }
+        self.policy.fix(&mut process.rank, pid, &name);
         process.names.insert(name.clone());
         let Process { rank, fence, since, lost_to, .. } = &*process;
         let (mut rank, fence, since, losing) = (rank.clone(), *fence, *since, lost_to.clone());
         if is_present(Defect::RankPerName) {
-            rank = self.policy.rank(pid, self.clock.tick(now));
+            rank = self.policy.rank(pid, self.clock.tick(now), Activation::default());
         }
         let claim = Claim { pid: pid.clone(), rank, fence, since, value, losing };
         if first {

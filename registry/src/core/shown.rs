@@ -1,4 +1,4 @@
-//! What lookups show: of each name the event that claims it best.
+//! What lookups show: of each name the event that claims it best. And what reads of groups show, of each membership.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -14,6 +14,11 @@ pub(super) struct Shown(ByPlace<Name, Claim>);
 impl Shown {
     pub(super) fn get(&self, name: &Name) -> Option<Entry> {
         self.0.of(name.place(), name).next().and_then(Entry::of)
+    }
+
+    /// What is shown of the names of one place, in order.
+    pub(super) fn at(&self, place: u64) -> impl Iterator<Item = Entry> {
+        self.0.alike(place).filter_map(Entry::of)
     }
 
     /// Sets what is shown of a name. Returns what was shown before.
@@ -33,6 +38,20 @@ impl Shown {
             self.0.insert(place, entry.event().clone());
         }
         before.as_ref().and_then(Entry::of)
+    }
+
+    /// What is shown of about `count` names from a place on, of those that `pick` likes, and the place that follows.
+    pub(super) fn page(&self, place: u64, count: usize, pick: impl Fn(&Entry) -> bool) -> (Vec<Entry>, Option<u64>) {
+        let (mut entries, mut last) = (Vec::new(), place);
+        for (seen, (place, event)) in self.0.from(place).enumerate() {
+            // Names of one place are taken together.
+            if seen >= count && place != last {
+                return (entries, Some(place));
+            }
+            last = place;
+            entries.extend(Entry::of(event).filter(&pick));
+        }
+        (entries, None)
     }
 
     pub(super) fn len(&self) -> usize {
