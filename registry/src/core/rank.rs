@@ -39,10 +39,11 @@ impl Rank {
 
     /// The rank of a process of `node` whose first name this is, where the process at the name's home stays.
     pub fn home(node: &NodeName, first: &Name) -> Self {
-        const PURPOSE_HOME: u64 = 5;
-        let hasher = StableHasher::new(PURPOSE_HOME);
+        // As seats of children are found: the highest hash, by which the least `-log2` is the first.
+        const PURPOSE_PLACEMENT: u64 = 3;
+        let hasher = StableHasher::new(PURPOSE_PLACEMENT);
         let score = hasher.bytes(first.as_str().as_bytes()).bytes(node.as_str().as_bytes()).finish();
-        Self(Key::Stamp(score.to_be_bytes()))
+        Self(Key::Stamp((!score).to_be_bytes()))
     }
 
     /// The rank of a process of this priority, activated at `since`.
@@ -116,7 +117,8 @@ pub enum RankPolicy {
     Newest,
     /// The process on the name's home stays: on the node that rendezvous hashing puts first for the first name that the
     /// process took, of those nodes that have one. Every node of any side of a cut would choose the same, whenever each
-    /// process began; a node that restarts is home to the same names as before. After Thaler and Ravishankar, "A Name-Based
+    /// process began; a node that restarts is home to the same names as before. Where all nodes have one
+    /// weight and nothing is preferred, the home of a child's id is its seat. After Thaler and Ravishankar, "A Name-Based
     /// Mapping Scheme for Rendezvous", 1996.
     HomeNode,
     /// The process that was given the higher number at its activation stays; of equal ones that which was activated first.
@@ -248,7 +250,7 @@ mod tests {
     #[test]
     fn golden_homes() {
         let home = |node: &str| format!("{:?}", Rank::home(&NodeName::new(node).unwrap(), &Name::new("web").unwrap()));
-        assert_eq!([home("n1"), home("n2")], ["19067ce22a8e3227", "41c8835959037dbe"]);
+        assert_eq!([home("n1"), home("n2")], ["f4dd383eb1652daf", "22d3b28327819295"]);
     }
 
     #[test]
