@@ -48,7 +48,8 @@ impl Registry {
     /// unless they hold this node as down or know a better-ranked claim.
     ///
     /// What counts is the claim as it is at the call; a value that changes meanwhile takes nothing back. Members are those
-    /// that this node has heard of: one that has met nobody waits for nobody. Each call of the registry costs one look by
+    /// that this node has heard of: one that has met nobody waits for nobody. A member acknowledges over its session with this
+    /// node; one without is waited for until the deadline. Each call of the registry costs one look by
     /// each that waits.
     ///
     /// ```no_run

@@ -3,7 +3,8 @@
 //! A membership is a claim like any other, in the same table, under a key of its own: the group's name and what tells its
 //! process from all others. The character that sets such keys apart is in no name that a caller can make, so a group and a
 //! name of the same text do not meet, and lookups, counts and lists of names know nothing of groups. Keys of one group
-//! share their place in the table: that is how a group is read.
+//! share their place in the table: that is how a group is read. A join or a leave moves what lies behind it there, sixteen
+//! bytes a member: little, up to some tens of thousands in one group.
 //!
 //! Everything else is as with names: memberships are written by the node that runs the process and by nobody else, hidden
 //! while that node is down, gone when the process ends, and kept over a rebirth.
