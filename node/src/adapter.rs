@@ -409,11 +409,12 @@ fn event(event: Event) -> rows::Event {
         EventKind::NameReleased { name, pid } => {
             rows::Event { name: Some(name.to_string()), pid: Some(pid.to_string()), ..about("name_released") }
         }
-        EventKind::NameConflict { name, winner, loser, policy } => rows::Event {
+        EventKind::NameConflict { name, winner, loser, policy, since_ms } => rows::Event {
             name: Some(name.to_string()),
             winner: Some(winner.to_string()),
             loser: Some(loser.to_string()),
             policy: Some(policy.to_string()),
+            since: Some(format_time(since_ms)),
             ..about("name_conflict")
         },
     }
@@ -453,10 +454,11 @@ mod tests {
                 winner: Pid::new(node.clone(), 1),
                 loser: Pid::new(node, 2),
                 policy: "longest_running",
+                since_ms: 1_700_000_000_123,
             },
         };
         let told = serde_json::to_string(&event(conflict)).unwrap();
-        let expected = r#"{"at":"1970-01-01T00:00:00.000Z","node":"n2","type":"name_conflict","name":"web","winner":"n2#3.1","loser":"n2#3.2","policy":"longest_running"}"#;
+        let expected = r#"{"at":"1970-01-01T00:00:00.000Z","node":"n2","type":"name_conflict","name":"web","winner":"n2#3.1","loser":"n2#3.2","policy":"longest_running","since":"2023-11-14T22:13:20.123Z"}"#;
         assert_eq!(told, expected);
     }
 }

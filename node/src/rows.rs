@@ -139,6 +139,9 @@ pub struct Event {
     /// By which rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// Since when the process that keeps a name runs, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
 
 /// An error as HTTP answers it: RFC 9457, with a `code` for programs.

@@ -44,18 +44,30 @@ pub mod driver;
 #[cfg(feature = "runtime")]
 pub mod events;
 #[cfg(feature = "runtime")]
+mod groups;
+#[cfg(feature = "runtime")]
 mod index;
 #[cfg(feature = "runtime")]
+pub mod listeners;
+#[cfg(feature = "runtime")]
 mod local;
+#[cfg(feature = "runtime")]
+pub mod meta;
 #[cfg(feature = "runtime")]
 pub mod process;
 #[cfg(feature = "runtime")]
 mod registry;
+#[cfg(feature = "runtime")]
+mod select;
+#[cfg(feature = "runtime")]
+pub mod visible;
 
 #[cfg(feature = "runtime")]
 pub use self::{
     driver::Closed,
     events::NameEvent,
+    listeners::{ListenError, Listener},
     process::{ExitReason, Process},
     registry::{Registry, RegistryConfig, RegistryNode},
+    visible::{AwaitError, QuorumError},
 };

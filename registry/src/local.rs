@@ -6,15 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ordu_transport::core::Pid;
 use tokio::sync::{broadcast, watch};
 
-use crate::core::{Entry, Fence, Name, NameConflict};
+use crate::core::{Entry, Fence, Gone, GroupEntry, Name, NameConflict};
 use crate::events::{NAME_EVENTS_MAX, NameEvent};
+use crate::groups::GroupCache;
 use crate::index::Index;
+use crate::meta::Meta;
 use crate::process::ExitReason;
 
 /// One node's names and processes outside of the core. A driver's core executes its effects on it.
 #[derive(Debug)]
 pub struct Local {
     pub(crate) index: Index,
+    pub(crate) groups: GroupCache,
+    pub(crate) meta: Meta,
     pub(crate) events: broadcast::Sender<NameEvent>,
     processes: Mutex<BTreeMap<Pid, watch::Sender<Standing>>>,
 }
@@ -36,6 +40,8 @@ impl Default for Local {
     fn default() -> Self {
         Self {
             index: Index::default(),
+            groups: GroupCache::default(),
+            meta: Meta::default(),
             events: broadcast::Sender::new(NAME_EVENTS_MAX),
             processes: Mutex::new(BTreeMap::new()),
         }
@@ -54,26 +60,41 @@ impl Local {
 
     // ---- effects
 
-    /// Lookups of the name show this now.
-    pub fn show(&self, name: &Name, entry: Option<Entry>) {
+    /// Lookups of the name show this now; and why they do not show the process any more that they showed before.
+    pub fn show(&self, name: &Name, entry: Option<Entry>, gone: Option<Gone>) {
         let before = self.index.set(name, entry.clone());
         if self.events.receiver_count() == 0 {
             return;
         }
-        let stays = matches!((&before, &entry), (Some(before), Some(entry)) if before.pid() == entry.pid());
-        // Nobody listening any more is no error.
-        if let Some(before) = before.filter(|_| !stays) {
-            let _ = self.events.send(NameEvent::Released { name: before.name().clone(), pid: before.pid().clone() });
+        let stays = before.is_some() && gone.is_none();
+        if let (Some(before), Some(why)) = (before, gone) {
+            self.tell(NameEvent::Released { name: before.name().clone(), pid: before.pid().clone(), why });
         }
         if let Some(entry) = entry {
-            let event = if stays { NameEvent::Updated(entry) } else { NameEvent::Registered(entry) };
-            let _ = self.events.send(event);
+            self.tell(if stays { NameEvent::Updated(entry) } else { NameEvent::Registered(entry) });
         }
+    }
+
+    /// Reads of a group show this of one process now, in place of that.
+    pub fn show_member(&self, entry: Option<GroupEntry>, was: Option<GroupEntry>, gone: Option<Gone>) {
+        let Some(group) = entry.as_ref().or(was.as_ref()).map(GroupEntry::group) else { return };
+        self.groups.forget(group);
+        match (entry, was, gone) {
+            (Some(entry), Some(_), _) => self.tell(NameEvent::MemberUpdated(entry)),
+            (Some(entry), None, _) => self.tell(NameEvent::Joined(entry)),
+            (None, Some(entry), Some(why)) => self.tell(NameEvent::Left { entry, why }),
+            (None, _, _) => {}
+        }
+    }
+
+    fn tell(&self, event: NameEvent) {
+        // Nobody listening is no error.
+        let _ = self.events.send(event);
     }
 
     /// A process of this node lost a conflict.
     pub fn tell_conflict(&self, loser: Pid, conflict: NameConflict) {
-        let _ = self.events.send(NameEvent::Conflict { loser, conflict });
+        self.tell(NameEvent::Conflict { loser, conflict });
     }
 
     /// The fence of a local process rose. Returns false if it is none of the registry's processes.

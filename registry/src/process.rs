@@ -9,7 +9,7 @@ use ordu_transport::core::Pid;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError};
 
-use crate::core::{Fence, Name, NameConflict, RegisterError};
+use crate::core::{Activation, Fence, Name, NameConflict, RegisterError};
 use crate::local::Standing;
 use crate::registry::Registry;
 
@@ -63,8 +63,8 @@ struct Inner {
 
 impl Process {
     /// Activates a process.
-    pub(crate) fn activate(registry: &Registry) -> Self {
-        let (pid, fence) = registry.activate();
+    pub(crate) fn activate(registry: &Registry, activation: Activation<'_>) -> Self {
+        let (pid, fence) = registry.activate(activation);
         let standing = watch::Sender::new(Standing { fence, conflict: None, stopping: false, exit: None });
         registry.local().add(pid.clone(), standing.clone());
         Self { inner: Arc::new(Inner { pid, registry: registry.clone(), standing }) }
@@ -72,12 +72,16 @@ impl Process {
 
     /// Activates a process and runs its future as a task. When it is told to stop and has not ended after [`STOP_MAX`], the
     /// task is aborted.
-    pub(crate) fn spawn<F, T>(registry: &Registry, run: impl FnOnce(Process) -> F + Send + 'static) -> Self
+    pub(crate) fn spawn<F, T>(
+        registry: &Registry,
+        activation: Activation<'_>,
+        run: impl FnOnce(Process) -> F + Send + 'static,
+    ) -> Self
     where
         F: Future<Output = T> + Send + 'static,
         T: Outcome + Send + 'static,
     {
-        let process = Self::activate(registry);
+        let process = Self::activate(registry, activation);
         let (runtime, own) = (registry.runtime().clone(), process.clone());
         // In a task of its own, so that a panic ends it and nothing else; `run` itself is called in there too.
         let context = process.clone();

@@ -7,8 +7,9 @@ use ordu_transport::core::{NodeId, Now, Pid, View};
 use ordu_transport::{Cluster, ClusterEvents};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
+use tokio::sync::futures::Notified;
 
-use crate::core::{self, Entry, Fence, Name, RankPolicy, RegisterError, names};
+use crate::core::{self, Activation, Entry, Fence, Name, RankPolicy, RegisterError, names};
 use crate::driver::{Access, Closed, Core, Driver, Input, Outgoing, RegistryCall};
 use crate::events::NameEvent;
 use crate::local::Local;
@@ -132,7 +133,21 @@ impl Registry {
 
     /// Activates a process that is not a task of ours: it ends with its last handle.
     pub fn process(&self) -> Process {
-        Process::activate(self)
+        self.process_with(Activation::default())
+    }
+
+    /// The same, with what its rank may depend on: where the cluster goes by [`RankPolicy::Priority`], a higher one stays.
+    ///
+    /// ```no_run
+    /// # use ordu_registry::{Registry, core::{Activation, Name}};
+    /// # fn example(registry: &Registry) -> Result<(), Box<dyn std::error::Error>> {
+    /// let master = registry.process_with(Activation { priority: 10, ..Activation::default() });
+    /// master.register(Name::new("master")?, "")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn process_with(&self, activation: Activation<'_>) -> Process {
+        Process::activate(self, activation)
     }
 
     /// Runs a future as a process. What it registers is released when it ends, however it ends.
@@ -144,7 +159,20 @@ impl Registry {
         F: Future<Output = T> + Send + 'static,
         T: Outcome + Send + 'static,
     {
-        Process::spawn(self, run)
+        Process::spawn(self, Activation::default(), run)
+    }
+
+    /// The same, with what its rank may depend on; see [`Registry::process_with`].
+    pub fn spawn_with<F, T>(
+        &self,
+        activation: Activation<'_>,
+        run: impl FnOnce(Process) -> F + Send + 'static,
+    ) -> Process
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Outcome + Send + 'static,
+    {
+        Process::spawn(self, activation, run)
     }
 
     /// Registers a name for a process of this node. On `Ok` this node's lookups show it; others follow.
@@ -171,9 +199,9 @@ impl Registry {
         self.call(|registry, now, out| registry.update_value(now, pid, name, value.clone(), out))
     }
 
-    pub(crate) fn activate(&self) -> (Pid, Fence) {
+    pub(crate) fn activate(&self, activation: Activation<'_>) -> (Pid, Fence) {
         self.call(|registry, now, _| {
-            let pid = registry.activate(now);
+            let pid = registry.activate_with(now, activation);
             let fence = registry.standing(&pid).map(|(_, fence)| fence);
             (pid, fence.expect("a process was activated under the same lock"))
         })
@@ -191,13 +219,18 @@ impl Registry {
         &self.runtime
     }
 
-    fn call<T>(&self, mut run: impl FnMut(&mut core::Registry, Now, &mut Vec<names::Effect>) -> T) -> T {
+    /// Resolves after the next call of the core, counted from this call.
+    pub(crate) fn turned(&self) -> Notified<'_> {
+        self.access.turned()
+    }
+
+    pub(crate) fn call<T>(&self, mut run: impl FnMut(&mut core::Registry, Now, &mut Vec<names::Effect>) -> T) -> T {
         let mut value = None;
         self.access.call(&mut |registry, now, out| value = Some(run(registry, now, out)));
         value.expect("the call was made")
     }
 
-    fn look<T>(&self, read: impl Fn(&core::Registry, Now) -> T) -> T {
+    pub(crate) fn look<T>(&self, mut read: impl FnMut(&core::Registry, Now) -> T) -> T {
         let mut value = None;
         self.access.look(&mut |registry, now| value = Some(read(registry, now)));
         value.expect("the look was taken")
@@ -282,7 +315,8 @@ impl Core for Alone {
     fn execute(&mut self, effect: names::Effect) -> Option<Outgoing<names::Message>> {
         match effect {
             names::Effect::Send { to, lane, message } => return Some(Outgoing { to, lane, message }),
-            names::Effect::Visible { name, entry, was: _ } => self.local.show(&name, entry),
+            names::Effect::Visible { name, entry, was: _, gone } => self.local.show(&name, entry, gone),
+            names::Effect::Member { entry, was, gone } => self.local.show_member(entry, was, gone),
             names::Effect::Fence { pid, fence } => drop(self.local.raise_fence(&pid, fence)),
             names::Effect::Exit { pid, conflict } => drop(self.local.exit(&pid, conflict)),
             names::Effect::Conflict { loser, conflict } => self.local.tell_conflict(loser, conflict),

@@ -18,6 +18,9 @@ pub const FAULTS_MAX: usize = 3;
 /// Longest pause of a node, in microseconds, at the ordinary pace.
 pub const PAUSE_US_MAX: u64 = 35_000_000;
 
+/// Most groups that processes join.
+const GROUPS_MAX: usize = 5;
+
 /// What the caller chose.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -55,6 +58,9 @@ pub enum OpKind {
     Terminate,
     Restart,
     Drain,
+    RegisterQuorum,
+    Join,
+    Leave,
 }
 
 impl OpKind {
@@ -64,8 +70,13 @@ impl OpKind {
         match self {
             O::Start | O::Ensure | O::StartMany | O::Retry | O::Terminate | O::Restart | O::Drain => true,
             O::Register | O::RegisterMany | O::RegisterMore | O::Unregister | O::UpdateValue => false,
-            O::EndProcess | O::Read => false,
+            O::EndProcess | O::Read | O::RegisterQuorum | O::Join | O::Leave => false,
         }
+    }
+
+    /// Whether it came later and is drawn in place of others, so that these are as they were without it.
+    fn came_later(self) -> bool {
+        matches!(self, OpKind::RegisterQuorum | OpKind::Join | OpKind::Leave)
     }
 }
 
@@ -102,6 +113,8 @@ pub enum FaultKind {
 /// How a run is drawn; gone once its script is written.
 struct Manners {
     ops: Vec<(OpKind, u32)>,
+    /// Those that take the place of some of the others.
+    later_ops: Vec<(OpKind, u32)>,
     faults: Vec<(FaultKind, u32)>,
     /// How many registry names there are to fight for.
     names: usize,
@@ -127,6 +140,7 @@ impl Script {
         }
         let mut script = Script { plan, steps: Vec::new() };
         draw_ops(&mut stream(seed, Stream::Workload), &manners, options.ops, &mut script);
+        draw_later_ops(&mut stream(seed, Stream::Later), &manners, &mut script);
         let until_us = script.ends_us();
         draw_faults(&mut stream(seed, Stream::Faults), &manners, until_us, &mut script);
         if let Some(stage) = scenario.stage {
@@ -148,7 +162,8 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         Layer::Names => false,
     };
     let ops: Vec<_> = scenario.ops.iter().copied().filter(|(kind, _)| children || !kind.is_about_children()).collect();
-    let ops = switch_off(rng, &ops, 0.15);
+    let (later_ops, ops): (Vec<_>, Vec<_>) = ops.into_iter().partition(|(kind, _)| kind.came_later());
+    let ops = if ops.is_empty() { later_ops.clone() } else { switch_off(rng, &ops, 0.15) };
     let mut faults = switch_off(rng, &scenario.faults, 0.35);
     faults.retain(|(kind, _)| match kind {
         FaultKind::Lie => !swim,
@@ -176,6 +191,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
     };
     let manners = Manners {
         ops,
+        later_ops,
         faults,
         names: rng.random_range(2..=24),
         children: rng.random_range(1..=16),
@@ -196,6 +212,28 @@ fn draw_ops(rng: &mut ChaCha8Rng, manners: &Manners, ops: usize, script: &mut Sc
         let ask = draw_op(rng, manners, kind, script.plan.nodes);
         script.steps.push(Step { at_us, act: Act::Op { node, ask } });
         at_us += rng.random_range(0..=manners.op_gap_us * 2);
+    }
+}
+
+/// Puts operations that came later in the place of some that are there, and leaves the rest as it is.
+fn draw_later_ops(rng: &mut ChaCha8Rng, manners: &Manners, script: &mut Script) {
+    let weight = |ops: &[(OpKind, u32)]| f64::from(ops.iter().map(|(_, weight)| weight).sum::<u32>());
+    let later = switch_off(rng, &manners.later_ops, 0.15);
+    let share = weight(&later) / (weight(&later) + weight(&manners.ops));
+    if later.is_empty() {
+        return;
+    }
+    let nodes = script.plan.nodes;
+    let ops = script.steps.iter_mut().filter_map(|step| match &mut step.act {
+        Act::Op { ask, .. } => Some(ask),
+        Act::Fault { .. } => None,
+    });
+    for ask in ops {
+        if rng.random_bool(share)
+            && let Some(kind) = draw_weighted(rng, &later)
+        {
+            *ask = draw_op(rng, manners, kind, nodes);
+        }
     }
 }
 
@@ -226,6 +264,9 @@ fn draw_op(rng: &mut ChaCha8Rng, manners: &Manners, kind: OpKind, nodes: usize) 
         OpKind::Retry => Op::Retry { which, wait_ms },
         OpKind::Terminate => Op::Terminate { child, wait_ms },
         OpKind::Restart => Op::Restart { child, wait_ms },
+        OpKind::RegisterQuorum => Op::RegisterQuorum { name, value: value(rng), wait_ms },
+        OpKind::Join => Op::Join { which, group: name % GROUPS_MAX, value: value(rng) },
+        OpKind::Leave => Op::Leave { which, group: name },
         OpKind::Drain => Op::Drain { of: rng.random_range(0..nodes), on: rng.random_bool(0.5), wait_ms },
     }
 }

@@ -207,6 +207,7 @@ impl World {
             Wanted::Names(effects) => self.do_names(node, effects),
             Wanted::Children(effects) => self.do_children(node, effects),
         }
+        self.look_at_quorums(node);
         Some(result)
     }
 
@@ -247,6 +248,7 @@ impl World {
                     self.oracle.told(self.now, &pid, Some((conflict.winner, conflict.name.text())));
                     self.end_soon(node, pid);
                 }
+                registry::Effect::Member { .. } => {}
                 registry::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),
                 registry::Effect::Conflict { loser, .. } => self.oracle.conflict(&loser),
                 registry::Effect::Superseded(by) => superseded.push(by),
@@ -274,6 +276,7 @@ impl World {
                     self.end_soon(node, pid);
                 }
                 supervisor::Effect::Visible { entry, .. } => self.on_visible(node, entry.as_ref()),
+                supervisor::Effect::Member { .. } => {}
                 supervisor::Effect::Reply { request, reply } => {
                     self.watch_reply(node, request, &reply);
                     self.on_reply(node, request, reply);

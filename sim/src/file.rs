@@ -221,7 +221,8 @@ fn refuse_op(op: &Op) -> Option<String> {
         Op::Retry { wait_ms, .. } | Op::Terminate { wait_ms, .. } => (0, *wait_ms),
         Op::Restart { wait_ms, .. } | Op::Drain { wait_ms, .. } => (0, *wait_ms),
         Op::RegisterMore { .. } | Op::Unregister { .. } | Op::UpdateValue { .. } => (0, 0),
-        Op::EndProcess { .. } | Op::Read => (0, 0),
+        Op::RegisterQuorum { wait_ms, .. } => (0, *wait_ms),
+        Op::Join { .. } | Op::Leave { .. } | Op::EndProcess { .. } | Op::Read => (0, 0),
     };
     if many > NAMES_AT_ONCE_MAX {
         return Some(format!("{many} at once, more than {NAMES_AT_ONCE_MAX}"));

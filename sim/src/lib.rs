@@ -100,6 +100,7 @@ mod observe;
 mod oracle;
 pub mod page;
 pub mod plan;
+mod quorums;
 pub mod record;
 mod replies;
 pub mod report;

@@ -34,6 +34,7 @@ pub enum Stream {
     Nodes = 5,
     Stage = 6,
     Cast = 7,
+    Later = 8,
 }
 
 /// The randomness of one stream of a seed.

@@ -65,6 +65,9 @@ const EVERY_OP: &[(OpKind, u32)] = &[
     (O::Read, 6),
     (O::StartMany, 1),
     (O::Retry, 3),
+    (O::RegisterQuorum, 3),
+    (O::Join, 4),
+    (O::Leave, 2),
 ];
 
 const EVERY_FAULT: &[(FaultKind, u32)] = &[

@@ -96,6 +96,31 @@ pub enum Op {
         /// The value.
         value: String,
     },
+    /// A new process registers a name, and is told Ok only once a majority has acknowledged it.
+    RegisterQuorum {
+        /// The name.
+        name: usize,
+        /// Its value.
+        value: String,
+        /// How long it waits, in milliseconds.
+        wait_ms: u64,
+    },
+    /// A process, a new one where there is none, joins a group.
+    Join {
+        /// The process.
+        which: usize,
+        /// The group.
+        group: usize,
+        /// Its value there.
+        value: String,
+    },
+    /// A process leaves a group.
+    Leave {
+        /// The process.
+        which: usize,
+        /// Which of its groups.
+        group: usize,
+    },
     /// A process ends.
     EndProcess {
         /// The process.

@@ -47,6 +47,11 @@ impl fmt::Display for Op {
             Op::RegisterMore { which, name, .. } => write!(f, "process {which} registers name/{name}"),
             Op::Unregister { which, name } => write!(f, "process {which} gives up its name {name}"),
             Op::UpdateValue { which, name, .. } => write!(f, "process {which} changes the value of its name {name}"),
+            Op::RegisterQuorum { name, wait_ms, .. } => {
+                write!(f, "a new process registers name/{name} with a majority, {wait_ms} ms")
+            }
+            Op::Join { which, group, .. } => write!(f, "process {which} joins group/{group}"),
+            Op::Leave { which, group } => write!(f, "process {which} leaves its group {group}"),
             Op::EndProcess { which } => write!(f, "process {which} ends"),
             Op::Read => write!(f, "everything is read"),
             Op::Start { spec, ensure, wait_ms } => {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ordu_registry::core::{Name, RegisterError};
+use ordu_registry::core::{GroupEntry, Name, RegisterError};
 use ordu_supervisor::core::{Call, ChildId, ChildSpec, Placement};
 use ordu_transport::core::Pid;
 
 use crate::invariants::truth;
 use crate::node::KIND;
 use crate::oracle::Asked;
+use crate::quorums::Quorums;
 use crate::script::{Op, Spec};
 use crate::world::World;
 
@@ -20,6 +21,7 @@ const UNKNOWN_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Workload {
     requests: u64,
+    pub(crate) quorums: Quorums,
     /// Starts whose callers were told that the deadline has passed: node, life, request and what was asked.
     unknown: Vec<(usize, u64, u64, Call)>,
 }
@@ -69,6 +71,12 @@ impl World {
                     self.record.named(self.now, node, "update", &pid, &name, "ok");
                 }
             }
+            Op::RegisterQuorum { name, value, wait_ms } => self.register_quorum(node, name_of(name), &value, wait_ms),
+            Op::Join { which, group, value } => {
+                let group = Name::new(&format!("group/{group}")).expect("a valid name");
+                self.join(node, which, &group, &value);
+            }
+            Op::Leave { which, group } => self.leave_group(node, which, group),
             Op::EndProcess { which } => {
                 if let Some(pid) = self.some_process(node, which) {
                     self.end_now(node, pid);
@@ -146,7 +154,7 @@ impl World {
     // ---- processes and names
 
     /// A new process.
-    fn activate(&mut self, node: usize) -> Option<Pid> {
+    pub(crate) fn activate(&mut self, node: usize) -> Option<Pid> {
         let pid = self.with_names(node, "activate", |names, now, _| names.activate(now))?;
         let life = self.life(node)?;
         let (rank, fence) = life.upper.names().standing(&pid)?;
@@ -157,8 +165,8 @@ impl World {
         Some(pid)
     }
 
-    fn end_if_nameless(&mut self, node: usize, pid: Pid) {
-        if self.life(node).is_some_and(|life| life.upper.names().names_of(&pid).next().is_none()) {
+    pub(crate) fn end_if_nameless(&mut self, node: usize, pid: Pid) {
+        if self.life(node).is_some_and(|life| life.upper.names().holdings(&pid).next().is_none()) {
             self.end_now(node, pid);
         }
     }
@@ -169,7 +177,7 @@ impl World {
         }
     }
 
-    fn register(&mut self, node: usize, pid: &Pid, name: &Name, value: &str) {
+    pub(crate) fn register(&mut self, node: usize, pid: &Pid, name: &Name, value: &str) {
         let value = Bytes::copy_from_slice(value.as_bytes());
         let result = self.with_names(node, &("register", pid, name, &value), |names, now, effects| {
             names.register(now, pid, name.clone(), value.clone(), effects)
@@ -177,6 +185,7 @@ impl World {
         let shown = self.life(node).and_then(|life| life.upper.names().lookup(name)).map(|entry| entry.pid().clone());
         self.trace.effects(&[&result]);
         self.record.registered(self.now, node, pid, name, &result);
+        self.note_rank(node, pid);
         match result {
             Some(Ok(())) => self.oracle.registered(pid, name, shown),
             Some(Err(RegisterError::AlreadyRegistered { pid: holder })) => self.oracle.refused(name, &holder, shown),
@@ -184,7 +193,17 @@ impl World {
         }
     }
 
-    fn some_process(&mut self, node: usize, which: usize) -> Option<Pid> {
+    /// By some policies a process's rank is fixed with its first name.
+    pub(crate) fn note_rank(&mut self, node: usize, pid: &Pid) {
+        let standing = self.life(node).and_then(|life| life.upper.names().standing(pid));
+        if let Some(rank) = standing.map(|(rank, _)| rank.clone())
+            && let Some(process) = self.oracle.processes.get_mut(pid)
+        {
+            process.rank = rank;
+        }
+    }
+
+    pub(crate) fn some_process(&mut self, node: usize, which: usize) -> Option<Pid> {
         let mine = |pid: &&Pid| !self.oracle.is_child(pid);
         let pids: Vec<Pid> = self.life(node)?.upper.names().processes().filter(mine).cloned().collect();
         (!pids.is_empty()).then(|| pids[which % pids.len()].clone())
@@ -218,6 +237,14 @@ impl World {
                     *entry.node() != life.id && !names.view().is_living(entry.node())
                 };
                 shown.iter().find(hidden).map(|entry| format!("{:?} is shown at a node that is down", entry.name()))
+            })
+            .or_else(|| {
+                let members: Vec<_> = names.all_members().collect();
+                let listed =
+                    |member: &GroupEntry| names.members(member.group()).filter(|one| one == member).count() == 1;
+                let hidden = |member: &GroupEntry| *member.node() != life.id && !names.view().is_living(member.node());
+                let wrong = members.iter().find(|member| !listed(member) || hidden(member))?;
+                Some(format!("{wrong:?} is not shown once in its group, or its node is down"))
             })
             .or_else(|| {
                 let children = life.upper.children()?;

@@ -75,6 +75,8 @@ pub(crate) enum Happening {
     FaultEnds { number: u64 },
     /// A local process ends.
     ProcessEnds { node: usize, life: u64, pid: Pid },
+    /// Somebody has waited long enough for a majority.
+    QuorumDue { node: usize, life: u64, number: u64 },
     /// A child is told something, or ends.
     Child { node: usize, life: u64, pid: Pid, word: Word },
     /// A request reaches the external world.
@@ -397,6 +399,7 @@ impl World {
             Happening::FaultTurns { number } => self.on_fault_turns(number),
             Happening::FaultEnds { number } => self.end_fault(number),
             Happening::ProcessEnds { node, life, pid } => self.on_process_ends(node, life, &pid),
+            Happening::QuorumDue { node, life, number } => self.quorum_due(node, life, number),
             Happening::Child { node, life, pid, word } => self.on_child(node, life, pid, word),
             Happening::Request { number } => self.with_cast(|cast, world| cast.request(world, number)),
             Happening::Leaves { node, life } => self.on_leaves(node, life),

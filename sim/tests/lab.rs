@@ -23,7 +23,8 @@ fn every_rank_policy_keeps_the_promises() {
     let by_node = |pid: &Pid, _: Hlc| Rank::new(pid.node.name.as_str().to_owned().into_bytes());
     let constant = |_: &Pid, _: Hlc| Rank::default();
     let custom = |name, rank: fn(&Pid, Hlc) -> Rank| RankPolicy::Custom(CustomRank { name, rank });
-    for rank in [RankPolicy::Newest, custom("by_node", by_node), custom("constant", constant)] {
+    let own = [custom("by_node", by_node), custom("constant", constant)];
+    for rank in [RankPolicy::Newest, RankPolicy::HomeNode, RankPolicy::Priority].into_iter().chain(own) {
         holds(&Lab::default().rank(rank), &Options { nodes: 4, ops: 80, ..Options::default() }, 8);
     }
 }

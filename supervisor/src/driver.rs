@@ -144,7 +144,8 @@ impl driver::Core for Machine {
                 }
             }
             Effect::Exit { pid, conflict } => drop(self.local.exit(&pid, conflict)),
-            Effect::Visible { name, entry } => self.local.show(&name, entry),
+            Effect::Visible { name, entry, gone } => self.local.show(&name, entry, gone),
+            Effect::Member { entry, was, gone } => self.local.show_member(entry, was, gone),
             Effect::Reply { request, reply } => {
                 // A caller that went away is told nothing.
                 let _ = self.replies.remove(&request).map(|caller| caller.send(reply));

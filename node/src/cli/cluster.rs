@@ -149,6 +149,7 @@ fn sentence(event: &Event) -> String {
         ("winner ", &event.winner),
         ("loser ", &event.loser),
         ("by ", &event.policy),
+        ("since ", &event.since),
     ];
     for (word, detail) in details {
         if let Some(detail) = detail {

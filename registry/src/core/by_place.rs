@@ -80,12 +80,29 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
         self.slots.get(from..).unwrap_or_default().iter().map_while(Option::as_ref)
     }
 
+    /// The first slot from `home` on whose item, if it has one, is not before what is looked for, of which that is the home.
+    /// Where many share a place it is far away; so its distance is doubled until it is passed.
+    fn first(&self, home: usize, is_before: impl Fn(&Item<K, V>) -> bool) -> usize {
+        // What stands behind a free slot has a later home, so nothing there is before it.
+        let is_before = |slot: usize| self.item(slot).is_some_and(&is_before);
+        let (mut from, mut step) = (home, 1);
+        while is_before(from + step - 1) {
+            from += step;
+            step *= 2;
+        }
+        let mut to = from + step - 1;
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if is_before(middle) { from = middle + 1 } else { to = middle }
+        }
+        from
+    }
+
     /// Where the events of a key are whose place this is; until the next change.
     pub(super) fn spot(&self, place: u64, key: &K) -> Spot {
         let place = place & !SHOWN;
         let home = self.home(place);
-        let before = |it: &&Item<K, V>| it.place() < place || (it.place() == place && it.event.key < *key);
-        let from = home + self.run(home).take_while(before).count();
+        let from = self.first(home, |it| it.place() < place || (it.place() == place && it.event.key < *key));
         let alike = self.run(from).take_while(|it| it.place() == place && it.event.key == *key).count();
         Spot { place, range: from..from + alike }
     }
@@ -103,8 +120,8 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
     /// The events of all keys of this place.
     pub(super) fn alike(&self, place: u64) -> impl Iterator<Item = &Shared<K, V>> {
         let place = place & !SHOWN;
-        let items = self.run(self.home(place)).skip_while(move |item| item.place() < place);
-        items.take_while(move |item| item.place() == place).map(|item| &item.event)
+        let from = self.first(self.home(place), |item| item.place() < place);
+        self.run(from).take_while(move |item| item.place() == place).map(|item| &item.event)
     }
 
     /// Puts an event in, where its key's are.
@@ -180,6 +197,19 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
         items.find(|item| item.is_shown()).map(|item| &item.event)
     }
 
+    /// The events that their keys show, of all keys of this place.
+    pub(super) fn shown_at(&self, place: u64) -> impl Iterator<Item = &Shared<K, V>> {
+        self.shown_from(place).take_while(move |(of, _)| *of == place & !SHOWN).map(|(_, event)| event)
+    }
+
+    /// The events that their keys show, from a place on, in order, each with its place.
+    pub(super) fn shown_from(&self, place: u64) -> impl Iterator<Item = (u64, &Shared<K, V>)> {
+        let place = place & !SHOWN;
+        let from = self.first(self.home(place), |item| item.place() < place);
+        let rest = self.slots.get(from..).unwrap_or_default().iter().flatten();
+        rest.filter(|item| item.is_shown()).map(|item| (item.place(), &item.event))
+    }
+
     /// The events that their keys show, in order.
     pub(super) fn all_shown(&self) -> impl Iterator<Item = &Shared<K, V>> {
         self.slots.iter().flatten().filter(|item| item.is_shown()).map(|item| &item.event)
@@ -206,7 +236,7 @@ fn order(dot: &Dot) -> (&ordu_transport::core::NodeId, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use triomphe::Arc;
 
     use ordu_transport::core::{NodeId, NodeName};
@@ -228,6 +258,11 @@ mod tests {
     }
 
     impl Key for Number {}
+
+    /// Each key once, in order.
+    fn shown_keys(shown: &[(u64, u64, u64)]) -> BTreeSet<(u64, u64)> {
+        shown.iter().map(|(place, key, _)| (*place, *key)).collect()
+    }
 
     #[test]
     fn many_events_may_share_the_last_place() {
@@ -270,6 +305,16 @@ mod tests {
             assert_eq!(left, (number..4_000).step_by(1_000).collect::<Vec<_>>());
             by_place.remove(place, &Number(key), &Dot::new(node.clone(), number));
             oracle.remove(&(place, key, number));
+            if number % 500 == 0 {
+                let shown: Vec<_> = oracle.keys().filter(|(_, _, counter)| counter % 7 == 0).copied().collect();
+                for (place, key, counter) in &shown {
+                    by_place.show(*place, &Number(*key), Some(&Dot::new(node.clone(), *counter)));
+                }
+                let rest = by_place.shown_from(place).map(|(place, event)| (place, event.key.0));
+                assert!(rest.eq(shown_keys(&shown).into_iter().filter(|(of, _)| *of >= place)));
+                let at = by_place.shown_at(place).map(|event| event.key.0);
+                assert!(at.eq(shown_keys(&shown).into_iter().filter(|(of, _)| *of == place).map(|(_, key)| key)));
+            }
         }
         same(&by_place, &oracle);
         assert!(large > 4_000 && by_place.slots.len() < 100, "{large}, {}", by_place.slots.len());

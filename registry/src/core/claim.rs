@@ -10,7 +10,8 @@ use ordu_transport::core::id::validate_name;
 use ordu_transport::core::{Hlc, InvalidName, NodeId, Pid};
 use serde::{Deserialize, Serialize};
 
-use super::delta::{Key, Payload};
+use super::delta::{Key, Payload, place_of};
+use super::groups::{checked, place_of_group};
 use super::rank::Rank;
 use super::table::Shared;
 use crate::travels_as_it_is;
@@ -30,6 +31,10 @@ impl Name {
         Ok(Self(text.into()))
     }
 
+    pub(super) fn of_text(text: CompactString) -> Self {
+        Self(text)
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -44,8 +49,7 @@ impl Name {
 impl TryFrom<CompactString> for Name {
     type Error = InvalidName;
     fn try_from(text: CompactString) -> Result<Self, InvalidName> {
-        validate_name(&text, true)?;
-        Ok(Self(text))
+        checked(text).map(Self)
     }
 }
 
@@ -67,7 +71,11 @@ impl fmt::Debug for Name {
     }
 }
 
-impl Key for Name {}
+impl Key for Name {
+    fn place(&self) -> u64 {
+        self.group().map_or_else(|| place_of(self), place_of_group)
+    }
+}
 
 impl Payload for Name {
     travels_as_it_is!();
@@ -247,6 +255,10 @@ impl Entry {
     /// What it says of itself under this name.
     pub fn value(&self) -> &Bytes {
         &self.claim().value
+    }
+
+    pub(super) fn is_losing(&self) -> bool {
+        self.claim().losing.is_some()
     }
 
     fn shown(&self) -> (&Name, &NodeId, &Pid, Fence, Hlc, &Bytes) {

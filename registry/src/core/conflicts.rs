@@ -19,6 +19,9 @@ type Visible = SmallVec<[Shared<Name, Claim>; 2]>;
 impl Registry {
     /// Looks at a name: what lookups show of it, and whether a process of ours loses it or must rise above another.
     pub(super) fn settle_name(&mut self, now: Now, name: &Name, effects: &mut Vec<Effect>) {
+        if name.is_membership() {
+            return self.settle_membership(now, name, effects);
+        }
         // Those of members that are down are heard too: whoever takes over comes after them.
         let place = name.place();
         if self.settle_alone(now, place, name, effects) {
@@ -56,8 +59,9 @@ impl Registry {
         let better = believed.map(|(_, claim)| claim).filter(|claim| claim.order() < own.order());
         if let Some(best) = better.min_by_key(|claim| claim.order()) {
             let (winner, winner_value) = (best.pid.clone(), Bytes::clone(&best.value));
-            let loser = own.pid.clone();
-            self.lose(&loser, NameConflict { name: name.clone(), winner, winner_value }, effects);
+            let (loser, winner_since) = (own.pid.clone(), best.since);
+            let conflict = NameConflict { name: name.clone(), winner, winner_value, winner_since };
+            self.lose(&loser, conflict, effects);
         } else {
             // What is shown is not believed, and may be gone before it is: others may lose to ours meanwhile.
             self.raise_fence(now, name, effects);
@@ -86,8 +90,10 @@ impl Registry {
         }
         self.shown_revision += 1;
         self.shown_len = self.shown_len + usize::from(entry.is_some()) - usize::from(before.is_some());
+        let stays = |before: &&Entry| entry.as_ref().is_some_and(|entry| entry.pid() == before.pid());
+        let gone = before.as_ref().filter(|before| !stays(before)).map(|before| self.why_gone(before));
         let was = before.map(|before| before.pid().clone());
-        effects.push(Effect::Visible { name: name.clone(), entry, was });
+        effects.push(Effect::Visible { name: name.clone(), entry, was, gone });
     }
 
     /// Our process keeps the name: its fence goes above those of the processes that do not. Those of members that are

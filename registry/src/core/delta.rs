@@ -50,8 +50,13 @@ pub trait Key: Payload + Ord + Hash {
     /// Where it belongs among the keys of a table, the same on every machine and spread evenly; keys of one place are found
     /// together. A hash of all of it, unless a kind of key wants it otherwise.
     fn place(&self) -> u64 {
-        stable_hash(PURPOSE_PLACE, self)
+        place_of(self)
     }
+}
+
+/// A place that follows from all of this, the same on every machine.
+pub(super) fn place_of<T: Hash + ?Sized>(what: &T) -> u64 {
+    stable_hash(PURPOSE_PLACE, what)
 }
 
 /// A change of one key. It supersedes every event of its key that it covers, whichever arrives first.

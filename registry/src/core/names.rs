@@ -15,9 +15,11 @@ use ordu_transport::core::{Hlc, HlcClock, Instant, Lane, Member, NodeId, NodeNam
 use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
 use super::delta;
 use super::delta::Key;
+use super::gone::Gone;
+use super::groups::GroupEntry;
 use super::held::Held;
 use super::processes::{Process, Processes};
-use super::rank::{Rank, RankPolicy};
+use super::rank::{Activation, Rank, RankPolicy};
 use super::retire::Retired;
 use super::sync::{Limits, Outgoing, REPAIR_INTERVAL, Replica, wait};
 use super::table::Kind;
@@ -73,6 +75,17 @@ pub enum Effect {
         entry: Option<Entry>,
         /// The process that they showed before.
         was: Option<Pid>,
+        /// Why they do not show that process any more, if so.
+        gone: Option<Gone>,
+    },
+    /// Reads of a group show another member, one less, or another value of one.
+    Member {
+        /// What they show now.
+        entry: Option<GroupEntry>,
+        /// What they showed before of the same process.
+        was: Option<GroupEntry>,
+        /// Why they do not show it any more, if so.
+        gone: Option<Gone>,
     },
     /// Make this local process exit: it lost a conflict. Never repeated for a process.
     Exit {
@@ -108,6 +121,8 @@ pub struct NameConflict {
     pub winner: Pid,
     /// The winner's value under the name.
     pub winner_value: Bytes,
+    /// Since when the winner runs.
+    pub winner_since: Hlc,
 }
 
 /// Why a name was not registered. Nothing changed.
@@ -208,7 +223,7 @@ impl Registry {
 
     /// What lookups show, in no order that means anything, but in the same one on every machine.
     pub fn unsorted_entries(&self) -> impl Iterator<Item = Entry> {
-        self.names.table().all_shown().filter_map(Entry::of)
+        self.names.table().all_shown().filter(|event| !event.key.is_membership()).filter_map(Entry::of)
     }
 
     /// What lookups show of the names that begin with `prefix`, in order. Costs a look at all names.
@@ -231,6 +246,11 @@ impl Registry {
 
     /// The names that a local process holds.
     pub fn names_of(&self, pid: &Pid) -> impl Iterator<Item = &Name> {
+        self.holdings(pid).filter(|name| !name.is_membership())
+    }
+
+    /// All that is claimed for a local process: its names, and the keys of its memberships.
+    pub fn holdings(&self, pid: &Pid) -> impl Iterator<Item = &Name> {
         self.processes.get(pid).into_iter().flat_map(|process| process.names.iter())
     }
 
@@ -299,7 +319,7 @@ impl Registry {
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         let Self { id, view, unheard, names, clock, policy, processes, next_serial, losers, superseded, .. } = self;
         (id, view, clock, policy, processes, next_serial, losers, superseded, self.shown_len).hash(hasher);
-        self.unsorted_entries().for_each(|entry| entry.hash(hasher));
+        self.names.table().all_shown().filter_map(Entry::of).for_each(|entry| entry.hash(hasher));
         unheard.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
         names.fingerprint(now, hasher);
     }
@@ -455,10 +475,15 @@ impl Registry {
 
     /// Activates a process: gives it a pid, a rank and a fence.
     pub fn activate(&mut self, now: Now) -> Pid {
+        self.activate_with(now, Activation::default())
+    }
+
+    /// The same, with what its rank may depend on.
+    pub fn activate_with(&mut self, now: Now, activation: Activation<'_>) -> Pid {
         let pid = Pid::new(self.id.clone(), self.next_serial);
         self.next_serial += 1;
         let since = self.clock.tick(now);
-        let (rank, fence) = (self.policy.rank(&pid, since), Fence::new(since, &self.id));
+        let (rank, fence) = (self.policy.rank(&pid, since, activation), Fence::new(since, &self.id));
         let names = Held::default();
         self.processes.insert(Process { pid: pid.clone(), rank, fence, since, names, lost_to: None });
         pid
@@ -487,11 +512,12 @@ impl Registry {
         if process.names.len() >= NAMES_PER_PROCESS_MAX {
             return Err(RegisterError::TooManyNames);
         }
+        self.policy.fix(&mut process.rank, pid, &name);
         process.names.insert(name.clone());
         let Process { rank, fence, since, lost_to, .. } = &*process;
         let (mut rank, fence, since, losing) = (rank.clone(), *fence, *since, lost_to.clone());
         if is_present(Defect::RankPerName) {
-            rank = self.policy.rank(pid, self.clock.tick(now));
+            rank = self.policy.rank(pid, self.clock.tick(now), Activation::default());
         }
         let losing = losing.map(Box::new);
         let claim = Claim { pid: pid.clone(), rank, fence, since, value: value.into(), losing };

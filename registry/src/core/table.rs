@@ -288,6 +288,16 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.by_place.shown(key.place(), key).or_else(|| self.fallen.get(key))
     }
 
+    /// The events that their keys show, of all keys of one place, in order; see [`Key::place`].
+    pub(super) fn shown_at(&self, place: u64) -> impl Iterator<Item = &Shared<K, V>> {
+        self.by_place.shown_at(place)
+    }
+
+    /// The events that their keys show, from a place on, each with its place.
+    pub(super) fn shown_from(&self, place: u64) -> impl Iterator<Item = (u64, &Shared<K, V>)> {
+        self.by_place.shown_from(place)
+    }
+
     /// The events that their keys show, in no order that means anything, but in the same one on every machine.
     pub fn all_shown(&self) -> impl Iterator<Item = &Shared<K, V>> {
         self.by_place.all_shown().chain(self.fallen.values())

@@ -219,6 +219,21 @@ mod tests {
     }
 
     #[test]
+    fn golden_bytes_of_a_membership() {
+        let a = node("a", 1);
+        assert!(rmp_serde::from_slice::<Name>(b"\xa9*web*7.9*").is_err());
+        let key: Name = rmp_serde::from_slice(b"\xa8*web*7.9").expect("a key");
+        let dot = Dot::new(a.clone(), 3);
+        let event = Arc::new(Event { dot, key, value: Some(claim(&a, 7)), covers: Covers::default() });
+        let events = NameEvents::from(vec![event]);
+        let bytes = rmp_serde::to_vec(&events).expect("it encodes");
+        let value = b"\x97\x07\xc0\xce\x00\x05\x00\x00\xc0\xc0\xc4\x00\xc0";
+        let head = b"\x92\x91\x93\xa1a\x01\x09\x91\x95\x00\x03\xa8*web*7.9";
+        assert_eq!(bytes, [&head[..], value, b"\x90"].concat(), "{bytes:02x?}");
+        assert_eq!(rmp_serde::from_slice::<NameEvents>(&bytes).expect("it decodes"), events);
+    }
+
+    #[test]
     fn everything_returns_as_it_was() {
         let (a, old, b) = (node("a", 2), node("a", 1), node("b", 1));
         let since = Hlc::from_wall_ms(6);

@@ -14,6 +14,7 @@ pub mod nothing_back;
 pub mod nothing_lost;
 pub mod one_owner;
 pub mod records;
+pub mod same_members;
 pub mod story;
 pub mod survivors_fence;
 pub mod told_once;
@@ -123,7 +124,7 @@ pub struct Invariant {
 }
 
 /// Every invariant, in the order in which they are checked.
-pub const ALL: [Invariant; 17] = [
+pub const ALL: [Invariant; 18] = [
     bounded::INVARIANT,
     truth::INVARIANT,
     dots_once::INVARIANT,
@@ -139,6 +140,7 @@ pub const ALL: [Invariant; 17] = [
     nothing_back::INVARIANT,
     nothing_lost::INVARIANT,
     converge::INVARIANT,
+    same_members::INVARIANT,
     losers_beat_nobody::INVARIANT,
     story::INVARIANT,
 ];

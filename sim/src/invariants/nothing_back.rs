@@ -33,7 +33,7 @@ fn given_up(world: &World) -> Option<Broken> {
             for (origin, _, claim) in table.live(name) {
                 let owner = up.iter().find(|(_, other)| other.id == *origin);
                 let stale = match owner {
-                    Some((_, owner)) => !owner.upper.names().names_of(&claim.pid).any(|held| held == name),
+                    Some((_, owner)) => !owner.upper.names().holdings(&claim.pid).any(|held| held == name),
                     // A claim of a node that went for good stays, hidden; of a node that came back it does not.
                     None => up.iter().any(|(_, other)| other.id.name == origin.name),
                 };

@@ -42,14 +42,14 @@ fn of_names(oracle: &Oracle, node: usize, life: &Life) -> Option<String> {
     if let Some(pid) = registry.processes().find(|pid| !lives_in(oracle, pid, node, life)) {
         return Some(format!("the registry keeps {pid:?}, which has ended"));
     }
-    let holds = |name: &Name, pid: &Pid| registry.names_of(pid).any(|held| held == name);
+    let holds = |name: &Name, pid: &Pid| registry.holdings(pid).any(|held| held == name);
     for name in table.keys_of(table.origin()) {
         let Some(claim) = table.live_of(name, table.origin()) else { continue };
         if !lives_in(oracle, &claim.pid, node, life) || !holds(name, &claim.pid) {
             return Some(format!("{name:?} is claimed for {:?}, which does not hold it", claim.pid));
         }
     }
-    let mut held = registry.processes().flat_map(|pid| registry.names_of(pid).map(move |name| (pid, name)));
+    let mut held = registry.processes().flat_map(|pid| registry.holdings(pid).map(move |name| (pid, name)));
     let bare = held.find(|(pid, name)| table.live_of(name, table.origin()).is_none_or(|claim| claim.pid != **pid));
     if let Some((pid, name)) = bare {
         return Some(format!("{pid:?} holds {name:?}, and nothing is claimed for it"));

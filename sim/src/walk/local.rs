@@ -405,6 +405,7 @@ impl Local {
                         registry::Effect::Exit { pid, conflict } => self.on_exit(&pid, &conflict, out),
                         registry::Effect::Superseded(by) => superseded(&by, out),
                         registry::Effect::Visible { .. }
+                        | registry::Effect::Member { .. }
                         | registry::Effect::Fence { .. }
                         | registry::Effect::Conflict { .. } => {}
                     }
@@ -450,7 +451,8 @@ impl Local {
                 }
             }
             supervisor::Effect::Superseded(by) => superseded(&by, out),
-            supervisor::Effect::Fence { .. } | supervisor::Effect::Visible { .. } | supervisor::Effect::Drained => {}
+            supervisor::Effect::Fence { .. } | supervisor::Effect::Visible { .. } => {}
+            supervisor::Effect::Member { .. } | supervisor::Effect::Drained => {}
         }
     }
 

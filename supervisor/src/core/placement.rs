@@ -151,6 +151,8 @@ fn neg_log2(hash: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use ordu_registry::core::{Name, Rank};
+
     use super::*;
     use std::collections::BTreeMap;
 
@@ -211,6 +213,18 @@ mod tests {
         let spread = spread_by(&even, &[("a", 1), ("b", 1), ("c", 1)]);
         assert!(spread["a"].iter().all(|child| child % 2 == 1) && spread["a"].len() == 1500);
         assert!(spread["b"].len() > 600 && spread["c"].len() > 600);
+    }
+
+    /// Then the copy that stays by that policy need not move afterwards.
+    #[test]
+    fn the_seat_of_a_child_is_the_home_of_its_name_where_weights_are_even() {
+        for (seat, children) in spread(&[("a", 1), ("b", 1), ("c", 1)]) {
+            let home = |child: &usize| {
+                let name = Name::new(&format!("c{child}")).unwrap();
+                ["a", "b", "c"].into_iter().min_by_key(|node| Rank::home(&NodeName::new(node).unwrap(), &name))
+            };
+            assert!(children.iter().all(|child| home(child) == Some(&*seat)));
+        }
     }
 
     #[test]

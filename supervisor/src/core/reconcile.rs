@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
 use ordu_registry::core::names::HEAR_MAX;
-use ordu_registry::core::{Name, NameConflict};
+use ordu_registry::core::{Activation, Name, NameConflict};
 use ordu_transport::core::defects::{Defect, is_present};
-use ordu_transport::core::{NodeId, Now, Pid};
+use ordu_transport::core::{Hlc, NodeId, Now, Pid};
 use rand::RngExt;
 
 use super::child::{Exit, FAILED_KEPT_MAX, HEALTHY_AFTER, Local, Phase, Then, backoff};
@@ -79,7 +79,7 @@ impl Supervisor {
         let Some(local) = self.local.get(id).filter(|_| !is_present(Defect::NamelessChild)) else { return };
         let mine = local.pid.clone();
         let standing = mine.as_ref().and_then(|pid| self.registry.standing(pid)).map(|(rank, _)| rank.clone());
-        let mut winner: Option<(NodeId, Pid)> = None;
+        let mut winner: Option<(Pid, Hlc)> = None;
         let mut drop_ours = false;
         // Either table may be the first to say that a process lost.
         let name = Name::new(id.as_str()).ok();
@@ -102,7 +102,7 @@ impl Supervisor {
             } else if let Some(theirs) = &claim.pid {
                 match (&mine, &standing) {
                     (Some(pid), Some(rank)) if (rank, pid) < (&claim.rank, theirs) => {}
-                    (Some(_), Some(_)) => winner = Some((node.clone(), theirs.clone())),
+                    (Some(_), Some(_)) => winner = Some((theirs.clone(), Hlc::from_wall_ms(claim.since_ms))),
                     _ => drop_ours = true,
                 }
             } else if mine.is_none() && node < self.id() {
@@ -112,9 +112,9 @@ impl Supervisor {
         }
         if drop_ours {
             self.drop_local(id);
-        } else if let (Some((_, winner)), Some(pid), Some(name)) = (winner, mine, name) {
+        } else if let (Some((winner, winner_since)), Some(pid), Some(name)) = (winner, mine, name) {
             let winner_value = bytes::Bytes::new();
-            let conflict = NameConflict { name, winner, winner_value };
+            let conflict = NameConflict { name, winner, winner_value, winner_since };
             self.with_registry_raw(now, effects, |registry, out| registry.lose_and_settle(now, &pid, conflict, out));
         }
     }
@@ -318,7 +318,7 @@ impl Supervisor {
         }
         let value = bytes::Bytes::new();
         let pid = self.with_registry_raw(now, effects, |registry, out| {
-            let pid = registry.activate(now);
+            let pid = registry.activate_with(now, Activation { first: Some(&name), ..Activation::default() });
             if is_present(Defect::NamelessChild) {
                 return pid;
             }

@@ -20,7 +20,7 @@ use ordu_registry::core::clock::Clock;
 use ordu_registry::core::names::{self, HEAR_MAX, NameConflict};
 use ordu_registry::core::sync::{Limits, Replica};
 use ordu_registry::core::table::Kind;
-use ordu_registry::core::{Entry, Fence, Name, RankPolicy, Registry, delta};
+use ordu_registry::core::{Entry, Fence, Gone, GroupEntry, Name, RankPolicy, Registry, delta};
 use ordu_transport::core::{Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -165,6 +165,17 @@ pub enum Effect {
         name: Name,
         /// What they show.
         entry: Option<Entry>,
+        /// Why they do not show the process any more that they showed before, if so.
+        gone: Option<Gone>,
+    },
+    /// Reads of a group show another member, one less, or another value of one.
+    Member {
+        /// What they show now.
+        entry: Option<GroupEntry>,
+        /// What they showed before of the same process.
+        was: Option<GroupEntry>,
+        /// Why they do not show it any more, if so.
+        gone: Option<Gone>,
     },
     /// Answer a call.
     Reply {
@@ -435,11 +446,12 @@ impl Supervisor {
             names::Effect::Send { to, lane, message } => {
                 effects.push(Effect::Send { to, lane, message: Message::Names(message) });
             }
-            names::Effect::Visible { name, entry, was } => {
+            names::Effect::Visible { name, entry, was, gone } => {
                 self.dirty.extend(self.child_of(&name));
                 self.tell_name(now, &name, entry.as_ref(), was, effects);
-                effects.push(Effect::Visible { name, entry });
+                effects.push(Effect::Visible { name, entry, gone });
             }
+            names::Effect::Member { entry, was, gone } => effects.push(Effect::Member { entry, was, gone }),
             names::Effect::Exit { pid, conflict } => match self.children_by_pid.get(&pid).cloned() {
                 Some(id) => self.on_lost(&id, &conflict, effects),
                 None => effects.push(Effect::Exit { pid, conflict }),
@@ -449,9 +461,9 @@ impl Supervisor {
                 effects.push(Effect::Fence { pid, fence });
             }
             names::Effect::Conflict { loser, conflict } => {
-                let NameConflict { name, winner, .. } = conflict;
-                let policy = self.registry.policy().name();
-                self.tell(now, EventKind::NameConflict { name, winner, loser, policy }, effects);
+                let NameConflict { name, winner, winner_since, .. } = conflict;
+                let (policy, since_ms) = (self.registry.policy().name(), winner_since.wall_ms());
+                self.tell(now, EventKind::NameConflict { name, winner, loser, policy, since_ms }, effects);
             }
             names::Effect::Superseded(by) => effects.push(Effect::Superseded(by)),
         }

@@ -287,7 +287,7 @@ impl World {
                 Effect::Reply { request, reply } => drop(self.replies.insert(request, reply)),
                 Effect::Event(event) => self.events.push((at.clone(), event)),
                 Effect::Drained => self.nodes.get_mut(at).unwrap().stopping = true,
-                Effect::Fence { .. } | Effect::Exit { .. } | Effect::Visible { .. } => {}
+                Effect::Fence { .. } | Effect::Exit { .. } | Effect::Visible { .. } | Effect::Member { .. } => {}
                 Effect::Superseded(by) => panic!("superseded by {by}"),
             }
         }
