@@ -133,59 +133,19 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each variant is the event of its name in the outside contract")]
 pub enum EventKind {
-    MemberUp {
-        member: NodeName,
-    },
-    MemberSuspect {
-        member: NodeName,
-    },
-    MemberDown {
-        member: NodeName,
-    },
-    MemberLeft {
-        member: NodeName,
-    },
-    Draining {
-        member: NodeName,
-    },
-    ChildStarting {
-        child: ChildId,
-    },
-    ChildRunning {
-        child: ChildId,
-    },
-    ChildExited {
-        child: ChildId,
-        reason: String,
-    },
-    ChildMoved {
-        child: ChildId,
-        to: NodeName,
-    },
-    ChildPending {
-        child: ChildId,
-        reason: String,
-    },
-    ChildQuarantined {
-        child: ChildId,
-    },
-    ChildDone {
-        child: ChildId,
-    },
-    NameRegistered {
-        name: Arc<str>,
-        pid: Pid,
-    },
-    NameReleased {
-        name: Arc<str>,
-        pid: Pid,
-    },
-    NameConflict {
-        name: Arc<str>,
-        winner: Pid,
-        loser: Pid,
-        policy: &'static str,
-        /// Since when the winner runs, in milliseconds since 1970.
-        since_ms: u64,
-    },
+    MemberUp { member: NodeName },
+    MemberSuspect { member: NodeName },
+    MemberDown { member: NodeName },
+    MemberLeft { member: NodeName },
+    Draining { member: NodeName },
+    ChildStarting { child: ChildId },
+    ChildRunning { child: ChildId },
+    ChildExited { child: ChildId, reason: String },
+    ChildMoved { child: ChildId, to: NodeName },
+    ChildPending { child: ChildId, reason: String },
+    ChildQuarantined { child: ChildId },
+    ChildDone { child: ChildId },
+    NameRegistered { name: Arc<str>, pid: Pid },
+    NameReleased { name: Arc<str>, pid: Pid },
+    NameConflict { name: Arc<str>, winner: Pid, loser: Pid, policy: &'static str, since_ms: u64 },
 }
