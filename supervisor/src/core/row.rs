@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ordu_registry::core::{Fence, Name};
+use ordu_registry::core::Fence;
 use ordu_transport::core::{Addr, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
@@ -133,59 +133,19 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each variant is the event of its name in the outside contract")]
 pub enum EventKind {
-    MemberUp {
-        member: NodeName,
-    },
-    MemberSuspect {
-        member: NodeName,
-    },
-    MemberDown {
-        member: NodeName,
-    },
-    MemberLeft {
-        member: NodeName,
-    },
-    Draining {
-        member: NodeName,
-    },
-    ChildStarting {
-        child: ChildId,
-    },
-    ChildRunning {
-        child: ChildId,
-    },
-    ChildExited {
-        child: ChildId,
-        reason: String,
-    },
-    ChildMoved {
-        child: ChildId,
-        to: NodeName,
-    },
-    ChildPending {
-        child: ChildId,
-        reason: String,
-    },
-    ChildQuarantined {
-        child: ChildId,
-    },
-    ChildDone {
-        child: ChildId,
-    },
-    NameRegistered {
-        name: Name,
-        pid: Pid,
-    },
-    NameReleased {
-        name: Name,
-        pid: Pid,
-    },
-    NameConflict {
-        name: Name,
-        winner: Pid,
-        loser: Pid,
-        policy: &'static str,
-        /// Since when the winner runs, in milliseconds since 1970.
-        since_ms: u64,
-    },
+    MemberUp { member: NodeName },
+    MemberSuspect { member: NodeName },
+    MemberDown { member: NodeName },
+    MemberLeft { member: NodeName },
+    Draining { member: NodeName },
+    ChildStarting { child: ChildId },
+    ChildRunning { child: ChildId },
+    ChildExited { child: ChildId, reason: String },
+    ChildMoved { child: ChildId, to: NodeName },
+    ChildPending { child: ChildId, reason: String },
+    ChildQuarantined { child: ChildId },
+    ChildDone { child: ChildId },
+    NameRegistered { name: Name, pid: Pid },
+    NameReleased { name: Name, pid: Pid },
+    NameConflict { name: Name, winner: Pid, loser: Pid, policy: &'static str, since_ms: u64 },
 }
