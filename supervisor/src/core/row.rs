@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ordu_registry::core::Fence;
+use ordu_registry::core::{Fence, Name};
 use ordu_transport::core::{Addr, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
