@@ -40,10 +40,10 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Self {
         Self {
-            probe_period: Duration::from_millis(450),
-            probe_rtt: Duration::from_millis(150),
-            suspect_to_down: Duration::from_millis(800),
-            port_check: Duration::from_millis(150),
+            probe_period: Duration::from_millis(400),
+            probe_rtt: Duration::from_millis(200),
+            suspect_to_down: Duration::from_millis(850),
+            port_check: Duration::from_millis(100),
             refused_to_down: Duration::from_millis(80),
             gossip: Duration::from_millis(200),
             announce: Duration::from_secs(10),
