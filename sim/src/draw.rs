@@ -187,6 +187,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         settle_us: rng.random_range(0..3_000_000),
         one_stays_down: rng.random_bool(0.15),
         push_events_max: if rng.random_bool(0.25) { rng.random_range(3..=12) } else { PUSH_EVENTS_MAX },
+        cuts_refuse: rng.random_bool(0.3),
         musts: Vec::new(),
     };
     let manners = Manners {

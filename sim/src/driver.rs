@@ -50,7 +50,9 @@ impl World {
                 self.feed_membership(node, membership::Input::Datagram { from, bytes })
             }
             Arrival::DialFailed { addr, refusal } => self.on_dial_failed(node, addr, refusal),
-            Arrival::Unreachable { peer } => self.feed_membership(node, membership::Input::Unreachable { peer }),
+            Arrival::Unreachable { peer, rtt } => {
+                self.feed_membership(node, membership::Input::Unreachable { peer, rtt })
+            }
             Arrival::Child { pid, word } => self.child_hears(node, pid, word),
         }
     }
@@ -107,6 +109,7 @@ impl World {
         for effect in effects {
             match effect {
                 membership::Effect::Datagram { to, bytes } => self.send_datagram(node, &to, bytes),
+                membership::Effect::CheckPort { peer } => self.check_port(node, &peer),
                 membership::Effect::Dial { addr } => {
                     if let Some(peer) = index_of(&addr).filter(|&peer| peer != node && peer < self.nodes.len()) {
                         self.dial(node, peer);
@@ -123,6 +126,7 @@ impl World {
     /// The node's view changed.
     pub(crate) fn member(&mut self, node: usize, member: Member) {
         self.record.view(self.now, node, &member);
+        self.watch_member(node, &member);
         self.feed(node, Input::Member(member));
     }
 

@@ -436,11 +436,9 @@ impl World {
         let Some(life) = self.life_mut(node) else { return };
         if !leave {
             let id = life.id.clone();
+            self.nodes[node].host_answers = self.rng.random_bool(0.5);
             self.crash(node);
-            if self.rng.random_bool(0.5) {
-                self.hint_unreachable(node, &id);
-            }
-            return;
+            return self.oracle.killed(id, self.now, self.nodes[node].host_answers);
         }
         life.leaving = true;
         let number = life.number;
@@ -462,6 +460,7 @@ impl World {
             return;
         }
         let Some(id) = self.life(node).map(|life| life.id.clone()) else { return };
+        self.nodes[node].host_answers = false;
         self.feed_membership(node, membership::Input::Leave);
         for peer in (0..self.nodes.len()).filter(|&peer| peer != node) {
             if self.net.is_open(node, peer) && !self.nodes[peer].paused {
@@ -499,6 +498,7 @@ impl World {
 
     fn start_namesake(&mut self, of: usize) {
         let Some(node) = self.namesake() else { return };
+        self.nodes[node].host_answers = false;
         self.nodes[node].name = self.nodes[of].name.clone();
         self.nodes[node].disk_boot = self.rng.random_range(0..3);
         self.gave_way.clear();

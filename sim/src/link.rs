@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_supervisor::core::Message;
@@ -220,7 +221,7 @@ impl World {
         let Some(open) = self.net.sessions.get(&session) else { return };
         let (to, other) = (open.sides[side].node, &open.sides[1 - side]);
         let cut = self.net.cut_since(other.node, to).is_some_and(|since| since <= silent_since);
-        let dead = !self.is_life(other.node, other.life);
+        let dead = !self.is_life(other.node, other.life) && self.nodes[other.node].died_us <= silent_since;
         let paused = self.faults.paused_since(other.node).is_some_and(|since| since <= silent_since);
         if cut || dead || paused {
             self.side_down(session, side);
@@ -305,15 +306,22 @@ impl World {
         self.silence(node);
     }
 
-    /// The peers of a dead life are told at once by the kernel of its machine.
-    pub(crate) fn hint_unreachable(&mut self, node: usize, id: &NodeId) {
-        for peer in 0..self.nodes.len() {
-            let Some(life) = self.life(peer).map(|life| life.number) else { continue };
-            if peer != node && self.net.is_open(node, peer) && self.net.is_open(peer, node) {
-                let at = self.now + self.delay() + self.rng.random_range(0..200_000);
-                let arrival = Arrival::Unreachable { peer: id.clone() };
-                self.schedule(at, Happening::Arrive { node: peer, life, arrival });
-            }
+    /// A byte for the peer's port, which the kernel of its machine, or a firewall on the way, may refuse.
+    pub(crate) fn check_port(&mut self, node: usize, peer: &NodeId) {
+        let Some(&session) = self.life(node).and_then(|life| life.sessions.get(peer)) else { return };
+        let Some(side) = self.side_of(session, node) else { return };
+        let Some(to) = self.net.sessions.get(&session).map(|open| open.sides[1 - side].node) else { return };
+        let open = self.net.is_open(node, to) && self.net.is_open(to, node);
+        let is_closed = self.life(to).is_none() && self.nodes[to].host_answers;
+        let refused = if open { is_closed } else { self.plan.cuts_refuse };
+        let rtt = self.delay() + self.delay();
+        let lost = self.is_lost();
+        if let Some(life) = self.life(node).map(|life| life.number)
+            && refused
+            && !lost
+        {
+            let arrival = Arrival::Unreachable { peer: peer.clone(), rtt: Duration::from_micros(rtt) };
+            self.schedule(self.now + rtt, Happening::Arrive { node, life, arrival });
         }
     }
 

@@ -2,10 +2,12 @@
 //! gives a reason for.
 
 use ordu_supervisor::core::{Call, CallError, Reply, Restart};
+use ordu_transport::core::{Member, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::children::Character;
 use crate::invariants::story;
+use crate::oracle::Killed;
 use crate::world::World;
 
 /// What must hold in a run, beside the promises.
@@ -18,6 +20,10 @@ pub enum Must {
     NoGhosts,
     /// Nobody holds a living node as suspect or down.
     Unsuspected,
+    /// Nobody holds a living node as down.
+    Unburied,
+    /// A killed node is soon down for everybody: within 300 ms where its host answers, and within 3 s where it does not.
+    FoundSoon,
     /// No child is shown as having failed: in back-off, or with restarts.
     Blameless,
     /// A permanent child whose caller was told that it runs, and that nobody ended since, runs in the end.
@@ -38,7 +44,41 @@ pub enum Must {
     MarksGo,
 }
 
+/// How soon a killed node is down for everybody where its host says that its port is closed, in microseconds.
+const FOUND_US_MAX: u64 = 300_000;
+/// And where its host is silent; about half of it on average.
+const FOUND_SILENT_US_MAX: u64 = 3_000_000;
+
+impl Killed {
+    /// When everybody is to know.
+    pub(crate) fn known_us(self) -> u64 {
+        self.at_us + if self.host_answers { FOUND_US_MAX } else { FOUND_SILENT_US_MAX }
+    }
+}
+
 impl World {
+    /// A node's view changes.
+    pub(crate) fn watch_member(&mut self, node: usize, member: &Member) {
+        if member.status != Status::Down {
+            return;
+        }
+        if self.plan.musts.contains(&Must::Unburied) && self.up().any(|(_, life)| life.id == member.id) {
+            let what = format!("n{node} holds {:?}, which lives, as down", member.id);
+            self.oracle.break_promise(story::NAME, what);
+        }
+        let killed = self.oracle.killed.get(&member.id).filter(|killed| self.now > killed.known_us());
+        if let Some(Killed { at_us, host_answers }) = killed.copied()
+            && self.plan.musts.contains(&Must::FoundSoon)
+        {
+            let after = self.now - at_us;
+            let what = format!(
+                "n{node} learns after {after} us that {:?} was killed, whose host answers: {host_answers}",
+                member.id
+            );
+            self.oracle.break_promise(story::NAME, what);
+        }
+    }
+
     /// Somebody is about to be told something.
     pub(crate) fn watch_reply(&mut self, node: usize, request: u64, reply: &Reply) {
         let Some(asked) = self.oracle.calls.get(&request) else { return };

@@ -45,7 +45,7 @@ pub(crate) enum Arrival {
     /// A dial came to nothing.
     DialFailed { addr: Addr, refusal: Option<Refusal> },
     /// Nobody listens at the peer's address.
-    Unreachable { peer: NodeId },
+    Unreachable { peer: NodeId, rtt: Duration },
     /// A child is told something, or ends.
     Child { pid: Pid, word: Word },
 }
@@ -62,6 +62,10 @@ pub(crate) struct Node {
     origin_us: u64,
     pub(crate) skew_ms: i64,
     pub(crate) paused: bool,
+    /// When its last life ended.
+    pub(crate) died_us: u64,
+    /// While it is down its host says that its port is closed.
+    pub(crate) host_answers: bool,
     /// It will not come back.
     pub(crate) gone: bool,
     inbox: VecDeque<Arrival>,
@@ -95,6 +99,8 @@ impl Node {
             origin_us: rng.random_range(1..1_000_000_000_000),
             skew_ms: if skew == 0 { 0 } else { rng.random_range(-skew..=skew) },
             paused: false,
+            died_us: 0,
+            host_answers: false,
             gone: false,
             inbox: VecDeque::new(),
             rng: ChaCha8Rng::seed_from_u64(rng.next_u64()),
@@ -211,6 +217,7 @@ impl World {
         self.trace.world(self.now, &format_args!("CRASH n{index}"));
         let Some(life) = self.nodes[index].life.take() else { return };
         self.record.node_down(self.now, index, life.leaving);
+        self.nodes[index].died_us = self.now;
         self.nodes[index].inbox.clear();
         self.nodes[index].paused = false;
         self.oracle.life_over(self.now, index, life.number);

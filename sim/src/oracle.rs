@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ordu_registry::core::{Entry, Fence, Name, Rank};
 use ordu_supervisor::core::tables::Desired;
 use ordu_supervisor::core::{Call, ChildId, ChildSpec, Restart};
-use ordu_transport::core::{Now, Pid, SKEW_MAX};
+use ordu_transport::core::{NodeId, Now, Pid, SKEW_MAX};
 
 use crate::replies::Replies;
 use crate::twin::Wrote;
@@ -58,6 +58,14 @@ pub(crate) struct Asked {
 /// The fences that lookups of one name showed on a node, each with the time; only those above all before.
 type FencesShown = Vec<(u64, Fence)>;
 
+/// That a node was killed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Killed {
+    pub(crate) at_us: u64,
+    /// Its host says that its port is closed.
+    pub(crate) host_answers: bool,
+}
+
 /// All facts of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
@@ -66,6 +74,7 @@ pub(crate) struct Oracle {
     pub(crate) losers: BTreeSet<Pid>,
     /// By node and life.
     fences_shown: BTreeMap<(usize, u64), BTreeMap<Name, FencesShown>>,
+    pub(crate) killed: BTreeMap<NodeId, Killed>,
     /// The living processes of each child.
     pub(crate) copies: BTreeMap<ChildId, Vec<Pid>>,
     pub(crate) calls: BTreeMap<u64, Asked>,
@@ -94,6 +103,11 @@ impl Oracle {
 
     fn lie(&mut self, what: String) {
         self.break_promise(crate::invariants::truth::NAME, what);
+    }
+
+    /// A node's process is gone.
+    pub(crate) fn killed(&mut self, id: NodeId, at_us: u64, host_answers: bool) {
+        self.killed.insert(id, Killed { at_us, host_answers });
     }
 
     // ---- processes

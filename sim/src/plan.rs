@@ -80,6 +80,9 @@ pub struct Plan {
     pub settle_us: u64,
     /// Whether one of the nodes that are down at the heal stays down for good.
     pub one_stays_down: bool,
+    /// Whether what is cut says that ports are closed, as a firewall does; otherwise it swallows everything.
+    #[serde(default)]
+    pub cuts_refuse: bool,
     /// What must hold beside the promises.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub musts: Vec<Must>,
@@ -108,6 +111,7 @@ impl Plan {
             start_apart_us: 0,
             settle_us: 1_000_000,
             one_stays_down: false,
+            cuts_refuse: false,
             musts: Vec::new(),
         }
     }

@@ -240,6 +240,8 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::brief_beside_lasting::SCENARIO,
     scenarios::one_way::SCENARIO,
     scenarios::blinks::SCENARIO,
+    scenarios::killed_or_starved::SCENARIO,
+    scenarios::refusing_firewall::SCENARIO,
     scenarios::stale_snapshot::SCENARIO,
     scenarios::full_log::SCENARIO,
     scenarios::ended_meanwhile::SCENARIO,

@@ -191,6 +191,7 @@ fn plainer(plan: &mut Plan, which: usize) {
         7 => plan.latency_us = plain.latency_us,
         8 => plan.idle_us = plain.idle_us,
         9 => plan.push_events_max = plain.push_events_max,
+        10 => plan.cuts_refuse = plain.cuts_refuse,
         _ => plan.settle_us = plain.settle_us,
     }
 }

@@ -69,6 +69,7 @@ pub(crate) enum Command {
     },
     Unreachable {
         peer: NodeId,
+        rtt: Duration,
     },
     Ended(Ended),
     Remove {
@@ -227,7 +228,7 @@ impl Driver {
                 self.input(Input::DialFailed { addr, refusal: Some(refusal) });
             }
             Command::Datagram { from, bytes } => self.input(Input::Datagram { from, bytes }),
-            Command::Unreachable { peer } => self.input(Input::Unreachable { peer }),
+            Command::Unreachable { peer, rtt } => self.input(Input::Unreachable { peer, rtt }),
             Command::Ended(ended) => self.on_ended(ended),
             Command::Remove { name } => self.input(Input::Remove { name }),
             // Taken by `drive`; a second one waits for the first.
@@ -264,6 +265,14 @@ impl Driver {
                 Effect::Datagram { to, bytes } => {
                     if let Some(slot) = self.slots.get(&to) {
                         slot.session.send_datagram(bytes);
+                    }
+                }
+                Effect::CheckPort { peer } => {
+                    if let Some(slot) = self.slots.get(&peer)
+                        && slot.session.check_port()
+                    {
+                        let rtt = slot.session.connection.rtt();
+                        self.input(Input::Unreachable { peer, rtt });
                     }
                 }
                 Effect::Dial { addr } => self.dial(addr),

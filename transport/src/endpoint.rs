@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
 use crate::cluster::StartError;
 use crate::core::{Lane, NodeName};
+use crate::socket::QuietRuntime;
 use crate::tls::TlsMaterial;
 
 /// Most incoming handshakes that are under way at a time; further ones are refused.
@@ -75,7 +76,7 @@ pub(crate) fn bind(listen: SocketAddr, server: QuicServerConfig, client: QuicCli
         .max_incoming(HANDSHAKES_MAX)
         .incoming_buffer_size(INCOMING_BYTES_MAX / HANDSHAKES_MAX as u64)
         .incoming_buffer_size_total(INCOMING_BYTES_MAX);
-    let mut endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))?;
+    let mut endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(QuietRuntime))?;
     let mut client = ClientConfig::new(Arc::new(client));
     client.transport_config(transport);
     endpoint.set_default_client_config(client);

@@ -32,6 +32,9 @@ mod session;
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the clock of the runtime half")]
 mod shared;
 #[cfg(feature = "runtime")]
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "quinn's timers have the system's clock")]
+mod socket;
+#[cfg(feature = "runtime")]
 pub mod tls;
 
 #[cfg(feature = "runtime")]

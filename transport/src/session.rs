@@ -1,12 +1,9 @@
 //! One session with one peer: its lanes, its datagrams, and watching for its end.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{Connection, ConnectionError};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -17,10 +14,7 @@ use crate::driver::Command;
 use crate::events::FrameSink;
 use crate::handshake::{CloseCode, close};
 use crate::metrics::{Counters, LogLimit};
-
-/// How often a peer that is silent is checked for a closed port. Sooner than membership misses an answer; a check costs
-/// one byte.
-const PORT_CHECK: Duration = Duration::from_millis(100);
+use crate::socket::Port;
 
 /// A session, as everybody may use it.
 #[derive(Debug)]
@@ -32,6 +26,7 @@ pub(crate) struct Session {
     /// Whether we dialled it.
     pub(crate) dialled: bool,
     pub(crate) connection: Connection,
+    port: Option<Port>,
     lanes: [LaneQueue; Lane::ALL.len()],
     counters: Arc<Counters>,
 }
@@ -52,7 +47,10 @@ impl Session {
         connection: Connection,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
-        Arc::new(Self { serial, hello, dialled, connection, lanes: Default::default(), counters })
+        let port = Port::connect(connection.remote_address())
+            .inspect_err(|error| tracing::warn!(peer = %hello.id, %error, "its port cannot be looked at"))
+            .ok();
+        Arc::new(Self { serial, hello, dialled, connection, port, lanes: Default::default(), counters })
     }
 
     /// Queues a frame, or resets the session if the lane is full.
@@ -75,6 +73,11 @@ impl Session {
         if let Err(error) = self.connection.send_datagram(bytes) {
             tracing::debug!(peer = %self.hello.id, %error, "datagram not sent");
         }
+    }
+
+    /// Looks at the peer's port. Returns whether an earlier look was refused; otherwise that is told by a command.
+    pub(crate) fn check_port(&self) -> bool {
+        self.port.as_ref().is_some_and(Port::look)
     }
 }
 
@@ -104,7 +107,7 @@ pub(crate) async fn run(session: Arc<Session>, told: oneshot::Receiver<()>, arou
         tasks.spawn(async move { write_lane(&session.connection, lane, &session.lanes[index(lane)]).await });
     }
     tasks.spawn(read_datagrams(session.clone(), around.clone()));
-    tasks.spawn(check_port(session.clone(), around.commands.clone()));
+    tasks.spawn(hear_refusals(session.clone(), around.commands.clone()));
     let readers = read_lanes(session.clone(), told, around.clone());
     tokio::select! {
         _ = session.connection.closed() => {}
@@ -180,51 +183,11 @@ async fn read_datagrams(session: Arc<Session>, around: Surroundings) {
     }
 }
 
-/// Tells the driver when the kernel says that the peer's port is closed: its process is gone, long before anything times
-/// out. QUIC's own socket is not connected and hears nothing of that, so this one is; the byte that it sends is no QUIC
-/// packet and is dropped by whoever listens.
-async fn check_port(session: Arc<Session>, commands: mpsc::Sender<Command>) {
-    let remote = session.connection.remote_address();
-    let any: SocketAddr =
-        if remote.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let Ok(socket) = UdpSocket::bind(any).await else { return };
-    if socket.connect(remote).await.is_err() {
-        return;
+/// Tells the driver when the kernel says that the peer's port is closed.
+async fn hear_refusals(session: Arc<Session>, commands: mpsc::Sender<Command>) {
+    let Some(port) = &session.port else { return };
+    while port.refused().await.is_ok() {
+        let peer = session.hello.id.clone();
+        let _ = commands.send(Command::Unreachable { peer, rtt: session.connection.rtt() }).await;
     }
-    let mut heard = session.connection.stats().udp_rx.datagrams;
-    let mut asked = false;
-    let mut buffer = [0; 1];
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(PORT_CHECK) => {
-                let now = session.connection.stats().udp_rx.datagrams;
-                let silent = std::mem::replace(&mut heard, now) == now;
-                if silent {
-                    // An error here is the answer to an earlier byte, and stays to be received below.
-                    asked = true;
-                    if socket.send(&[0]).await.is_err_and(|error| is_refusal(&error)) {
-                        report(&session, &commands).await;
-                    }
-                }
-            }
-            received = socket.recv(&mut buffer), if asked => {
-                match received {
-                    Err(error) if is_refusal(&error) => {
-                        asked = false;
-                        // What still came in on the session proves nothing either way; the core lets the peer refute.
-                        report(&session, &commands).await;
-                    }
-                    Ok(_) | Err(_) => asked = false,
-                }
-            }
-        }
-    }
-}
-
-fn is_refusal(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::ConnectionRefused
-}
-
-async fn report(session: &Session, commands: &mpsc::Sender<Command>) {
-    let _ = commands.send(Command::Unreachable { peer: session.hello.id.clone() }).await;
 }

@@ -8,12 +8,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::{Node, Start, group, name, runtime, settle, start};
 use ordu_transport::core::codec::{Kind, decode, encode};
 use ordu_transport::core::message::Hello;
 use ordu_transport::core::{FRAME_BYTES_MAX, Hlc, Lane, NodeId, Status};
 use ordu_transport::tls::{ALPN, SERVER_NAME};
-use ordu_transport::{CertificateAuthority, ClusterEvent, TlsMaterial};
+use ordu_transport::{CertificateAuthority, ClusterEvent, LANE_BYTES_MAX, TlsMaterial};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint};
 use rustls_pki_types::pem::PemObject;
@@ -254,5 +255,51 @@ fn streams_datagrams_and_hellos_of_a_peer_are_bounded() {
     assert_eq!((nodes[1].status(&one), nodes[0].status(&other)), (Some(Status::Up), Some(Status::Up)));
     assert_eq!(nodes[0].cluster.metrics().protocol_errors, 0);
     assert_eq!(nodes[0].status(&NodeId::new(name("x"), 1, 5)), Some(Status::Down));
+    settle(&mut nodes);
+}
+
+/// What this process has in memory, in bytes.
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("there is one");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it tells");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+}
+
+/// Who takes a byte now and then, time after time: each session costs a lane at most, and leaves nothing.
+#[test]
+fn who_reads_a_byte_at_a_time_costs_a_lane_and_delays_nobody() {
+    const ROUNDS: u64 = 6;
+    let ca = ca();
+    let mut nodes = group(&ca, 2);
+    let own = ca.issue(&name("x")).expect("a certificate");
+    let addr = nodes[0].cluster.local_addr();
+    let runtime = runtime();
+    let endpoint = runtime.block_on(async { client(Some(&own), &own, ALPN) });
+    let frame = Bytes::from(vec![1; 256 * 1024]);
+    let mut resident = Vec::new();
+    for boot in 1..=ROUNDS {
+        let id = NodeId::new(name("x"), boot, 5);
+        let (connection, _send) = runtime.block_on(greet(&endpoint, addr, &id)).expect("a good certificate");
+        nodes[0].until(|node| node.cluster.is_connected(&id));
+        let mut lane = runtime.block_on(connection.accept_uni()).expect("a lane");
+        let other = nodes[1].id();
+        while nodes[0].cluster.is_connected(&id) {
+            nodes[0].cluster.send(&id, Lane::Bulk, frame.clone());
+            nodes[0].cluster.send(&other, Lane::Delta, Bytes::from_static(b"ping"));
+            nodes[1].until_event(|event| matches!(event, ClusterEvent::Frame { .. }));
+            runtime.block_on(async {
+                let one = &mut [0];
+                // Of a lane that carries nothing there is no second byte.
+                let _ = tokio::time::timeout(Duration::from_millis(1), lane.read(one)).await;
+            });
+        }
+        assert_eq!(nodes[0].cluster.metrics().lanes_overflowed, boot);
+        runtime.block_on(connection.closed());
+        nodes[0].until_seen(&ClusterEvent::Disconnected(id));
+        resident.push(resident_bytes());
+    }
+    println!("resident after each: {:?} MiB", resident.iter().map(|bytes| bytes >> 20).collect::<Vec<_>>());
+    let (first, last) = (resident[0], resident[resident.len() - 1]);
+    assert!(last < first + 2 * LANE_BYTES_MAX, "{resident:?}");
     settle(&mut nodes);
 }

@@ -28,6 +28,9 @@ use super::table::{Kind, LOG_REMOVALS_MAX, Table};
 
 /// How often every peer is told our digest; jittered by a quarter either way.
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
+/// A repair comes up to this much early, along with another table's, so that the digests of all tables of a node travel
+/// together: as much as their times differ by.
+const REPAIR_EARLY: Duration = Duration::from_millis(300);
 /// A pull that was not answered for this long may be sent again.
 pub const PULL_PATIENCE: Duration = Duration::from_secs(4);
 /// About how many bytes of events one message carries at most.
@@ -357,10 +360,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// Tells every connected peer our digest once the repair interval is over, and drops removals that nobody needs.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Outgoing<K, V>>) {
-        if now < self.repair_at {
+        if now + REPAIR_EARLY < self.repair_at {
             return;
         }
-        self.repair_at = now + REPAIR_INTERVAL.mul_f64(self.rng.random_range(0.75..1.25));
+        self.repair_at = now + REPAIR_INTERVAL.mul_f64(self.rng.random_range(0.9..1.2));
         self.peers.values_mut().for_each(|peer| {
             peer.taking.take_if(|since| now >= *since + PULL_PATIENCE);
         });

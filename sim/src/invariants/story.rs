@@ -2,7 +2,7 @@
 
 use ordu_supervisor::core::ChildId;
 use ordu_supervisor::core::tables::{Actual, MarkKey, State};
-use ordu_transport::core::{Member, Status};
+use ordu_transport::core::{Member, NodeId, Status};
 
 use super::{Broken, Invariant, Moment};
 use crate::musts::Must;
@@ -62,7 +62,14 @@ fn broken(world: &World, must: Must) -> Option<String> {
                 Some(format!("n{node} shows {id:?} with {} restarts, as {:?}", claim.restarts, claim.state))
             })
         }),
+        Must::FoundSoon => world.up().find_map(|(node, life)| {
+            let late = |id: &NodeId| oracle.killed.get(id).is_some_and(|killed| world.now > killed.known_us());
+            let mut members = life.upper.names().view().members();
+            let missed = members.find(|member| member.status.is_living() && late(&member.id))?;
+            Some(format!("n{node} holds {:?}, which was killed, as {:?}", missed.id, missed.status))
+        }),
         // Looked at elsewhere.
+        Must::Unburied => None,
         Must::TwinAlways | Must::SharedTwinAlways | Must::RefusedGoes | Must::GoodStarts | Must::AcceptedRuns => None,
         Must::FirstStays => {
             let first = world.gave_way.iter().find(|node| **node < world.plan.nodes);

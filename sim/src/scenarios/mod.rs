@@ -17,6 +17,7 @@ pub mod foreign_superseder;
 pub mod fresh_copies;
 pub mod full_log;
 pub mod killed_after_ok;
+pub mod killed_or_starved;
 pub mod many_lives;
 pub mod nameless_duplicate;
 pub mod namesake;
@@ -26,6 +27,7 @@ pub mod omitted_superseder;
 pub mod one_run;
 pub mod one_way;
 pub mod paused;
+pub mod refusing_firewall;
 pub mod removed_and_added;
 pub mod restarted_twice;
 pub mod short_runs;
@@ -71,6 +73,8 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (brief_beside_lasting::SCENARIO, brief_beside_lasting::CATCHES),
     (one_way::SCENARIO, one_way::CATCHES),
     (blinks::SCENARIO, blinks::CATCHES),
+    (killed_or_starved::SCENARIO, killed_or_starved::CATCHES),
+    (refusing_firewall::SCENARIO, refusing_firewall::CATCHES),
     (stale_snapshot::SCENARIO, stale_snapshot::CATCHES),
     (full_log::SCENARIO, full_log::CATCHES),
     (ended_meanwhile::SCENARIO, ended_meanwhile::CATCHES),

@@ -48,6 +48,13 @@ pub enum Defect {
     SuspectIsDown,
     /// A node that was paused blames the others for its own absence, and holds everybody as down.
     PauseBlamesOthers,
+    /// That a port is closed is taken as proof, whoever says so: a firewall between two makes them hold each other as
+    /// down.
+    HintIsProof,
+    /// That a port is closed is not heard: a killed process is missed only when it does not answer.
+    HintUnheard,
+    /// A suspect is given less time than a starved node needs: who stands still for a second is as good as dead.
+    StarvedIsDead,
     // ---- names
     /// The loser of a name conflict is not stopped.
     LoserLives,
@@ -90,7 +97,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 34] = [
+    pub const ALL: [Defect; 37] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -108,6 +115,9 @@ impl Defect {
         Defect::OneWayFlaps,
         Defect::SuspectIsDown,
         Defect::PauseBlamesOthers,
+        Defect::HintIsProof,
+        Defect::HintUnheard,
+        Defect::StarvedIsDead,
         Defect::LoserLives,
         Defect::RankPerName,
         Defect::LosingClaimCounts,

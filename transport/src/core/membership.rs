@@ -22,6 +22,7 @@ mod boundary;
 mod dials;
 mod judge;
 mod packet;
+mod refused;
 mod settle;
 mod swim;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use rand_chacha::ChaCha8Rng;
 use self::dials::Dials;
 use self::judge::Ask;
 use self::packet::{Known, Packet, PacketCodec, Update};
+use self::refused::Refusals;
 use self::swim::{Identity, LEFT, Swim, Wishes};
 use self::timers::Timers;
 use super::defects::{Defect, is_present};
@@ -49,6 +51,7 @@ use super::view::{Addr, Member, Status, View};
 
 pub use self::boundary::{Effect, Input, MembershipConfig};
 pub use self::packet::{ADDR_BYTES_MAX, DATAGRAM_BYTES_MAX};
+pub use self::refused::{REFUSALS_IGNORED, WITNESSES_MAX};
 pub use self::timers::{GRACE_MAX, HEALED_AFTER, HEALTH_MAX, LATE_MIN, POSTPONED_MAX};
 pub use self::timings::Timings;
 
@@ -90,6 +93,9 @@ pub struct Membership {
     dials_stale: bool,
     known: Known,
     asks: BTreeMap<NodeName, Ask>,
+    refusals: Refusals,
+    /// foca's gossip timer, while there is nothing to gossip.
+    idle_gossip: Option<Timer<Identity>>,
     view: View,
     renewed_at: Option<Instant>,
     /// When to speak next to the members that are down and have a session.
@@ -121,6 +127,8 @@ impl Membership {
             dials_stale: true,
             known: Known::default(),
             asks: BTreeMap::new(),
+            refusals: Refusals::default(),
+            idle_gossip: None,
             view: View::default(),
             renewed_at: None,
             announce_at: None,
@@ -155,7 +163,10 @@ impl Membership {
         match self.phase {
             Phase::Fresh => Some(Instant::default()),
             Phase::Running if !self.pending.is_empty() => Some(Instant::default()),
-            Phase::Running => [self.timers.first(), self.dials.first(), self.announce_at].into_iter().flatten().min(),
+            Phase::Running => {
+                let firsts = [self.timers.first(), self.dials.first(), self.refusals.first(), self.announce_at];
+                firsts.into_iter().flatten().min()
+            }
             Phase::Left => None,
         }
     }
@@ -172,7 +183,7 @@ impl Membership {
             Input::Disconnected { peer } => self.dials_stale |= self.sessions.remove(&peer).is_some(),
             Input::Datagram { from, bytes } => self.on_datagram(now, &from, &bytes, effects),
             Input::DialFailed { addr, refusal } => self.on_dial_failed(now, &addr, refusal, effects),
-            Input::Unreachable { peer } => self.on_unreachable(now, &peer, effects),
+            Input::Unreachable { peer, rtt } => self.on_unreachable(now, &peer, rtt, effects),
             Input::Leave => return self.on_leave(effects),
             Input::Remove { name } => self.on_remove(now, &name, effects),
         }
@@ -192,6 +203,7 @@ impl Membership {
         if self.announce_at.is_some_and(|at| at <= now) {
             self.announce_to_down(now, effects);
         }
+        self.look_at_ports(now, effects);
         self.settle(now, effects);
         let jitter = (self.timings.dial_min, self.timings.dial_max);
         while let Some(addr) = self.dials.take_due(now, jitter, &mut self.rng) {
@@ -228,21 +240,8 @@ impl Membership {
             self.swim.iter_membership_state().filter(|row| row.id().id.name != peer.id.name).cloned().collect();
         updates.sort_by(|a, b| a.id().id.cmp(&b.id().id));
         if !updates.is_empty() {
-            self.gossip(peer, updates, effects);
+            self.gossip_as(Message::Gossip, peer, updates, effects);
         }
-    }
-
-    /// Gossip in our own name, outside foca's schedule.
-    fn gossip(&self, to: &Identity, updates: Vec<Update>, effects: &mut Vec<Effect>) {
-        let header = foca::Header {
-            src: self.swim.identity().clone(),
-            // Only says that we live, which hearing us says as well.
-            src_incarnation: 0,
-            dst: to.clone(),
-            message: Message::Gossip,
-        };
-        let datagrams = Packet { header, updates }.to_wire();
-        effects.extend(datagrams.into_iter().map(|bytes| Effect::Datagram { to: to.id.clone(), bytes }));
     }
 
     fn on_datagram(&mut self, now: Instant, from: &NodeId, bytes: &[u8], effects: &mut Vec<Effect>) {
@@ -265,6 +264,10 @@ impl Membership {
         let mut above = None;
         let mut updates = std::mem::take(&mut packet.updates);
         updates.retain(|update| self.admit(now, &own, update, &mut above));
+        if packet.header.message == Message::Broadcast {
+            packet.header.message = Message::Gossip;
+            self.on_refused_elsewhere(from, &updates, effects);
+        }
         packet.updates = updates;
         let Some(bytes) = packet.to_foca() else { return };
         self.swim(now, effects, |swim, wishes| swim.handle_data(&bytes, wishes));
@@ -313,31 +316,12 @@ impl Membership {
         }
     }
 
-    fn on_unreachable(&mut self, now: Instant, peer: &NodeId, effects: &mut Vec<Effect>) {
-        let Some(row) = self.swim.iter_membership_state().find(|row| row.id().id == *peer).cloned() else { return };
-        if row.state() != State::Alive {
-            return;
-        }
-        let suspect = Update::new(row.id().clone(), row.incarnation(), State::Suspect);
-        self.swim(now, effects, |swim, wishes| swim.apply_many([suspect.clone()].into_iter(), true, wishes));
-        // The kernel may be wrong. Foca would tell the suspect with its next packet to it; we have less time.
-        if self.sessions.contains_key(peer) {
-            self.gossip(row.id(), vec![suspect], effects);
-        }
-        let timer = Timer::ChangeSuspectToDown {
-            member_id: row.id().clone(),
-            incarnation: row.incarnation(),
-            token: self.token,
-        };
-        self.timers.insert(now, self.timings.refused_to_down, timer);
-    }
-
     fn on_leave(&mut self, effects: &mut Vec<Effect>) {
         let left = Identity { renewal: LEFT, ..self.swim.identity().clone() };
         let peers: Vec<_> =
             self.sessions.values().map(|session| self.identity_of(&session.hello.id, &session.hello.addr)).collect();
         for peer in peers {
-            self.gossip(&peer, vec![Update::down(left.clone())], effects);
+            self.gossip_as(Message::Gossip, &peer, vec![Update::down(left.clone())], effects);
         }
         self.phase = Phase::Left;
         self.show(self.own_row(Status::Left), effects);
@@ -407,6 +391,10 @@ impl Membership {
         for (after, timer) in wishes.timers.drain(..) {
             if let Timer::ProbeRandomMember(token) = timer {
                 self.token = token;
+            }
+            if matches!(timer, Timer::PeriodicGossip(_)) && self.swim.updates_backlog() == 0 {
+                self.idle_gossip = Some(timer);
+                continue;
             }
             self.timers.insert(now, after, timer);
         }

@@ -1,5 +1,7 @@
 //! What goes into the membership core and what comes out of it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Timings;
@@ -56,10 +58,12 @@ pub enum Input {
         /// What the peer said, if it said something.
         refusal: Option<Refusal>,
     },
-    /// A hint from the kernel: nobody listens at the peer's address. It is suspected at once.
+    /// A hint from the kernel: nobody listens at the peer's address. It is suspected at once, and others are asked.
     Unreachable {
         /// With whom we have or had a session.
         peer: NodeId,
+        /// How long a round trip to it took, when it answered.
+        rtt: Duration,
     },
     /// We leave for good. Effects tell the members; afterwards the core does nothing any more.
     Leave,
@@ -79,6 +83,12 @@ pub enum Effect {
         to: NodeId,
         /// What, at most [`DATAGRAM_BYTES_MAX`](super::DATAGRAM_BYTES_MAX) bytes.
         bytes: Bytes,
+    },
+    /// Send something that nobody reads to this peer's port, if there is a session: if the kernel says that it is closed,
+    /// that is [`Input::Unreachable`].
+    CheckPort {
+        /// Whose.
+        peer: NodeId,
     },
     /// Dial, unless a session with that address exists or is being dialled. Failing is cheap; it is said again.
     Dial {

@@ -25,6 +25,9 @@ pub const ADDR_BYTES_MAX: usize = 260;
 
 const VERSION: u8 = 1;
 const GOSSIP: u8 = 9;
+/// Gossip of suspects whose ports refused the sender. foca has a message of this number that we do not use, and never
+/// sees ours.
+const REFUSED: u8 = 10;
 
 /// One record about a member, as foca knows it.
 pub(super) type Update = foca::Member<Identity>;
@@ -109,7 +112,8 @@ impl Packet {
         }
         let message = get_message(&mut bytes, known)?;
         // Gossip is good for whoever hears it: its writer need not know our latest renewal.
-        let renewal = if message == Message::Gossip { own.renewal } else { renewal };
+        let is_gossip = matches!(message, Message::Gossip | Message::Broadcast);
+        let renewal = if is_gossip { own.renewal } else { renewal };
         let dst = Identity { renewal, ..own.clone() };
         let mut updates = Vec::new();
         while bytes.has_remaining() {
@@ -348,7 +352,7 @@ fn put_message(message: &Message<Identity>, bytes: &mut Vec<u8>) {
         Message::Announce => bytes.put_u8(7),
         Message::Feed => bytes.put_u8(8),
         Message::Gossip => bytes.put_u8(GOSSIP),
-        Message::Broadcast => bytes.put_u8(10),
+        Message::Broadcast => bytes.put_u8(REFUSED),
         Message::TurnUndead => bytes.put_u8(11),
     }
 }
@@ -366,6 +370,7 @@ fn get_message(bytes: &mut &[u8], known: &mut Known) -> Result<Message<Identity>
         7 => Message::Announce,
         8 => Message::Feed,
         GOSSIP => Message::Gossip,
+        REFUSED => Message::Broadcast,
         11 => Message::TurnUndead,
         _ => return Err(Malformed),
     })

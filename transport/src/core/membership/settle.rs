@@ -35,9 +35,17 @@ impl Membership {
         let rows = self.swim.iter_membership_state();
         let rows = rows.filter(|row| row.id().id.name != *own && !self.is_shown(row));
         let rows: BTreeMap<_, _> = rows.map(|row| (row.id().id.name.clone(), row_of(row))).collect();
+        let mut is_urgent = false;
         for row in rows.into_values() {
+            let was = self.view.of(&row.id).map(|row| row.status);
+            is_urgent |= row.status != Status::Up || was == Some(Status::Suspect);
+            if row.status == Status::Suspect {
+                effects.push(Effect::CheckPort { peer: row.id.clone() });
+            }
             self.show(row, effects);
         }
+        self.settle_refusals(now);
+        self.settle_gossip(now, is_urgent, effects);
         self.close_over(now, effects);
         if self.down_with_session().next().is_none() {
             self.announce_at = None;
@@ -49,6 +57,18 @@ impl Membership {
             self.dials.want(now, &self.wanted());
         } else {
             self.dials.want_same(now);
+        }
+    }
+
+    /// Doubts and verdicts are told at once; what else is to be told waits for foca's timer, which runs only then.
+    fn settle_gossip(&mut self, now: Instant, is_urgent: bool, effects: &mut Vec<Effect>) {
+        if is_urgent {
+            self.swim(now, effects, |swim, wishes| swim.gossip(wishes));
+        }
+        if self.swim.updates_backlog() > 0
+            && let Some(timer) = self.idle_gossip.take()
+        {
+            self.timers.insert(now, self.timings.gossip, timer);
         }
     }
 
@@ -70,7 +90,7 @@ impl Membership {
     /// Closes the sessions that are of no use: with incarnations known to be over, and with members that are down and
     /// silent, so that what they meet over next is fresh.
     fn close_over(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let silent_after = self.timings.probe_period * 2;
+        let silent_after = self.timings.probe_period;
         for (peer, session) in &mut self.sessions {
             let Some(row) = self.view.get(&peer.name) else { continue };
             let over = row.id > *peer && (!row.status.is_living() || row.addr == session.hello.addr);

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::packet::{PACKET_BYTES_MAX, PacketCodec};
 use super::timings::Timings;
+use crate::core::defects::{Defect, is_present};
 use crate::core::id::{NodeId, NodeName};
 use crate::core::view::Addr;
 
@@ -73,12 +74,15 @@ pub(super) fn config(timings: &Timings) -> Config {
     let every = |frequency: Duration, members: usize| {
         Some(PeriodicParams { frequency, num_members: NonZeroUsize::new(members).unwrap_or(NonZeroUsize::MIN) })
     };
+    // What it was before a starved node was thought of.
+    let hasty = Duration::from_millis(300);
+    let suspect_to_down = if is_present(Defect::StarvedIsDead) { hasty } else { timings.suspect_to_down };
     Config {
         probe_period: timings.probe_period,
         probe_rtt: timings.probe_rtt,
         num_indirect_probes: NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN),
         max_transmissions: NonZeroU8::new(10).unwrap_or(NonZeroU8::MIN),
-        suspect_to_down_after: timings.suspect_to_down,
+        suspect_to_down_after: suspect_to_down,
         // A row is kept for ever: a name that was forgotten could be brought back by an old replica. There are at most
         // `MEMBERS_MAX` rows.
         remove_down_after: None,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Membership's periods. The defaults are for a LAN: with three nodes a killed one is down after 0.7 to 1.3 s, and
-/// after about half a second where the kernel tells that its port is closed.
+/// Membership's periods. The defaults are for a LAN: a silent node is down after about 1.5 s, and after 0.3 s where the
+/// kernel tells that its port is closed. One that stands still is not down before `probe_period + suspect_to_down`,
+/// which leaves it more than a second.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Timings {
     /// How often one member is probed; also how long a probe, direct and indirect, may take.
@@ -12,7 +13,9 @@ pub struct Timings {
     pub probe_rtt: Duration,
     /// How long a suspect may take to say that it lives.
     pub suspect_to_down: Duration,
-    /// How long a suspect may take whose port the kernel reports as closed.
+    /// How often the port of the watched member is looked at.
+    pub port_check: Duration,
+    /// How long a suspect may take whose port the kernels of two nodes report as closed, and two round trips more.
     pub refused_to_down: Duration,
     /// How often news of members are gossiped while there are any.
     pub gossip: Duration,
@@ -37,10 +40,11 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Self {
         Self {
-            probe_period: Duration::from_millis(200),
-            probe_rtt: Duration::from_millis(80),
-            suspect_to_down: Duration::from_millis(500),
-            refused_to_down: Duration::from_millis(250),
+            probe_period: Duration::from_millis(400),
+            probe_rtt: Duration::from_millis(200),
+            suspect_to_down: Duration::from_millis(850),
+            port_check: Duration::from_millis(100),
+            refused_to_down: Duration::from_millis(80),
             gossip: Duration::from_millis(200),
             announce: Duration::from_secs(10),
             announce_to_down: Duration::from_millis(500),

@@ -63,6 +63,10 @@ pub(super) struct World {
     seed: u64,
     /// Of a hundred datagrams so many are lost.
     pub(super) loss_percent: u32,
+    /// Whether the hosts of killed nodes still answer.
+    pub(super) hosts_answer: bool,
+    /// Whether cut links say so, as a firewall does.
+    pub(super) cuts_refuse: bool,
     rng: ChaCha8Rng,
     pub(super) dials: usize,
     pub(super) sessions_made: usize,
@@ -85,6 +89,8 @@ impl World {
             cut: BTreeSet::new(),
             seed,
             loss_percent: 0,
+            hosts_answer: false,
+            cuts_refuse: false,
             rng: ChaCha8Rng::seed_from_u64(seed),
             dials: 0,
             sessions_made: 0,
@@ -136,7 +142,7 @@ impl World {
     /// The kernel of a node says, wrongly perhaps, that nobody listens at another one's port.
     pub(super) fn unreachable(&mut self, node: usize, other: usize) {
         let peer = self.id(other);
-        self.input(node, Input::Unreachable { peer });
+        self.input(node, Input::Unreachable { peer, rtt: DELAY * 2 });
     }
 
     pub(super) fn pause(&mut self, node: usize, by: Duration) {
@@ -237,6 +243,12 @@ impl World {
         let now = self.time();
         self.nodes[node].core.handle(now, input, &mut effects);
         self.execute(node, effects);
+    }
+
+    /// Whether a kernel, or a firewall, says that the port of one end of a session is closed.
+    fn refuses(&self, key: (usize, usize), end: usize) -> bool {
+        let is_cut = self.cut.contains(&key);
+        if is_cut { self.cuts_refuse } else { !self.nodes[end].alive && self.hosts_answer }
     }
 
     fn hears(&self, to: usize, from: usize) -> bool {
@@ -376,6 +388,14 @@ impl World {
                         if self.rng.random_range(0..100) >= self.loss_percent {
                             self.input_later(other, Input::Datagram { from, bytes });
                         }
+                    }
+                }
+                Effect::CheckPort { peer } => {
+                    if let Some((other, key)) = self.session_of(node, &peer)
+                        && (self.refuses(key, other))
+                    {
+                        let refused = Event::Input { node, input: Input::Unreachable { peer, rtt: DELAY * 2 } };
+                        self.push(self.now + DELAY * 2, refused);
                     }
                 }
                 Effect::Dial { addr } => {
