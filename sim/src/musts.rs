@@ -22,7 +22,7 @@ pub enum Must {
     Unsuspected,
     /// Nobody holds a living node as down.
     Unburied,
-    /// A killed node is soon down for everybody: within 300 ms where its host answers, and within 3 s where it does not.
+    /// A killed node is soon down for everybody: within 300 ms where its host answers, and within 4 s where it does not.
     FoundSoon,
     /// No child is shown as having failed: in back-off, or with restarts.
     Blameless,
@@ -46,8 +46,8 @@ pub enum Must {
 
 /// How soon a killed node is down for everybody where its host says that its port is closed, in microseconds.
 const FOUND_US_MAX: u64 = 300_000;
-/// And where its host is silent; about half of it on average.
-const FOUND_SILENT_US_MAX: u64 = 3_000_000;
+/// And where its host is silent; it takes less than half of it on average.
+const FOUND_SILENT_US_MAX: u64 = 4_000_000;
 
 impl Killed {
     /// When everybody is to know.

@@ -30,7 +30,7 @@ fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
         tale.register(node, &[node]);
     }
     tale.wait(500);
-    for (blink_ms, pause_ms) in [(400, 1_500), (350, 30_000), (450, 3_000)] {
+    for (blink_ms, pause_ms) in [(900, 1_500), (800, 30_000), (1_000, 3_000)] {
         let [paused, other] = tale.pick();
         // It suspects somebody in the moment in which it stops.
         let node = [paused, other][tale.below(2)];
