@@ -68,7 +68,7 @@ impl<K: Key, V: Payload> Default for ByPlace<K, V> {
 impl<K: Key, V: Payload> ByPlace<K, V> {
     /// The first slot that an event of this place may have.
     fn home(&self, place: u64) -> usize {
-        (u128::from(place) * self.spread as u128 >> u64::BITS) as usize
+        ((u128::from(place) * self.spread as u128) >> u64::BITS) as usize
     }
 
     fn item(&self, slot: usize) -> Option<&Item<K, V>> {

@@ -56,9 +56,9 @@ impl<K: Key, V: Payload> Log<K, V> {
     /// MurmurHash3.
     pub(super) fn dot_hash(&self, counter: u64) -> u64 {
         let mut hash = self.seed ^ counter;
-        hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        hash = (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        hash ^ hash >> 33
+        hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        hash ^ (hash >> 33)
     }
 
     pub(super) fn len(&self) -> usize {
