@@ -520,7 +520,7 @@ fn a_backlog_that_stalls_is_taken_from_another() {
 #[test]
 fn an_unanswered_pull_is_not_repeated_before_its_patience_is_over() {
     let mut pump = two();
-    let other = Message::Digest { hash: 1 };
+    let other = Message::Digest { hash: 1, ask: false };
     let ask = |pump: &mut Pump<K, V>, at: Instant| {
         let mut out = Vec::new();
         pump.replicas[0].handle(at, &node("b"), other.clone(), &mut out);
@@ -569,8 +569,8 @@ fn messages_without_a_session_are_not_heard() {
     let mut pump = two();
     pump.cut(0, 1);
     let mut out = Vec::new();
-    pump.replicas[0].handle(pump.now, &node("b"), Message::Digest { hash: 1 }, &mut out);
-    pump.replicas[0].handle(pump.now, &node("x"), Message::Digest { hash: 1 }, &mut out);
+    pump.replicas[0].handle(pump.now, &node("b"), Message::Digest { hash: 1, ask: false }, &mut out);
+    pump.replicas[0].handle(pump.now, &node("x"), Message::Digest { hash: 1, ask: false }, &mut out);
     assert_eq!(out, []);
 }
 

@@ -113,11 +113,13 @@ pub struct Closing {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(bound(deserialize = ""))]
 pub enum Message<K: Key, V: Payload> {
-    /// "This is a hash of my whole state": sent to every peer each repair interval, and on connect.
+    /// "This is a hash of my whole state": sent to some peers each repair interval, and on connect.
     #[serde(rename = "g")]
     Digest {
         /// The hash.
         hash: u64,
+        /// Whether the receiver shall show its own.
+        ask: bool,
     },
     /// "Ours differ: send me what I lack."
     #[serde(rename = "p")]

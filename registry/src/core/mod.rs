@@ -7,6 +7,7 @@ mod conflicts;
 pub mod covers;
 mod defects;
 pub mod delta;
+pub mod digest;
 mod held;
 mod log;
 pub mod names;

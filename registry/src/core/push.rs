@@ -64,7 +64,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     fn nudge(&mut self, mut to: Vec<NodeId>, out: &mut Vec<Outgoing<K, V>>) {
         to.retain(|id| !std::mem::replace(&mut self.peer(id).nudged, true));
         if !to.is_empty() {
-            out.push(self.digest_to(to));
+            out.push(self.digest_to(to, false));
         }
     }
 

@@ -1,8 +1,8 @@
 //! Anti-entropy of one table: pushes, acknowledgements, digests, pulls and whole states, peer by peer.
 //!
 //! The log is the queue: a peer has a cursor, not a queue. *sent* moves when we push, *acked* is the clock that the peer
-//! reported; a new session starts at acked. What pushes lose, the digests find: each repair interval every peer is told a
-//! hash of our state, and one whose own hash differs pulls what it lacks.
+//! reported; a new session starts at acked. What pushes lose, the digests find: each repair interval some peers are told a
+//! hash of our state, and one whose own hash differs pulls what it lacks; see `digest`.
 //!
 //! ```text
 //!   push     Delta{events} … Delta{events, closing}  ->            <- Ack{clock}
@@ -26,7 +26,7 @@ use super::reconcile::Incoming;
 use super::retire::Retired;
 use super::table::{Kind, LOG_REMOVALS_MAX, Table};
 
-/// How often every peer is told our digest; jittered by a quarter either way.
+/// How often peers are told our digest; jittered by a quarter either way.
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
 /// A pull that was not answered for this long may be sent again.
 pub const PULL_PATIENCE: Duration = Duration::from_secs(4);
@@ -164,6 +164,8 @@ pub struct Replica<K: Key, V: Payload> {
     pub(super) next_number: u64,
     pub(super) limits: Limits,
     pub(super) repair_at: Instant,
+    /// The peer that was told our digest last in its turn.
+    pub(super) turn: Option<NodeId>,
     pub(super) alarms: u64,
     pub(super) rng: ChaCha8Rng,
 }
@@ -179,6 +181,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             next_number: 0,
             limits: Limits::default(),
             repair_at: Instant::default(),
+            turn: None,
             alarms: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
         }
@@ -313,12 +316,6 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.peers.values().filter(|peer| peer.connected).all(|peer| peer.acked.get(origin) >= last)
     }
 
-    /// Whether the peer showed our present digest at `since` or later.
-    pub fn is_alike(&self, peer: &NodeId, since: Instant) -> bool {
-        let seen = self.peers.get(peer).and_then(|peer| peer.digest);
-        seen.is_some_and(|(hash, at)| at >= since && hash == self.table.digest())
-    }
-
     /// The members whose acknowledgements removals wait for.
     pub fn counted(&self) -> &BTreeSet<NodeId> {
         &self.counted
@@ -336,7 +333,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let sent = peer.acked.get(self.table.origin());
         let Peer { acked, heard, digest, .. } = std::mem::take(peer);
         *peer = Peer { connected: true, sent, acked, heard, digest, ..Peer::default() };
-        out.push(self.digest_to(vec![id.clone()]));
+        out.push(self.digest_to(vec![id.clone()], false));
     }
 
     /// The session with a peer ended.
@@ -355,7 +352,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.repair_at
     }
 
-    /// Tells every connected peer our digest once the repair interval is over, and drops removals that nobody needs.
+    /// Tells some peers our digest once the repair interval is over, and drops removals that nobody needs.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Outgoing<K, V>>) {
         if now < self.repair_at {
             return;
@@ -364,19 +361,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.peers.values_mut().for_each(|peer| {
             peer.taking.take_if(|since| now >= *since + PULL_PATIENCE);
         });
-        let connected: Vec<NodeId> = self.connected_peers().cloned().collect();
-        if !connected.is_empty() {
-            out.push(self.digest_to(connected));
-        }
+        self.tell_digests(now, out);
         self.collect();
-    }
-
-    pub(super) fn connected_peers(&self) -> impl Iterator<Item = &NodeId> {
-        self.peers.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| id)
-    }
-
-    pub(super) fn digest_to(&self, to: Vec<NodeId>) -> Outgoing<K, V> {
-        Outgoing { to, lane: Lane::Delta, message: Message::Digest { hash: self.table.digest() } }
     }
 
     fn collect(&mut self) {
@@ -418,13 +404,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
             return;
         }
         match message {
-            Message::Digest { hash } => self.on_digest(now, from, hash, out),
+            Message::Digest { hash, ask } => self.on_digest(now, from, hash, ask, out),
             Message::Pull { number, context, retired, sum } => {
                 self.on_pull(now, from, number, context, &retired, sum, out);
             }
             Message::Delta { number, retired, events, closing } => {
                 retired.iter().for_each(|retired| drop(self.retire(retired)));
-                self.on_delta(from, number, events.into(), closing, out);
+                self.on_delta(now, from, number, events.into(), closing, out);
             }
             Message::Ack { clock } => self.on_ack(from, clock),
             Message::State { retired, answer } => {
@@ -441,6 +427,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     fn on_delta(
         &mut self,
+        now: Instant,
         from: &NodeId,
         number: u64,
         events: Vec<Arc<Event<K, V>>>,
@@ -472,6 +459,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
         if !clock.is_empty() {
             out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
+        }
+        if closing.answers_pull {
+            self.pull_postponed(now, out);
         }
     }
 

@@ -83,6 +83,7 @@ fn message_words(message: &Message) -> String {
         Message::Actual(message) => format!("actual, {}", delta_words(message)),
         Message::Marks(message) => format!("marks, {}", delta_words(message)),
         Message::Facts(message) => format!("facts, {}", delta_words(message)),
+        Message::Digests(_) => "digests".to_owned(),
         Message::Control(control) => format!("{control:?}"),
     }
 }
