@@ -105,8 +105,22 @@ pub struct Closing {
     pub events: u64,
     /// What is now complete.
     pub intervals: Vec<Interval>,
-    /// Whether this answers a pull: the sender then had nothing more when it answered.
-    pub answers_pull: bool,
+    /// Why it was sent.
+    pub purpose: Purpose,
+}
+
+/// Why a delta is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Its sender wrote it, and tells everybody.
+    #[serde(rename = "p")]
+    Push,
+    /// To be passed on; see `relay`.
+    #[serde(rename = "r")]
+    Relay,
+    /// It answers a pull: the sender had nothing more when it answered.
+    #[serde(rename = "a")]
+    Answer,
 }
 
 /// What one replica of a table says to another.

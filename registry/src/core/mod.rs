@@ -15,6 +15,7 @@ mod pull;
 mod push;
 pub mod rank;
 pub mod reconcile;
+pub mod relay;
 pub mod retire;
 mod serve;
 mod shown;

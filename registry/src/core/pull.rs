@@ -7,7 +7,7 @@ use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Instant, Lane, NodeId};
 
 use super::clock::Context;
-use super::delta::{Event, Key, Message, Payload};
+use super::delta::{Event, Key, Message, Payload, Purpose};
 use super::digest::PULLS_AT_ONCE_MAX;
 use super::reconcile::{Answer, Ask, Incoming, Next};
 use super::retire::Retired;
@@ -68,6 +68,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let retired_alike = *retired == *self.table.retired();
         self.retire(retired);
         self.on_ack(from, theirs.clock().clone());
+        self.peer(from).relayed = 0;
         let alarm = retired_alike && theirs == *self.table.context() && sum != self.table.sum();
         let delta_bytes = self.limits.delta_bytes;
         let fits =
@@ -75,7 +76,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         match self.table.delta_for(&theirs).filter(|(events, _)| !alarm && fits(events)) {
             Some((events, intervals)) => {
                 let retired = Some(self.table.retired().clone());
-                self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, true, out);
+                self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, Purpose::Answer, out);
             }
             None => {
                 let seen = if is_present(Defect::StaleSnapshot) { Context::default() } else { theirs.clone() };

@@ -5,7 +5,7 @@
 //! hash of our state, and one whose own hash differs pulls what it lacks; see `digest`.
 //!
 //! ```text
-//!   push     Delta{events} … Delta{events, closing}  ->            <- Ack{clock}
+//!   push     Delta{events} … Delta{events, closing}  ->            <- Ack{clock}      in large clusters by way of `relay`
 //!   repair   Digest{hash} ->   <- Pull{context}   Delta … closing ->   <- Ack
 //!   much, or below the horizon <- Pull{context}   State{part} ->   <- More   State{…} ->   <- Ack; see `reconcile`
 //! ```
@@ -21,8 +21,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::clock::{Clock, Dot};
-use super::delta::{Closing, Event, Key, Message, Payload};
+use super::delta::{Closing, Event, Key, Message, Payload, Purpose};
 use super::reconcile::Incoming;
+use super::relay::{DIRECT_PEERS_MAX, FAN_OUT};
 use super::retire::Retired;
 use super::table::{Kind, LOG_REMOVALS_MAX, Table};
 
@@ -61,6 +62,10 @@ pub struct Limits {
     pub part_bytes: usize,
     /// In place of [`LOG_REMOVALS_MAX`].
     pub removals: usize,
+    /// In place of [`DIRECT_PEERS_MAX`].
+    pub direct_peers: usize,
+    /// In place of [`FAN_OUT`].
+    pub fan_out: usize,
 }
 
 impl Default for Limits {
@@ -71,6 +76,8 @@ impl Default for Limits {
             delta_bytes: DELTA_BYTES_MAX,
             part_bytes: PART_BYTES_MAX,
             removals: LOG_REMOVALS_MAX,
+            direct_peers: DIRECT_PEERS_MAX,
+            fan_out: FAN_OUT,
         }
     }
 }
@@ -80,12 +87,17 @@ impl Limits {
     pub fn of_events(count: usize) -> Self {
         const EVENT_BYTES: usize = 200;
         let (most, bytes) = (Self::default(), count.saturating_mul(EVENT_BYTES));
+        if count >= most.push_events {
+            return most;
+        }
         Self {
             push_events: count.min(most.push_events),
             push_bytes: bytes.min(most.push_bytes),
             delta_bytes: bytes.saturating_mul(2).min(most.delta_bytes),
             part_bytes: bytes.min(most.part_bytes),
             removals: count.saturating_mul(2).min(most.removals),
+            direct_peers: count.min(most.direct_peers),
+            fan_out: 2,
         }
     }
 }
@@ -137,6 +149,8 @@ pub(super) struct Peer {
     pub(super) heard: bool,
     /// Whether it was told, since it last acknowledged anything, that it is too far behind to be pushed to.
     pub(super) nudged: bool,
+    /// How many deltas of others were passed on to it that it has not acknowledged.
+    pub(super) relayed: usize,
 }
 
 impl Peer {
@@ -158,6 +172,8 @@ impl Peer {
 pub struct Replica<K: Key, V: Payload> {
     pub(super) table: Table<K, V>,
     pub(super) peers: BTreeMap<NodeId, Peer>,
+    /// The connected peers, in order.
+    pub(super) ring: Vec<NodeId>,
     /// The members whose acknowledgements removals wait for.
     pub(super) counted: BTreeSet<NodeId>,
     pub(super) touched: Vec<K>,
@@ -176,6 +192,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         Self {
             table: Table::new(kind, origin),
             peers: BTreeMap::new(),
+            ring: Vec::new(),
             counted: BTreeSet::new(),
             touched: Vec::new(),
             next_number: 0,
@@ -271,10 +288,12 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 state,
                 heard,
                 nudged,
+                relayed,
                 pull_number: _,
                 digest: _,
             } = peer;
-            (id, connected, sent, in_flight, acked, retired_sent, postponed, state, heard, nudged).hash(hasher);
+            (id, connected, sent, in_flight, acked, retired_sent, postponed, state, heard, nudged, relayed)
+                .hash(hasher);
             [pulling, taking].map(|since| since.map(|since| wait(now, since + PULL_PATIENCE))).hash(hasher);
             open.values().for_each(|taken| taken.hash(hasher));
         }
@@ -309,11 +328,14 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
     }
 
-    /// Whether every connected peer has acknowledged all our own events.
+    /// Whether every connected peer that we push to has acknowledged all our own events.
     pub fn is_acknowledged(&self) -> bool {
         let origin = self.table.origin();
         let last = self.table.context().clock().get(origin);
-        self.peers.values().filter(|peer| peer.connected).all(|peer| peer.acked.get(origin) >= last)
+        let relays = self.has_relays().then(|| self.children_of(origin));
+        let pushed_to = |id: &&NodeId| relays.as_ref().is_none_or(|relays| relays.contains(id));
+        let connected = self.peers.iter().filter(|(_, peer)| peer.connected);
+        connected.filter(|(id, _)| pushed_to(id)).all(|(_, peer)| peer.acked.get(origin) >= last)
     }
 
     /// The members whose acknowledgements removals wait for.
@@ -333,11 +355,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let sent = peer.acked.get(self.table.origin());
         let Peer { acked, heard, digest, .. } = std::mem::take(peer);
         *peer = Peer { connected: true, sent, acked, heard, digest, ..Peer::default() };
+        self.ring_has(id, true);
         out.push(self.digest_to(vec![id.clone()], false));
     }
 
     /// The session with a peer ended.
     pub fn disconnected(&mut self, id: &NodeId) {
+        self.ring_has(id, false);
         if let Some(peer) = self.peers.get_mut(id) {
             peer.connected = false;
             (peer.state, peer.pulling, peer.taking, peer.postponed) = (None, None, None, false);
@@ -435,6 +459,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
         out: &mut Vec<Outgoing<K, V>>,
     ) {
         let taken = self.peer(from).open.remove(&number).unwrap_or(0) + events.len() as u64;
+        let relayed = closing.as_ref().filter(|closing| closing.purpose == Purpose::Relay);
+        let news = relayed.map_or(Vec::new(), |closing| self.news_of(&closing.intervals));
         self.take(events);
         let Some(closing) = closing else {
             let open = &mut self.peer(from).open;
@@ -448,7 +474,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             return;
         }
         self.table.close(&closing.intervals);
-        if closing.answers_pull {
+        if closing.purpose == Purpose::Answer {
             let peer = self.peer(from);
             (peer.heard, peer.pulling) = (true, None);
         }
@@ -460,8 +486,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
         if !clock.is_empty() {
             out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
         }
-        if closing.answers_pull {
-            self.pull_postponed(now, out);
+        match closing.purpose {
+            Purpose::Push => {}
+            Purpose::Relay => self.pass_on(now, from, news, &closing.intervals, out),
+            Purpose::Answer => self.pull_postponed(now, out),
         }
     }
 
@@ -475,6 +503,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     pub(super) fn on_ack(&mut self, from: &NodeId, clock: Clock) {
+        self.note_relayed(from, &clock);
         let Some(peer) = self.peers.get_mut(from) else { return };
         peer.acked.merge(clock);
         (peer.nudged, peer.taking) = (false, None);
