@@ -521,7 +521,7 @@ fn a_backlog_that_stalls_is_taken_from_another() {
 #[test]
 fn an_unanswered_pull_is_not_repeated_before_its_patience_is_over() {
     let mut pump = two();
-    let other = Message::Digest { hash: 1 };
+    let other = Message::Digest { hash: 1, ask: false };
     let ask = |pump: &mut Pump<K, V>, at: Instant| {
         let mut out = Vec::new();
         pump.replicas[0].handle(at, &node("b"), other.clone(), &mut out);
@@ -539,7 +539,7 @@ fn a_delta_that_lost_a_part_closes_nothing() {
     let (mut a, mut out) = (common::owned("a"), Vec::new());
     let (_, second) = (common::put(&mut a, K(1), 1), common::put(&mut a, K(2), 2));
     let intervals = vec![delta::Interval { origin: node("a"), from: 0, to: 2 }];
-    let closing = Some(delta::Closing { events: 2, intervals, answers_pull: false });
+    let closing = Some(delta::Closing { events: 2, intervals, purpose: delta::Purpose::Push });
     let lone = Message::Delta { number: 9, retired: None, events: vec![second].into(), closing };
     pump.replicas[1].handle(pump.now, &node("a"), lone, &mut out);
     assert_eq!((out.len(), pump.replicas[1].table().context().clock().get(&node("a"))), (0, 0));
@@ -570,8 +570,8 @@ fn messages_without_a_session_are_not_heard() {
     let mut pump = two();
     pump.cut(0, 1);
     let mut out = Vec::new();
-    pump.replicas[0].handle(pump.now, &node("b"), Message::Digest { hash: 1 }, &mut out);
-    pump.replicas[0].handle(pump.now, &node("x"), Message::Digest { hash: 1 }, &mut out);
+    pump.replicas[0].handle(pump.now, &node("b"), Message::Digest { hash: 1, ask: false }, &mut out);
+    pump.replicas[0].handle(pump.now, &node("x"), Message::Digest { hash: 1, ask: false }, &mut out);
     assert_eq!(out, []);
 }
 
@@ -605,7 +605,7 @@ fn equal_clocks_with_unequal_contents_are_an_alarm_and_heal() {
     pump.connect(1, 2);
     pump.wires.clear();
     let intervals = vec![delta::Interval { origin: node("a"), from: 0, to: 2 }];
-    let closing = Some(delta::Closing { events: 0, intervals, answers_pull: false });
+    let closing = Some(delta::Closing { events: 0, intervals, purpose: delta::Purpose::Push });
     let lie = Message::Delta { number: 0, retired: None, events: vec![].into(), closing };
     pump.replicas[2].handle(pump.now, &node("b"), lie, &mut Vec::new());
     pump.pass(REPAIR_INTERVAL.mul_f64(1.3));

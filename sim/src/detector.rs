@@ -9,7 +9,7 @@ use ordu_transport::core::message::{Hello, Refusal};
 use ordu_transport::core::{Instant, Member, NodeId, Now, Status};
 use rand::RngExt;
 
-use crate::node::addr_of;
+use crate::node::{addr_of, name_of};
 use crate::world::{Happening, World};
 
 /// How often the oracle looks, on average.
@@ -122,7 +122,7 @@ impl World {
             && self.net.is_open(peer, node);
         let patience = self.rng.random_range(DETECT_US / 2..DETECT_US * 3 / 2);
         let Some(life) = self.life_mut(node) else { return };
-        let session = life.sessions.keys().any(|id| id.name.as_str() == format!("n{peer}"));
+        let session = life.has_session_with(&name_of(peer));
         let Detector::Views(views) = &mut life.detector else { return };
         let mut told = None;
         if let Some(known) = views.known.get_mut(&peer) {

@@ -28,6 +28,8 @@ pub(crate) struct LastLook {
     tables: BTreeMap<usize, (u64, Vec<TableThen>)>,
     /// Since when the packets of two nodes have reached each other.
     near_since: BTreeMap<(usize, usize), u64>,
+    /// Who was up, and how often directions had been cut or opened, when that was looked at.
+    near_of: Option<(Vec<usize>, u64)>,
     /// The highest fence of each loser that each life of a node held in its replica, in a claim to a name that it lost.
     heard: BTreeMap<(Pid, usize, u64), Fence>,
 }
@@ -73,12 +75,20 @@ impl World {
 
     fn remember_who_is_near(&self, last: &mut LastLook) {
         if self.faults.is_stormy() {
+            last.near_of = None;
             return last.near_since.clear();
         }
         let up: Vec<usize> = self.up().map(|(node, _)| node).filter(|&node| !self.nodes[node].paused).collect();
+        // A look at all pairs: only where it can come to something else.
+        let of = Some((up.clone(), self.net.turns));
+        if last.near_of == of {
+            return;
+        }
+        last.near_of = of;
+        let is_up = |node: &usize| up.binary_search(node).is_ok();
         let pairs = || up.iter().flat_map(|one| up.iter().map(move |other| (*one, *other))).filter(|(a, b)| a < b);
         let is_near = |(one, other): &(usize, usize)| self.net.is_open(*one, *other) && self.net.is_open(*other, *one);
-        last.near_since.retain(|pair, _| up.contains(&pair.0) && up.contains(&pair.1) && is_near(pair));
+        last.near_since.retain(|pair, _| is_up(&pair.0) && is_up(&pair.1) && is_near(pair));
         for pair in pairs().filter(is_near) {
             last.near_since.entry(pair).or_insert(self.now);
         }

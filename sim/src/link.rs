@@ -91,6 +91,8 @@ pub(crate) struct Network {
     nodes: usize,
     /// How many faults cut each direction, and since when it has been cut.
     cuts: Vec<(u32, u64)>,
+    /// How often a direction was cut or opened.
+    pub(crate) turns: u64,
     sessions: BTreeMap<u64, Session>,
     dials: BTreeMap<u64, Dial>,
     next: u64,
@@ -115,6 +117,7 @@ impl Network {
         Self {
             nodes,
             cuts: vec![(0, 0); nodes * nodes],
+            turns: 0,
             sessions: BTreeMap::new(),
             dials: BTreeMap::new(),
             next: 0,
@@ -167,6 +170,7 @@ impl World {
             return;
         }
         cut.1 = now;
+        self.net.turns += 1;
         self.record.cut(now, from, to);
         for (session, side) in self.sides_between(from, to) {
             let at = now + self.plan.idle_us + self.rng.random_range(0..200_000);
@@ -179,6 +183,7 @@ impl World {
         let cut = &mut self.net.cuts[from * self.net.nodes + to];
         cut.0 = cut.0.saturating_sub(1);
         if cut.0 == 0 {
+            self.net.turns += 1;
             self.record.uncut(self.now, from, to);
             self.unstall(from, to);
         }

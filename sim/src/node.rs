@@ -91,7 +91,7 @@ impl Node {
     pub(crate) fn new(index: usize, plan: &Plan, rng: &mut ChaCha8Rng) -> Self {
         let skew = plan.skew_ms_max;
         Self {
-            name: NodeName::new(&format!("n{index}")).expect("a valid name"),
+            name: name_of(index),
             addr: addr_of(index),
             life: None,
             lives: 0,
@@ -115,6 +115,20 @@ impl Node {
     fn world_us(&self, at: Instant) -> u64 {
         at.as_micros().saturating_sub(self.origin_us)
     }
+}
+
+impl Life {
+    /// Whether there is a session with an incarnation of this name.
+    pub(crate) fn has_session_with(&self, name: &NodeName) -> bool {
+        let ends = [(0, 0), (u64::MAX, u64::MAX)].map(|(boot, nonce)| NodeId::new(name.clone(), boot, nonce));
+        let [first, last] = ends;
+        self.sessions.range(first..=last).next().is_some()
+    }
+}
+
+/// The name of a node.
+pub(crate) fn name_of(index: usize) -> NodeName {
+    NodeName::new(&format!("n{index}")).expect("a valid name")
 }
 
 /// The address of a node.

@@ -223,6 +223,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::foreign_superseder::SCENARIO,
     scenarios::omitted_superseder::SCENARIO,
     scenarios::slow_answer::SCENARIO,
+    scenarios::dead_relay::SCENARIO,
     scenarios::chain_of_conflicts::SCENARIO,
     scenarios::two_names::SCENARIO,
     scenarios::removed_and_added::SCENARIO,

@@ -1,4 +1,4 @@
-//! What a registration costs stays what it was, roughly: it must not grow unnoticed.
+//! What a registration costs stays what it was, roughly: it must not grow unnoticed, and not with the cluster.
 
 use ordu_sim::cost::{measure, table};
 
@@ -24,4 +24,22 @@ fn a_heal_costs_what_differs_and_not_what_is_held() {
     assert!(few.took_us.is_some() && many.took_us.is_some(), "{few:?}, {many:?}");
     // The whole state of 5,000 names is half a megabyte.
     assert!(many.bytes < 1.2 * few.bytes + 5_000.0, "{few:?}, {many:?}");
+}
+
+/// Bytes and frames are counted by the simulator: this is the same on every machine.
+#[test]
+fn what_a_node_sends_does_not_grow_with_the_cluster() {
+    let costs: Vec<_> = [3, 10, 40, 100].into_iter().map(|nodes| measure(nodes, 1, 0, &[])).collect();
+    let text = table(&costs);
+    for cost in &costs {
+        let idle = cost.idle_per_s.bytes;
+        assert!(idle < 1_000.0 && (idle / costs[0].idle_per_s.bytes - 1.0).abs() < 0.2, "{text}");
+        // One delta to each of the others, and an acknowledgement from each.
+        assert!((0.9..2.3).contains(&cost.mean.frames), "{text}");
+    }
+    // With relays it costs even the node that is asked no more in a larger cluster.
+    let (some, many) = (&costs[2], &costs[3]);
+    assert!((many.asked.bytes / some.asked.bytes - 1.0).abs() < 0.2, "{text}");
+    assert!((many.mean.bytes / some.mean.bytes - 1.0).abs() < 0.2, "{text}");
+    assert!(many.asked.frames < 12.0, "{text}");
 }

@@ -110,19 +110,35 @@ pub struct Closing {
     pub events: u64,
     /// What is now complete.
     pub intervals: Vec<Interval>,
-    /// Whether this answers a pull: the sender then had nothing more when it answered.
-    pub answers_pull: bool,
+    /// Why it was sent.
+    pub purpose: Purpose,
+}
+
+/// Why a delta is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Its sender wrote it, and tells everybody.
+    #[serde(rename = "p")]
+    Push,
+    /// To be passed on; see `relay`.
+    #[serde(rename = "r")]
+    Relay,
+    /// It answers a pull: the sender had nothing more when it answered.
+    #[serde(rename = "a")]
+    Answer,
 }
 
 /// What one replica of a table says to another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(bound(deserialize = ""))]
 pub enum Message<K: Key, V: Payload> {
-    /// "This is a hash of my whole state": sent to every peer each repair interval, and on connect.
+    /// "This is a hash of my whole state": sent to some peers each repair interval, and on connect.
     #[serde(rename = "g")]
     Digest {
         /// The hash.
         hash: u64,
+        /// Whether the receiver shall show its own.
+        ask: bool,
     },
     /// "Ours differ: send me what I lack."
     #[serde(rename = "p")]

@@ -3,39 +3,44 @@
 
 use triomphe::Arc;
 
-use crdts::CvRDT;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Instant, Lane, NodeId};
 
 use super::clock::Context;
-use super::delta::{Event, Key, Message, Payload};
+use super::delta::{Event, Key, Message, Payload, Purpose};
+use super::digest::PULLS_AT_ONCE_MAX;
 use super::reconcile::{Answer, Ask, Incoming, Next};
 use super::retire::Retired;
 use super::sync::{Outgoing, Replica};
 
 impl<K: Key, V: Payload> Replica<K, V> {
-    pub(super) fn on_digest(&mut self, now: Instant, from: &NodeId, hash: u64, out: &mut Vec<Outgoing<K, V>>) {
-        let alike = hash == self.table.digest();
-        let Some(peer) = self.peers.get_mut(from) else { return };
-        peer.digest = Some((hash, now));
-        if !alike {
-            return self.pull(now, from, out);
-        }
-        (peer.heard, peer.pulling, peer.nudged) = (true, None, false);
-        let clock = self.table.context().clock();
-        if peer.acked != *clock {
-            peer.acked.merge(clock.clone());
-        }
-        peer.has_up_to(self.table.origin());
-    }
-
     /// Whether another peer than this is sending us what we lack part by part: mostly what the others would.
     fn takes_elsewhere(&self, now: Instant, from: &NodeId) -> bool {
         self.peers.iter().any(|(id, peer)| id != from && peer.state.is_some() && peer.is_asked(now))
     }
 
-    fn pull(&mut self, now: Instant, from: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
-        let elsewhere = self.takes_elsewhere(now, from);
+    /// Whether as many others are asked as may be at once.
+    fn asks_enough(&self, now: Instant, from: &NodeId) -> bool {
+        let asked = self.peers.iter().filter(|(id, peer)| *id != from && peer.is_asked(now));
+        asked.take(PULLS_AT_ONCE_MAX).count() == PULLS_AT_ONCE_MAX
+    }
+
+    /// A peer has answered: those that had to wait are asked whether they still differ.
+    pub(super) fn pull_postponed(&mut self, now: Instant, out: &mut Vec<Outgoing<K, V>>) {
+        let asked = self.peers.values().filter(|peer| peer.is_asked(now)).count();
+        let waiting = self.peers.iter_mut().filter(|(_, peer)| peer.postponed && peer.connected);
+        let mut to = Vec::new();
+        for (id, peer) in waiting.take(PULLS_AT_ONCE_MAX.saturating_sub(asked)) {
+            peer.postponed = false;
+            to.push(id.clone());
+        }
+        if !to.is_empty() {
+            out.push(self.digest_to(to, true));
+        }
+    }
+
+    pub(super) fn pull(&mut self, now: Instant, from: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
+        let elsewhere = self.takes_elsewhere(now, from) || self.asks_enough(now, from);
         let number = self.next_number;
         self.next_number += 1;
         let peer = self.peer(from);
@@ -63,6 +68,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let retired_alike = *retired == *self.table.retired();
         self.retire(retired);
         self.on_ack(from, theirs.clock().clone());
+        self.peer(from).relayed = 0;
         let alarm = retired_alike && theirs == *self.table.context() && sum != self.table.sum();
         let delta_bytes = self.limits.delta_bytes;
         let fits =
@@ -70,7 +76,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         match self.table.delta_for(&theirs).filter(|(events, _)| !alarm && fits(events)) {
             Some((events, intervals)) => {
                 let retired = Some(self.table.retired().clone());
-                self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, true, out);
+                self.send_delta(vec![from.clone()], Lane::Bulk, retired, events, intervals, Purpose::Answer, out);
             }
             None => {
                 let seen = if is_present(Defect::StaleSnapshot) { Context::default() } else { theirs.clone() };
@@ -135,8 +141,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 let peer = self.peer(from);
                 (peer.pulling, peer.heard) = (None, true);
                 out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
-                let postponed = self.peers.iter().filter(|(_, peer)| peer.postponed).map(|(id, _)| id.clone());
-                postponed.collect::<Vec<_>>().iter().for_each(|id| self.pull(now, id, out));
+                self.pull_postponed(now, out);
             }
         }
     }

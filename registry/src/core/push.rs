@@ -1,11 +1,11 @@
-//! Pushes: what we wrote goes to every peer at once, as far as its window has room.
+//! Pushes: what we wrote goes to every peer at once, or to the first relays, as far as each one's window has room.
 
 use triomphe::Arc;
 
 use ordu_transport::core::{Lane, NodeId};
 
 use super::clock::Clock;
-use super::delta::{Closing, Event, Interval, Key, Message, Payload};
+use super::delta::{Closing, Event, Interval, Key, Message, Payload, Purpose};
 use super::retire::Retired;
 use super::sync::{Limits, Outgoing, PUSH_WINDOW_EVENTS, PUSHES_IN_FLIGHT_MAX, Replica};
 
@@ -23,6 +23,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let over = self.table.retired().contains(self.table.origin());
         if over || !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
             return false;
+        }
+        let purpose = if self.has_relays() { Purpose::Relay } else { Purpose::Push };
+        if purpose == Purpose::Relay {
+            self.leave_to_relays(last);
         }
         let mut pushed = false;
         let origin = self.table.origin().clone();
@@ -55,16 +59,24 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 }
             }
             let retired = (!told).then(|| self.table.retired().clone()).filter(|retired| !retired.is_empty());
-            self.send_delta(to, Lane::Delta, retired, events, vec![interval], false, out);
+            self.send_delta(to, Lane::Delta, retired, events, vec![interval], purpose, out);
         }
         pushed
     }
 
+    /// Only those next to us in our own tree are pushed to: what the others lack comes by way of these, or by repair.
+    fn leave_to_relays(&mut self, last: u64) {
+        let mut children = self.children_of(self.table.origin());
+        children.sort_unstable();
+        let others = self.peers.iter_mut().filter(|(id, _)| children.binary_search(id).is_err());
+        others.for_each(|(_, peer)| peer.sent = last);
+    }
+
     /// Shows our digest to peers that cannot be pushed to, so that they pull; once until they acknowledge anything.
-    fn nudge(&mut self, mut to: Vec<NodeId>, out: &mut Vec<Outgoing<K, V>>) {
+    pub(super) fn nudge(&mut self, mut to: Vec<NodeId>, out: &mut Vec<Outgoing<K, V>>) {
         to.retain(|id| !std::mem::replace(&mut self.peer(id).nudged, true));
         if !to.is_empty() {
-            out.push(self.digest_to(to));
+            out.push(self.digest_to(to, false));
         }
     }
 
@@ -76,12 +88,12 @@ impl<K: Key, V: Payload> Replica<K, V> {
         mut retired: Option<Retired>,
         events: Vec<Arc<Event<K, V>>>,
         intervals: Vec<Interval>,
-        answers_pull: bool,
+        purpose: Purpose,
         out: &mut Vec<Outgoing<K, V>>,
     ) {
         let number = self.next_number;
         self.next_number += 1;
-        let mut closing = Some(Closing { events: events.len() as u64, intervals, answers_pull });
+        let mut closing = Some(Closing { events: events.len() as u64, intervals, purpose });
         let mut events = events.into_iter().peekable();
         while closing.is_some() {
             let (mut part, mut bytes) = (Vec::new(), 0);

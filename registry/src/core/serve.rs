@@ -29,7 +29,7 @@ impl<K: Key, V: Payload> Table<K, V> {
         events_max: usize,
         bytes_max: usize,
     ) -> Option<(Vec<Shared<K, V>>, Interval)> {
-        if !self.serves_own(from, acked) {
+        if !self.serves(&self.origin, from, acked) {
             return None;
         }
         let interval = |to| Interval { origin: self.origin.clone(), from, to };
@@ -99,15 +99,38 @@ impl<K: Key, V: Payload> Table<K, V> {
         (events.len() <= events_max && bytes <= bytes_max).then_some((events, to))
     }
 
-    fn serves_own(&self, from: u64, acked: &Clock) -> bool {
-        match self.kind {
-            Kind::OwnerWritten => from >= self.horizon.get(&self.origin),
-            Kind::Shared => {
-                self.horizon.dots.iter().all(|(origin, &counter)| {
-                    (if *origin == self.origin { from } else { acked.get(origin) }) >= counter
-                })
+    /// Whether a peer that has acknowledged `acked` can be told everything of an origin after `from`.
+    pub(super) fn serves(&self, origin: &NodeId, from: u64, acked: &Clock) -> bool {
+        if self.kind == Kind::OwnerWritten {
+            return from >= self.horizon.get(origin);
+        }
+        let reached = |of: &NodeId| if of == origin { from } else { acked.get(of) };
+        self.horizon.dots.iter().all(|(of, &counter)| reached(of) >= counter)
+    }
+
+    /// The events of an interval, all of which was seen here, with everything that supersedes what is left out, whoever has
+    /// seen that. `None` where it is more than twice what one push carries.
+    pub(super) fn delta_of(
+        &self,
+        interval: &Interval,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Option<Vec<Shared<K, V>>> {
+        let Interval { origin, from, to } = interval;
+        let most = 2 * events_max + 1;
+        let after = |of, counter| self.log.get(of).into_iter().flat_map(move |log| log.after(counter));
+        let within = after(origin, *from).take_while(|event| event.dot.counter <= *to);
+        let mut events: Vec<Shared<K, V>> = within.take(most).cloned().collect();
+        if (events.len() as u64) < to.saturating_sub(*from) {
+            events.extend(after(origin, *to).take(most).cloned());
+            let shared = self.kind == Kind::Shared && !is_present(Defect::SilentSuperseder);
+            for of in self.log.keys().filter(|of| shared && *of != origin) {
+                let superseders = after(of, 0).filter(|event| event.covers.get(origin) > *from);
+                events.extend(superseders.take(most).cloned());
             }
         }
+        let bytes: usize = events.iter().map(|event| event.size_bytes()).sum();
+        (events.len() < most && bytes <= 2 * bytes_max).then_some(events)
     }
 
     /// Everything that a peer with this context lacks, and the intervals that it completes: what our clock has, and each

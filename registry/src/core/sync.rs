@@ -1,11 +1,11 @@
 //! Anti-entropy of one table: pushes, acknowledgements, digests, pulls and whole states, peer by peer.
 //!
 //! The log is the queue: a peer has a cursor, not a queue. *sent* moves when we push, *acked* is the clock that the peer
-//! reported; a new session starts at acked. What pushes lose, the digests find: each repair interval every peer is told a
-//! hash of our state, and one whose own hash differs pulls what it lacks.
+//! reported; a new session starts at acked. What pushes lose, the digests find: each repair interval some peers are told a
+//! hash of our state, and one whose own hash differs pulls what it lacks; see `digest`.
 //!
 //! ```text
-//!   push     Delta{events} … Delta{events, closing}  ->            <- Ack{clock}
+//!   push     Delta{events} … Delta{events, closing}  ->            <- Ack{clock}      in large clusters by way of `relay`
 //!   repair   Digest{hash} ->   <- Pull{context}   Delta … closing ->   <- Ack
 //!   much, or below the horizon <- Pull{context}   State{part} ->   <- More   State{…} ->   <- Ack; see `reconcile`
 //! ```
@@ -21,12 +21,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::clock::{Clock, Dot};
-use super::delta::{Closing, Event, Key, Message, Payload};
+use super::delta::{Closing, Event, Key, Message, Payload, Purpose};
 use super::reconcile::Incoming;
+use super::relay::{DIRECT_PEERS_MAX, FAN_OUT};
 use super::retire::Retired;
 use super::table::{Kind, LOG_REMOVALS_MAX, Table};
 
-/// How often every peer is told our digest; jittered by a quarter either way.
+/// How often peers are told our digest; jittered by a quarter either way.
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
 /// A repair comes up to this much early, along with another table's, so that the digests of all tables of a node travel
 /// together: as much as their times differ by.
@@ -64,6 +65,10 @@ pub struct Limits {
     pub part_bytes: usize,
     /// In place of [`LOG_REMOVALS_MAX`].
     pub removals: usize,
+    /// In place of [`DIRECT_PEERS_MAX`].
+    pub direct_peers: usize,
+    /// In place of [`FAN_OUT`].
+    pub fan_out: usize,
 }
 
 impl Default for Limits {
@@ -74,6 +79,8 @@ impl Default for Limits {
             delta_bytes: DELTA_BYTES_MAX,
             part_bytes: PART_BYTES_MAX,
             removals: LOG_REMOVALS_MAX,
+            direct_peers: DIRECT_PEERS_MAX,
+            fan_out: FAN_OUT,
         }
     }
 }
@@ -83,12 +90,17 @@ impl Limits {
     pub fn of_events(count: usize) -> Self {
         const EVENT_BYTES: usize = 200;
         let (most, bytes) = (Self::default(), count.saturating_mul(EVENT_BYTES));
+        if count >= most.push_events {
+            return most;
+        }
         Self {
             push_events: count.min(most.push_events),
             push_bytes: bytes.min(most.push_bytes),
             delta_bytes: bytes.saturating_mul(2).min(most.delta_bytes),
             part_bytes: bytes.min(most.part_bytes),
             removals: count.saturating_mul(2).min(most.removals),
+            direct_peers: count.min(most.direct_peers),
+            fan_out: 2,
         }
     }
 }
@@ -140,6 +152,8 @@ pub(super) struct Peer {
     pub(super) heard: bool,
     /// Whether it was told, since it last acknowledged anything, that it is too far behind to be pushed to.
     pub(super) nudged: bool,
+    /// How many deltas of others were passed on to it that it has not acknowledged.
+    pub(super) relayed: usize,
 }
 
 impl Peer {
@@ -161,12 +175,16 @@ impl Peer {
 pub struct Replica<K: Key, V: Payload> {
     pub(super) table: Table<K, V>,
     pub(super) peers: BTreeMap<NodeId, Peer>,
+    /// The connected peers, in order.
+    pub(super) ring: Vec<NodeId>,
     /// The members whose acknowledgements removals wait for.
     pub(super) counted: BTreeSet<NodeId>,
     pub(super) touched: Vec<K>,
     pub(super) next_number: u64,
     pub(super) limits: Limits,
     pub(super) repair_at: Instant,
+    /// The peer that was told our digest last in its turn.
+    pub(super) turn: Option<NodeId>,
     pub(super) alarms: u64,
     pub(super) rng: ChaCha8Rng,
 }
@@ -177,11 +195,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
         Self {
             table: Table::new(kind, origin),
             peers: BTreeMap::new(),
+            ring: Vec::new(),
             counted: BTreeSet::new(),
             touched: Vec::new(),
             next_number: 0,
             limits: Limits::default(),
             repair_at: Instant::default(),
+            turn: None,
             alarms: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
         }
@@ -271,10 +291,12 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 state,
                 heard,
                 nudged,
+                relayed,
                 pull_number: _,
                 digest: _,
             } = peer;
-            (id, connected, sent, in_flight, acked, retired_sent, postponed, state, heard, nudged).hash(hasher);
+            (id, connected, sent, in_flight, acked, retired_sent, postponed, state, heard, nudged, relayed)
+                .hash(hasher);
             [pulling, taking].map(|since| since.map(|since| wait(now, since + PULL_PATIENCE))).hash(hasher);
             open.values().for_each(|taken| taken.hash(hasher));
         }
@@ -309,17 +331,14 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
     }
 
-    /// Whether every connected peer has acknowledged all our own events.
+    /// Whether every connected peer that we push to has acknowledged all our own events.
     pub fn is_acknowledged(&self) -> bool {
         let origin = self.table.origin();
         let last = self.table.context().clock().get(origin);
-        self.peers.values().filter(|peer| peer.connected).all(|peer| peer.acked.get(origin) >= last)
-    }
-
-    /// Whether the peer showed our present digest at `since` or later.
-    pub fn is_alike(&self, peer: &NodeId, since: Instant) -> bool {
-        let seen = self.peers.get(peer).and_then(|peer| peer.digest);
-        seen.is_some_and(|(hash, at)| at >= since && hash == self.table.digest())
+        let relays = self.has_relays().then(|| self.children_of(origin));
+        let pushed_to = |id: &&NodeId| relays.as_ref().is_none_or(|relays| relays.contains(id));
+        let connected = self.peers.iter().filter(|(_, peer)| peer.connected);
+        connected.filter(|(id, _)| pushed_to(id)).all(|(_, peer)| peer.acked.get(origin) >= last)
     }
 
     /// The members whose acknowledgements removals wait for.
@@ -339,11 +358,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let sent = peer.acked.get(self.table.origin());
         let Peer { acked, heard, digest, .. } = std::mem::take(peer);
         *peer = Peer { connected: true, sent, acked, heard, digest, ..Peer::default() };
-        out.push(self.digest_to(vec![id.clone()]));
+        self.ring_has(id, true);
+        out.push(self.digest_to(vec![id.clone()], false));
     }
 
     /// The session with a peer ended.
     pub fn disconnected(&mut self, id: &NodeId) {
+        self.ring_has(id, false);
         if let Some(peer) = self.peers.get_mut(id) {
             peer.connected = false;
             (peer.state, peer.pulling, peer.taking, peer.postponed) = (None, None, None, false);
@@ -358,7 +379,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.repair_at
     }
 
-    /// Tells every connected peer our digest once the repair interval is over, and drops removals that nobody needs.
+    /// Tells some peers our digest once the repair interval is over, and drops removals that nobody needs.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Outgoing<K, V>>) {
         if now + REPAIR_EARLY < self.repair_at {
             return;
@@ -367,19 +388,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.peers.values_mut().for_each(|peer| {
             peer.taking.take_if(|since| now >= *since + PULL_PATIENCE);
         });
-        let connected: Vec<NodeId> = self.connected_peers().cloned().collect();
-        if !connected.is_empty() {
-            out.push(self.digest_to(connected));
-        }
+        self.tell_digests(now, out);
         self.collect();
-    }
-
-    pub(super) fn connected_peers(&self) -> impl Iterator<Item = &NodeId> {
-        self.peers.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| id)
-    }
-
-    pub(super) fn digest_to(&self, to: Vec<NodeId>) -> Outgoing<K, V> {
-        Outgoing { to, lane: Lane::Delta, message: Message::Digest { hash: self.table.digest() } }
     }
 
     fn collect(&mut self) {
@@ -421,13 +431,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
             return;
         }
         match message {
-            Message::Digest { hash } => self.on_digest(now, from, hash, out),
+            Message::Digest { hash, ask } => self.on_digest(now, from, hash, ask, out),
             Message::Pull { number, context, retired, sum } => {
                 self.on_pull(now, from, number, context, &retired, sum, out);
             }
             Message::Delta { number, retired, events, closing } => {
                 retired.iter().for_each(|retired| drop(self.retire(retired)));
-                self.on_delta(from, number, events.into(), closing, out);
+                self.on_delta(now, from, number, events.into(), closing, out);
             }
             Message::Ack { clock } => self.on_ack(from, clock),
             Message::State { retired, answer } => {
@@ -444,6 +454,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     fn on_delta(
         &mut self,
+        now: Instant,
         from: &NodeId,
         number: u64,
         events: Vec<Arc<Event<K, V>>>,
@@ -451,6 +462,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
         out: &mut Vec<Outgoing<K, V>>,
     ) {
         let taken = self.peer(from).open.remove(&number).unwrap_or(0) + events.len() as u64;
+        let relayed = closing.as_ref().filter(|closing| closing.purpose == Purpose::Relay);
+        let news = relayed.map_or(Vec::new(), |closing| self.news_of(&closing.intervals));
         self.take(events);
         let Some(closing) = closing else {
             let open = &mut self.peer(from).open;
@@ -464,7 +477,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             return;
         }
         self.table.close(&closing.intervals);
-        if closing.answers_pull {
+        if closing.purpose == Purpose::Answer {
             let peer = self.peer(from);
             (peer.heard, peer.pulling) = (true, None);
         }
@@ -475,6 +488,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
         if !clock.is_empty() {
             out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
+        }
+        match closing.purpose {
+            Purpose::Push => {}
+            Purpose::Relay => self.pass_on(now, from, news, &closing.intervals, out),
+            Purpose::Answer => self.pull_postponed(now, out),
         }
     }
 
@@ -488,6 +506,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     pub(super) fn on_ack(&mut self, from: &NodeId, clock: Clock) {
+        self.note_relayed(from, &clock);
         let Some(peer) = self.peers.get_mut(from) else { return };
         peer.acked.merge(clock);
         (peer.nudged, peer.taking) = (false, None);

@@ -113,6 +113,7 @@ fn message(message: &Message) -> String {
         Message::Actual(table) => replication("actual", table, |id| id.to_string()),
         Message::Marks(table) => replication("marks", table, |key| key.child.to_string()),
         Message::Facts(table) => replication("facts", table, |key| key.0.to_string()),
+        Message::Digests(_) => "digests".into(),
         Message::Control(Control::Drain { on: true }) => "control: drain".into(),
         Message::Control(Control::Drain { on: false }) => "control: undrain".into(),
     }

@@ -10,6 +10,7 @@ pub mod brief_beside_lasting;
 pub mod chain_of_conflicts;
 pub mod clock_skew;
 pub mod conflict_budget;
+pub mod dead_relay;
 pub mod early_handoff;
 pub mod ended_meanwhile;
 pub mod failed_starts;
@@ -56,6 +57,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (foreign_superseder::SCENARIO, foreign_superseder::CATCHES),
     (omitted_superseder::SCENARIO, omitted_superseder::CATCHES),
     (slow_answer::SCENARIO, slow_answer::CATCHES),
+    (dead_relay::SCENARIO, dead_relay::CATCHES),
     (chain_of_conflicts::SCENARIO, chain_of_conflicts::CATCHES),
     (two_names::SCENARIO, two_names::CATCHES),
     (removed_and_added::SCENARIO, removed_and_added::CATCHES),

@@ -123,6 +123,7 @@ impl Outcome {
             Message::Actual(delta::Message::Digest { .. }) => Some(2),
             Message::Marks(delta::Message::Digest { .. }) => Some(3),
             Message::Facts(delta::Message::Digest { .. }) => Some(4),
+            Message::Digests(_) => Some(5),
             _ => None,
         };
         if self.sends.iter().all(|(_, _, message)| table(message).is_some()) {
@@ -424,7 +425,7 @@ impl Local {
                     Message::Actual(message) => Message::Actual(unnumbered(message)),
                     Message::Marks(message) => Message::Marks(unnumbered(message)),
                     Message::Facts(message) => Message::Facts(unnumbered(message)),
-                    Message::Control(control) => Message::Control(control),
+                    other @ (Message::Digests(_) | Message::Control(_)) => other,
                 };
                 out.sends.push((to, lane, message));
             }

@@ -83,6 +83,7 @@ fn message_words(message: &Message) -> String {
         Message::Actual(message) => format!("actual, {}", delta_words(message)),
         Message::Marks(message) => format!("marks, {}", delta_words(message)),
         Message::Facts(message) => format!("facts, {}", delta_words(message)),
+        Message::Digests(_) => "digests".to_owned(),
         Message::Control(control) => format!("{control:?}"),
     }
 }
@@ -92,7 +93,7 @@ fn delta_words<K: Key, V: Payload>(message: &delta::Message<K, V>) -> String {
         delta::Message::Digest { .. } => "a digest".to_owned(),
         delta::Message::Pull { .. } => "a pull".to_owned(),
         delta::Message::Delta { events, closing, .. } => {
-            let answers = closing.as_ref().is_some_and(|closing| closing.answers_pull);
+            let answers = closing.as_ref().is_some_and(|closing| closing.purpose == delta::Purpose::Answer);
             let events: Vec<String> = events
                 .iter()
                 .map(|event| {

@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod child;
+pub mod digests;
 mod fingerprint;
 mod marks;
 pub mod moves;

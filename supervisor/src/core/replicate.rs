@@ -11,6 +11,7 @@ use ordu_registry::core::retire::Retired;
 use ordu_registry::core::sync::{Outgoing, Replica};
 use ordu_transport::core::{Hlc, Instant, NodeId, Now};
 
+use super::digests::join_digests;
 use super::spec::ChildId;
 use super::supervisor::{Control, Effect, Message, Supervisor};
 use super::tables::Desired;
@@ -40,8 +41,9 @@ impl Supervisor {
 
     // ---- with the peers
 
-    /// What each table wants done now and then: digests to every peer, and removals that nobody needs dropped.
+    /// What each table wants done now and then: digests to some peers, and removals that nobody needs dropped.
     pub(super) fn repair(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let before = effects.len();
         let counted = self.registry.counted(now);
         self.with_registry_raw(now, effects, |registry, out| registry.handle_timeout(now, out));
         macro_rules! repair {
@@ -55,6 +57,7 @@ impl Supervisor {
             )*};
         }
         repair!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
+        join_digests(effects, before);
     }
 
     /// Retirements that one table heard of hold for all.
@@ -96,6 +99,7 @@ impl Supervisor {
     }
 
     pub(super) fn on_connected(&mut self, now: Now, peer: NodeId, effects: &mut Vec<Effect>) {
+        let before = effects.len();
         self.connected.insert(peer.clone());
         let input = names::Input::Connected(peer.clone());
         self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
@@ -107,6 +111,7 @@ impl Supervisor {
             )*};
         }
         connect!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
+        join_digests(effects, before);
     }
 
     pub(super) fn on_disconnected(&mut self, now: Now, peer: &NodeId, effects: &mut Vec<Effect>) {
@@ -121,6 +126,18 @@ impl Supervisor {
     }
 
     pub(super) fn on_message(&mut self, now: Now, from: &NodeId, message: Message, effects: &mut Vec<Effect>) {
+        let before = effects.len();
+        match message {
+            Message::Digests(digests) => self.on_digests(now, from, digests, effects),
+            Message::Control(Control::Drain { on }) if !self.shutting_down => self.set_draining(on),
+            Message::Control(Control::Drain { .. }) => {}
+            message => self.on_table_message(now, from, message, effects),
+        }
+        join_digests(effects, before);
+        self.share_retired(now, effects);
+    }
+
+    pub(super) fn on_table_message(&mut self, now: Now, from: &NodeId, message: Message, effects: &mut Vec<Effect>) {
         macro_rules! pass {
             ($table:ident, $message:ident, $wrap:expr) => {{
                 let mut out = Vec::new();
@@ -143,10 +160,8 @@ impl Supervisor {
             Message::Actual(message) => pass!(actual, message, Message::Actual),
             Message::Marks(message) => pass!(marks, message, Message::Marks),
             Message::Facts(message) => pass!(facts, message, Message::Facts),
-            Message::Control(Control::Drain { on }) if !self.shutting_down => self.set_draining(on),
-            Message::Control(Control::Drain { .. }) => {}
+            Message::Digests(_) | Message::Control(_) => {}
         }
-        self.share_retired(now, effects);
     }
 
     pub(super) fn on_reborn(&mut self, now: Now, id: NodeId, effects: &mut Vec<Effect>) {

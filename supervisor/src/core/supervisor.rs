@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calls::{Reply, Waiting};
 use super::child::{Exit, Local};
+use super::digests::Digests;
 use super::placement::Preference;
 use super::row::{ChildStatus, Event, EventKind};
 use super::spec::{ChildId, ChildSpec};
@@ -54,6 +55,9 @@ pub enum Message {
     /// About nodes.
     #[serde(rename = "f")]
     Facts(delta::Message<FactsKey, Facts>),
+    /// The digests of several tables.
+    #[serde(rename = "g")]
+    Digests(Digests),
     /// A request to the node.
     #[serde(rename = "c")]
     Control(Control),
@@ -259,13 +263,14 @@ impl Supervisor {
     pub fn new(config: Config) -> Self {
         let Config { id, policy, kinds, version, weight, preference, keep_done, seed } = config;
         let own_facts = Facts { draining: false, weight, kinds, version };
-        let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed ^ 4);
+        // All tables draw the same, so that their digests go out together.
+        let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed);
         facts.put(FactsKey(id.name.clone()), own_facts.clone());
         Self {
             registry: Registry::new(id.clone(), policy, seed),
-            desired: Replica::new(Kind::Shared, id.clone(), seed ^ 1),
-            actual: Replica::new(Kind::OwnerWritten, id.clone(), seed ^ 2),
-            marks: Replica::new(Kind::Shared, id, seed ^ 3),
+            desired: Replica::new(Kind::Shared, id.clone(), seed),
+            actual: Replica::new(Kind::OwnerWritten, id.clone(), seed),
+            marks: Replica::new(Kind::Shared, id, seed),
             facts,
             own_facts,
             preference,

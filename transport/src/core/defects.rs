@@ -27,6 +27,9 @@ pub enum Defect {
     /// The answer to a pull, on the slow lane, moves the push cursor, and the receiver does not look where an interval
     /// begins: a push on the fast lane closes one over events that have not arrived, and perhaps never will.
     AnswerMovesCursor,
+    /// A relay vouches for all that its origin wrote, and not only for what it passes on: who lacks something from before
+    /// believes that it lacks nothing.
+    RelayVouches,
     /// Earlier incarnations of a name are not retired: their claims and their slots in every clock stay for ever.
     OriginsPileUp,
     /// Retiring an incarnation drops what it wrote in shared tables too: the restart of the node that was typed at loses
@@ -97,7 +100,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 37] = [
+    pub const ALL: [Defect; 38] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -106,6 +109,7 @@ impl Defect {
         Defect::UnfoundRemovals,
         Defect::ClearedContext,
         Defect::AnswerMovesCursor,
+        Defect::RelayVouches,
         Defect::OriginsPileUp,
         Defect::RetireDropsDesired,
         Defect::DotReuse,

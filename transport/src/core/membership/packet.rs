@@ -23,7 +23,12 @@ pub(super) const PACKET_BYTES_MAX: usize = 32 * 1024;
 /// Longest address, in bytes: the longest DNS name, a colon and a port.
 pub const ADDR_BYTES_MAX: usize = 260;
 
+/// Most members that are told to one who asks for all now and then. foca shuffles them with each round of probes, so that
+/// he hears of all in time; a new session is told all at once.
+pub(super) const FEED_ROWS_MAX: usize = 8;
+
 const VERSION: u8 = 1;
+const FEED: u8 = 8;
 const GOSSIP: u8 = 9;
 /// Gossip of suspects whose ports refused the sender. foca has a message of this number that we do not use, and never
 /// sees ours.
@@ -183,9 +188,13 @@ pub(super) fn to_wire(foca: &[u8]) -> Result<Vec<Bytes>, Malformed> {
     let message = taken(&mut bytes, skip_message)?;
     let mut datagrams = Datagrams::new(Ends { src, src_incarnation, dst: (dst.nonce, dst.renewal) }, message);
     if bytes.has_remaining() {
-        let count = bytes.try_get_u16()?;
-        for _ in 0..count {
-            datagrams.add(taken(&mut bytes, skip_update)?);
+        let count = usize::from(bytes.try_get_u16()?);
+        let most = if message == [FEED] { FEED_ROWS_MAX } else { count };
+        for row in 0..count {
+            let update = taken(&mut bytes, skip_update)?;
+            if row < most {
+                datagrams.add(update);
+            }
         }
     }
     if bytes.has_remaining() { Err(Malformed) } else { Ok(datagrams.finish()) }
@@ -350,7 +359,7 @@ fn put_message(message: &Message<Identity>, bytes: &mut Vec<u8>) {
         Message::Ping(probe_number) => bytes.extend([1, *probe_number]),
         Message::Ack(probe_number) => bytes.extend([2, *probe_number]),
         Message::Announce => bytes.put_u8(7),
-        Message::Feed => bytes.put_u8(8),
+        Message::Feed => bytes.put_u8(FEED),
         Message::Gossip => bytes.put_u8(GOSSIP),
         Message::Broadcast => bytes.put_u8(REFUSED),
         Message::TurnUndead => bytes.put_u8(11),
@@ -368,7 +377,7 @@ fn get_message(bytes: &mut &[u8], known: &mut Known) -> Result<Message<Identity>
         5 => Message::IndirectAck { target: get_identity(bytes, known)?, probe_number },
         6 => Message::ForwardedAck { origin: get_identity(bytes, known)?, probe_number },
         7 => Message::Announce,
-        8 => Message::Feed,
+        FEED => Message::Feed,
         GOSSIP => Message::Gossip,
         REFUSED => Message::Broadcast,
         11 => Message::TurnUndead,
@@ -485,9 +494,12 @@ mod tests {
         ];
         for message in messages {
             let updates = (0..100).map(|n| Update::new(identity(&format!("node-{n}"), n, 0), 1, State::Alive));
-            let packet = packet(message, updates.collect());
+            let mut packet = packet(message, updates.collect());
             let foca = packet.to_foca().expect("a short packet");
             assert_eq!(Packet::from_foca(&foca).as_ref(), Ok(&packet));
+            if packet.header.message == Message::Feed {
+                packet.updates.truncate(FEED_ROWS_MAX);
+            }
             assert_eq!(to_wire(&foca), Ok(packet.to_wire()));
             assert!((0..foca.len()).all(|len| to_wire(&foca[..len]) != Ok(packet.to_wire())));
         }
