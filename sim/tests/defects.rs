@@ -28,7 +28,7 @@ const PLAIN: &[(Defect, u64)] = &[
     (Defect::ClockFalls, 20),
     (Defect::SuspectIsDown, 60),
     (Defect::LoserLives, 5),
-    (Defect::RankPerName, 5),
+    (Defect::RankPerName, 20),
     (Defect::LosingClaimCounts, 60),
     (Defect::HiddenIsGone, 5),
     (Defect::FreshWins, 10),
