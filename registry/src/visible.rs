@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_transport::core::{NodeId, Pid};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::core::sync::REPAIR_INTERVAL;
 use crate::core::visible::{Awaited, Scope, Vain};
 use crate::core::{Name, RegisterError};
 use crate::process::Process;
@@ -142,13 +143,18 @@ impl Registry {
 
     /// Resolves once the claim has been acknowledged, or never will be.
     async fn came_true(&self, awaited: &mut Awaited) -> Result<(), Vain> {
+        let mut asking = interval(REPAIR_INTERVAL);
+        asking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // Before the look, so that no change is missed between both.
             let turned = self.turned();
             if self.look(|registry, _| awaited.check(registry))? {
                 return Ok(());
             }
-            turned.await;
+            tokio::select! {
+                () = turned => {}
+                _ = asking.tick() => self.call(|registry, _, out| awaited.ask(registry, out)),
+            }
         }
     }
 }

@@ -187,7 +187,7 @@ fn where_views_differ_nothing_is_lost() {
             mesh.disconnect(one, other);
         }
         for round in 0..40_u8 {
-            let at = usize::from(round * 7 % 12);
+            let at = usize::from(round) * 7 % 12;
             mesh.write(at, round % 5, u32::from(round));
             if round % 3 == 0 {
                 mesh.remove(at, round % 5);

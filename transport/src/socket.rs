@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
+#[cfg(target_os = "linux")]
 use socket2::{SockFilter, SockRef};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -138,7 +139,12 @@ impl fmt::Debug for Writable {
     }
 }
 
+/// Elsewhere QUIC drops them.
+#[cfg(not(target_os = "linux"))]
+fn drop_looks(_: &UdpSocket) {}
+
 /// Has the kernel drop what others send to look at our port, so that nobody is woken for it. Without that QUIC drops it.
+#[cfg(target_os = "linux")]
 fn drop_looks(socket: &UdpSocket) {
     // A filter sees a datagram with its header. The codes are those of <linux/bpf_common.h>.
     const HEADER_BYTES: u32 = 8;

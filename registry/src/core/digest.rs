@@ -48,6 +48,15 @@ impl<K: Key, V: Payload> Replica<K, V> {
         next
     }
 
+    /// Asks these for their digests, and shows them ours: what each has is known then, or it pulls, and says so.
+    pub(super) fn ask(&self, mut peers: Vec<NodeId>, out: &mut Vec<Outgoing<K, V>>) {
+        peers.retain(|id| self.peers.get(id).is_some_and(|peer| peer.connected));
+        peers.sort_unstable();
+        if !peers.is_empty() {
+            out.push(self.digest_to(peers, true));
+        }
+    }
+
     pub(super) fn digest_to(&self, to: Vec<NodeId>, ask: bool) -> Outgoing<K, V> {
         Outgoing { to, lane: Lane::Delta, message: Message::Digest { hash: self.table.digest(), ask } }
     }

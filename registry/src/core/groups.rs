@@ -136,7 +136,7 @@ impl Registry {
         value: Bytes,
         effects: &mut Vec<Effect>,
     ) -> Result<(), JoinError> {
-        let (key, policy) = (Name::membership(group, pid), self.policy());
+        let key = Name::membership(group, pid);
         let Some(process) = self.processes.get_mut(pid) else { return Err(JoinError::NoProcess) };
         if process.names.contains(&key) {
             return Err(JoinError::AlreadyMember);
@@ -147,7 +147,6 @@ impl Registry {
         if process.names.len() >= NAMES_PER_PROCESS_MAX {
             return Err(JoinError::TooManyNames);
         }
-        policy.fix(&mut process.rank, pid, group);
         process.names.insert(key.clone());
         let (rank, fence, since, losing) =
             (process.rank.clone(), process.fence, process.since, process.lost_to.clone());

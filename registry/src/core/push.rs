@@ -32,7 +32,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let origin = self.table.origin().clone();
         let mut groups: Vec<(u64, bool, Clock, Vec<NodeId>)> = Vec::new();
         for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connected && peer.sent < last) {
-            let waits = peer.sent.saturating_sub(peer.acked.get(&origin)) >= PUSH_WINDOW_EVENTS;
+            let known = peer.acked.get(&origin).max(peer.left_at);
+            let waits = peer.sent.saturating_sub(known) >= PUSH_WINDOW_EVENTS;
             if waits || peer.taking.is_some() || peer.in_flight.len() >= PUSHES_IN_FLIGHT_MAX {
                 continue;
             }
@@ -69,7 +70,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let mut children = self.children_of(self.table.origin());
         children.sort_unstable();
         let others = self.peers.iter_mut().filter(|(id, _)| children.binary_search(id).is_err());
-        others.for_each(|(_, peer)| peer.sent = last);
+        others.for_each(|(_, peer)| (peer.sent, peer.left_at) = (last, last));
     }
 
     /// Shows our digest to peers that cannot be pushed to, so that they pull; once until they acknowledge anything.

@@ -67,8 +67,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
     pub(super) fn news_of(&self, intervals: &[Interval]) -> Vec<Interval> {
         let context = self.table.context();
         let is_news = |interval: &&Interval| {
-            let Interval { origin, to, .. } = interval;
-            !context.contains(origin, *to) && origin != self.table.origin() && !self.table.is_dropped(origin)
+            let Interval { origin, from, to } = interval;
+            // Its last event may have come early: then it is what stood before that.
+            let open = (*from..*to).contains(&context.clock().get(origin));
+            let new = !context.contains(origin, *to) || open;
+            new && origin != self.table.origin() && !self.table.is_dropped(origin)
         };
         intervals.iter().filter(is_news).cloned().collect()
     }
@@ -87,7 +90,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let known = |origin: &NodeId| self.table.context().clock().get(origin);
         let foreign = |origin: &NodeId| origin != self.table.origin() && !self.table.is_dropped(origin);
         let gap = intervals.iter().any(|Interval { origin, to, .. }| known(origin) < *to && foreign(origin));
-        if gap && !self.peers.values().any(|peer| peer.is_asked(now)) {
+        if gap && self.peers.values().any(|peer| peer.is_asked(now)) {
+            // Whoever is asked may send it. This one is asked after that, and so learns what we have by then.
+            self.peer(from).postponed = true;
+        } else if gap {
             self.pull(now, from, out);
         }
     }

@@ -128,6 +128,8 @@ pub(super) struct Peer {
     pub(super) connected: bool,
     /// Our own events up to here were pushed in this session.
     pub(super) sent: u64,
+    /// Our own events up to here were left to relays in this session.
+    pub(super) left_at: u64,
     /// Where each push of this session ended that is not acknowledged.
     pub(super) in_flight: VecDeque<u64>,
     /// The clock that the peer reported.
@@ -281,6 +283,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             let Peer {
                 connected,
                 sent,
+                left_at,
                 in_flight,
                 acked,
                 retired_sent,
@@ -295,7 +298,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 pull_number: _,
                 digest: _,
             } = peer;
-            (id, connected, sent, in_flight, acked, retired_sent, postponed, state, heard, nudged, relayed)
+            (id, connected, sent, left_at, in_flight, acked, retired_sent, postponed, state, heard, nudged, relayed)
                 .hash(hasher);
             [pulling, taking].map(|since| since.map(|since| wait(now, since + PULL_PATIENCE))).hash(hasher);
             open.values().for_each(|taken| taken.hash(hasher));
@@ -420,7 +423,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let keys = self.table.reborn(id);
         self.touched.extend(keys);
         for peer in self.peers.values_mut() {
-            (peer.sent, peer.retired_sent) = (0, false);
+            (peer.sent, peer.left_at, peer.retired_sent) = (0, 0, false);
             peer.in_flight.clear();
         }
     }

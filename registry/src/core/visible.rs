@@ -8,7 +8,7 @@ use ordu_transport::core::{NodeId, Pid, Status};
 
 use super::claim::Name;
 use super::clock::{Clock, Dot};
-use super::names::Registry;
+use super::names::{Effect, Registry};
 
 /// Who must have acknowledged a claim, its own node included, which always has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +86,16 @@ impl Awaited {
             }
         };
         Ok(enough && !(self.alone && registry.is_beaten(&self.pid, &self.name)))
+    }
+
+    /// Asks those that have not acknowledged it what they have, where relays tell them of it: they acknowledge to relays
+    /// only. To be asked now and then while somebody waits.
+    pub fn ask(&self, registry: &mut Registry, effects: &mut Vec<Effect>) {
+        if registry.names.has_relays() {
+            let (missing, mut out) = (self.missing(registry), Vec::new());
+            registry.names.ask(missing, &mut out);
+            registry.finish(out, effects);
+        }
     }
 
     /// The event that counts, once it was looked at.

@@ -388,15 +388,19 @@ impl Membership {
     }
 
     fn grant(&mut self, now: Instant, wishes: &mut Wishes, effects: &mut Vec<Effect>) {
+        let mut restarted = false;
         for (after, timer) in wishes.timers.drain(..) {
             if let Timer::ProbeRandomMember(token) = timer {
-                self.token = token;
+                restarted |= std::mem::replace(&mut self.token, token) != token;
             }
             if matches!(timer, Timer::PeriodicGossip(_)) && self.swim.updates_backlog() == 0 {
                 self.idle_gossip = Some(timer);
                 continue;
             }
             self.timers.insert(now, after, timer);
+        }
+        if restarted {
+            self.time_suspects(now);
         }
         for (to, packet) in wishes.packets.drain(..) {
             if !self.sessions.contains_key(&to.id) {
@@ -409,6 +413,19 @@ impl Membership {
                 Err(error) => tracing::error!(node = %self.id(), %error, "foca wrote a packet that we cannot read"),
             }
         }
+    }
+
+    /// Under a new identity foca knows its suspects on, and has forgotten their times.
+    fn time_suspects(&mut self, now: Instant) {
+        let suspects = self.swim.iter_membership_state().filter(|row| row.state() == State::Suspect);
+        for row in suspects {
+            self.timers.insert(now, self.timings.probe_period + self.timings.suspect_to_down, self.verdict(row));
+        }
+    }
+
+    /// The timer that ends a suspicion.
+    fn verdict(&self, row: &Update) -> Timer<Identity> {
+        Timer::ChangeSuspectToDown { member_id: row.id().clone(), incarnation: row.incarnation(), token: self.token }
     }
 
     fn own_row(&self, status: Status) -> Member {

@@ -7,9 +7,11 @@
 //! * Every node looks at the port of one other, the next by name; whoever is suspected is looked at by everybody.
 //! * Who is refused suspects. It tells the suspect, which can contradict, and all others, who look too, pass the suspicion
 //!   on to the suspect, and answer if they are refused as well.
-//! * The suspect is down once a second node was refused and it has been silent for [`Timings::refused_to_down`]; where
-//!   there is no second node, once we were refused twice. Without that the times of a silent member hold.
-//! * Who has contradicted is believed for [`REFUSALS_IGNORED`], whatever the kernel says.
+//! * The suspect is down once a second node was refused and it has been silent for [`Timings::refused_to_down`]; in a
+//!   cluster of two, once we were refused twice. Without that the times of a silent member hold: who is refused by
+//!   everybody has lost its own network, and decides about nobody.
+//! * Who has contradicted, or came back, is believed for [`REFUSALS_IGNORED`], whatever the kernel says; twice as long each
+//!   time, for then something in between refuses in its place.
 //!
 //! [`Timings::refused_to_down`]: super::Timings::refused_to_down
 
@@ -17,9 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
-use foca::{Message, State, Timer};
+use foca::{Message, State};
 
 use super::packet::{Packet, Update};
+use super::timers::LATE_MIN;
 use super::{Effect, Membership};
 use crate::core::defects::{Defect, is_present};
 use crate::core::id::NodeId;
@@ -28,8 +31,10 @@ use crate::core::view::Status;
 
 /// Most nodes that are remembered to have been refused by one suspect; one decides as well as ten.
 pub const WITNESSES_MAX: usize = 8;
-/// How long refusals of a member are ignored after it contradicted one.
+/// How long refusals of a member are ignored after it contradicted one, the first time.
 pub const REFUSALS_IGNORED: Duration = Duration::from_secs(5);
+/// How often that doubles at most.
+const DOUBLED_MAX: u32 = 10;
 /// How often the kernel must refuse where nobody else can be asked.
 const REFUSALS_ALONE: u32 = 2;
 /// A look at the watched port comes up to this much early, along with something else that is due.
@@ -40,8 +45,8 @@ const WATCH_EARLY: Duration = Duration::from_millis(30);
 pub(super) struct Refusals {
     /// By suspect; none that is not suspected.
     doubts: BTreeMap<NodeId, Doubt>,
-    /// Who contradicted, and until when it is believed.
-    believed: BTreeMap<NodeId, Instant>,
+    /// Who contradicted, until when it is believed, and how often it had to.
+    believed: BTreeMap<NodeId, (Instant, u32)>,
     /// Whom we look after, and when to look next.
     watched: Option<(NodeId, Instant)>,
 }
@@ -81,7 +86,7 @@ impl Membership {
     /// The kernel says that nobody listens at this member's port.
     pub(super) fn on_unreachable(&mut self, now: Instant, peer: &NodeId, rtt: Duration, effects: &mut Vec<Effect>) {
         let Some(row) = self.living_row(peer) else { return };
-        if self.refusals.believed.get(peer).is_some_and(|until| now < *until) || is_present(Defect::HintUnheard) {
+        if self.refusals.believed.get(peer).is_some_and(|(until, _)| now < *until) || is_present(Defect::HintUnheard) {
             return;
         }
         if is_present(Defect::HintIsProof) {
@@ -97,12 +102,7 @@ impl Membership {
         let witnesses = doubt.witnesses.clone();
         let suspect = Update::new(row.id().clone(), row.incarnation(), State::Suspect);
         self.swim(now, effects, |swim, wishes| swim.apply_many([suspect.clone()].into_iter(), true, wishes));
-        let timer = Timer::ChangeSuspectToDown {
-            member_id: row.id().clone(),
-            incarnation: row.incarnation(),
-            token: self.token,
-        };
-        self.timers.insert(now, self.timings.probe_period + self.timings.suspect_to_down, timer);
+        self.timers.insert(now, self.timings.probe_period + self.timings.suspect_to_down, self.verdict(&row));
         self.tell_suspect(&suspect, effects);
         let others = if witnesses.is_empty() { self.others_than(peer) } else { witnesses };
         for other in others {
@@ -116,7 +116,9 @@ impl Membership {
     pub(super) fn on_refused_elsewhere(&mut self, from: &NodeId, updates: &[Update], effects: &mut Vec<Effect>) {
         for update in updates {
             let about = &update.id().id;
-            if update.state() != State::Suspect || about == from || self.living_row(about).is_none() {
+            let row = self.living_row(about).filter(|row| update.incarnation() >= row.incarnation());
+            let speaks = self.view.of(from).is_some_and(|row| row.status.is_living());
+            if update.state() != State::Suspect || about == from || row.is_none() || !speaks {
                 continue;
             }
             let witnesses = &mut self.refusals.doubts.entry(about.clone()).or_default().witnesses;
@@ -146,12 +148,16 @@ impl Membership {
 
     fn decide(&mut self, now: Instant, suspect: &NodeId, effects: &mut Vec<Effect>) {
         let heard_at = self.sessions.get(suspect).map(|session| session.heard_at);
-        let alone = self.others_than(suspect).is_empty();
+        let alone = !self.view.living().any(|member| member.id != *suspect && member.id != *self.id());
         let Some(doubt) = self.refusals.doubts.get_mut(suspect) else { return };
         let Some(own) = &mut doubt.own else { return };
         if let Some(heard_at) = heard_at.filter(|heard_at| *heard_at > own.since) {
             // Perhaps it had waited in a queue.
             own.since = heard_at;
+        }
+        if now.saturating_since(own.next_at) > LATE_MIN {
+            // We stood still ourselves: what it said meanwhile may not have been read yet.
+            own.since = now;
         }
         let agreed = if alone { own.refusals >= REFUSALS_ALONE } else { !doubt.witnesses.is_empty() };
         if agreed && now.saturating_since(own.since) >= own.patience {
@@ -162,26 +168,29 @@ impl Membership {
         }
         own.next_at = now + own.patience / 2;
         effects.push(Effect::CheckPort { peer: suspect.clone() });
+        // It may have been out of reach when it was told, and in reach by now.
+        if let Some(row) = self.living_row(suspect) {
+            self.tell_suspect(&row, effects);
+        }
     }
 
     fn declare_down(&mut self, now: Instant, row: &Update, effects: &mut Vec<Effect>) {
-        let timer = Timer::ChangeSuspectToDown {
-            member_id: row.id().clone(),
-            incarnation: row.incarnation(),
-            token: self.token,
-        };
+        let timer = self.verdict(row);
         self.swim(now, effects, |swim, wishes| swim.handle_timer(timer, wishes));
     }
 
     /// After every call: forgets the suspects that are none any more, and finds whom to look after.
     pub(super) fn settle_refusals(&mut self, now: Instant) {
         if !self.refusals.doubts.is_empty() {
-            let Self { refusals, view, .. } = self;
-            refusals.believed.retain(|_, until| now < *until);
+            let Self { refusals, view, sessions, .. } = self;
+            refusals.believed.retain(|id, (until, _)| now < *until || sessions.contains_key(id));
             refusals.doubts.retain(|id, doubt| {
                 let status = view.of(id).map(|row| row.status);
-                if status == Some(Status::Up) && doubt.own.is_some() {
-                    refusals.believed.insert(id.clone(), now + REFUSALS_IGNORED);
+                // One that is down by now is believed if it comes back.
+                if status != Some(Status::Suspect) && doubt.own.is_some() {
+                    let (until, times) = refusals.believed.entry(id.clone()).or_insert((now, 0));
+                    *until = now + REFUSALS_IGNORED * 2_u32.pow((*times).min(DOUBLED_MAX));
+                    *times += 1;
                 }
                 status == Some(Status::Suspect)
             });

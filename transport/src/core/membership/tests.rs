@@ -385,6 +385,23 @@ fn a_firewall_between_two_is_no_death() {
     assert_eq!(buried_by_a_firewall(100), 0);
 }
 
+/// Whoever is refused by everybody for a moment has lost its own network, not everybody else.
+#[test]
+fn a_node_that_is_refused_by_all_decides_about_nobody() {
+    for seed in 0..100 {
+        let nodes = 3 + (seed % 3) as usize;
+        let mut world = World::new(seed, nodes);
+        world.cuts_refuse = true;
+        world.run(Duration::from_millis(2000 + seed * 7));
+        world.cut(&[0], &(1..nodes).collect::<Vec<_>>());
+        world.run(Duration::from_millis(300));
+        world.heal();
+        world.run(Duration::from_secs(10));
+        assert_eq!(world.downs(0), 0, "seed {seed}");
+        world.assert_all_up(&(0..nodes).collect::<Vec<_>>());
+    }
+}
+
 #[cfg(feature = "defects")]
 #[test]
 fn the_defects_of_detection_are_caught() {
