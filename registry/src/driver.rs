@@ -255,9 +255,7 @@ impl<C: Core> Driver<C> {
             tracing::error!(bytes = frame.len(), ?to, "a message is too long to be sent; dropping it");
             return true;
         }
-        for peer in &to {
-            self.cluster.send(peer, lane, frame.clone());
-        }
+        self.cluster.send_all(&to, lane, &frame);
         true
     }
 

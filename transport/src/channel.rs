@@ -14,8 +14,8 @@ use crate::core::{FRAME_BYTES_MAX, Lane};
 
 /// Most bytes of frames that wait in one lane of one session.
 pub const LANE_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
-/// What a queued frame costs beside its bytes, so that empty frames are bounded too.
-const FRAME_OVERHEAD: usize = 64;
+/// What a queued frame costs beside its bytes, so that empty frames are bounded too: it may have more room than it needs.
+const FRAME_OVERHEAD: usize = 320;
 /// How much is taken from a queue at once; a longer frame is taken alone.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Frames up to this length are copied together; longer ones are handed on as they are.
@@ -43,7 +43,7 @@ struct Waiting {
 }
 
 impl LaneQueue {
-    /// Never waits.
+    /// Never waits. The frame is written after [`Self::wake`] at the latest.
     pub(crate) fn push(&self, frame: Bytes) -> Result<(), Full> {
         let mut waiting = self.lock();
         let cost = waiting.cost + frame.len() + FRAME_OVERHEAD;
@@ -52,9 +52,12 @@ impl LaneQueue {
         }
         waiting.cost = cost;
         waiting.frames.push_back(frame);
-        drop(waiting);
-        self.woken.notify_one();
         Ok(())
+    }
+
+    /// What was pushed is written from now on.
+    pub(crate) fn wake(&self) {
+        self.woken.notify_one();
     }
 
     /// Takes what waits, a batch at most; waits until there is something.
@@ -108,7 +111,7 @@ pub(crate) async fn write_lane(connection: &quinn::Connection, lane: Lane, queue
 fn join(batch: &mut Vec<Bytes>, chunks: &mut Vec<Bytes>) {
     let mut copied = BytesMut::new();
     for frame in batch.drain(..) {
-        // `Cluster::send` lets no longer frame through.
+        // `Cluster::send_all` lets no longer frame through.
         copied.put_u32(u32::try_from(frame.len()).expect("a frame's length fits 32 bits"));
         if frame.len() <= COPIED_BYTES_MAX {
             copied.put_slice(&frame);

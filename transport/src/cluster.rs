@@ -173,6 +173,14 @@ impl Cluster {
     /// # Panics
     /// If the frame is longer than [`FRAME_BYTES_MAX`].
     pub fn send(&self, to: &NodeId, lane: Lane, frame: Bytes) {
+        self.send_all(std::slice::from_ref(to), lane, &frame);
+    }
+
+    /// The same, for each of these peers.
+    ///
+    /// # Panics
+    /// If the frame is longer than [`FRAME_BYTES_MAX`].
+    pub fn send_all(&self, to: &[NodeId], lane: Lane, frame: &Bytes) {
         assert!(frame.len() <= FRAME_BYTES_MAX, "a frame of {} bytes is too long", frame.len());
         self.shared.send(to, lane, frame);
     }

@@ -53,8 +53,8 @@ impl Session {
         Arc::new(Self { serial, hello, dialled, connection, port, lanes: Default::default(), counters })
     }
 
-    /// Queues a frame, or resets the session if the lane is full.
-    pub(crate) fn send(&self, lane: Lane, frame: Bytes) {
+    /// Queues a frame, to be written after [`Self::wake`], or resets the session if the lane is full.
+    pub(crate) fn queue(&self, lane: Lane, frame: Bytes) {
         match self.lanes[index(lane)].push(frame) {
             Ok(()) => self.counters.frames_sent.add(1),
             Err(Full) => {
@@ -66,6 +66,11 @@ impl Session {
                 close(&self.connection, CloseCode::Overflow);
             }
         }
+    }
+
+    /// Lets a lane write what is queued.
+    pub(crate) fn wake(&self, lane: Lane) {
+        self.lanes[index(lane)].wake();
     }
 
     /// Sends a datagram, or not.

@@ -106,10 +106,12 @@ impl Shared {
         read(&self.sessions).values().cloned().collect()
     }
 
-    pub(crate) fn send(&self, to: &NodeId, lane: Lane, frame: Bytes) {
-        match read(&self.sessions).get(to) {
-            Some(session) => session.send(lane, frame),
-            None => self.counters.frames_dropped.add(1),
-        }
+    pub(crate) fn send(&self, to: &[NodeId], lane: Lane, frame: &Bytes) {
+        let sessions = read(&self.sessions);
+        let known = || to.iter().filter_map(|peer| sessions.get(peer));
+        let queued = known().map(|session| session.queue(lane, frame.clone())).count();
+        self.counters.frames_dropped.add((to.len() - queued) as u64);
+        // Only then: whoever is woken may want the processor that we are on.
+        known().for_each(|session| session.wake(lane));
     }
 }

@@ -16,6 +16,8 @@ pub const DEPTH_MAX: usize = 64;
 pub const VERSION: u8 = 1;
 
 const HEADER_BYTES: usize = 5;
+/// Room for most frames, so that encoding one does not move it again and again.
+const USUAL_BYTES: usize = 256;
 
 /// What a frame's body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,7 +62,8 @@ pub enum DecodeError {
 /// # Panics
 /// Never for types whose `Serialize` does not fail; ours do not.
 pub fn encode<T: Serialize>(kind: Kind, body: &T) -> Bytes {
-    let mut bytes = vec![kind as u8, VERSION, 0, 0, 0];
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.extend([kind as u8, VERSION, 0, 0, 0]);
     rmp_serde::encode::write(&mut bytes, body).expect("encoding our own types into memory cannot fail");
     bytes.into()
 }

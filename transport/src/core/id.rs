@@ -7,7 +7,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::defects::{Defect, is_present};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Longest node name, child id and registry name, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
@@ -44,8 +45,8 @@ pub fn validate_name(text: &str, slash: bool) -> Result<(), InvalidName> {
 /// The name of a node: what an operator calls it, kept across restarts.
 ///
 /// Compared and ordered as its text is.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "Arc<str>")]
+#[derive(Clone, Serialize)]
+#[serde(into = "Arc<str>")]
 pub struct NodeName {
     /// The first bytes of the text, the first one highest, zeros behind a shorter one: most comparisons need no more,
     /// and every table of ours is kept by node.
@@ -105,10 +106,19 @@ impl Hash for NodeName {
     }
 }
 
-impl TryFrom<String> for NodeName {
-    type Error = InvalidName;
-    fn try_from(text: String) -> Result<Self, InvalidName> {
-        Self::new(&text)
+impl<'de> Deserialize<'de> for NodeName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = NodeName;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a node")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<NodeName, E> {
+                NodeName::new(text).map_err(E::custom)
+            }
+        }
+        from.deserialize_str(Text)
     }
 }
 
