@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use ordu_registry::core::Entry;
+use ordu_registry::core::reconcile::Progress;
 use ordu_supervisor::core::{
     ChildId, ChildRow, ChildSpec, ChildStatus, Event, EventKind, MemberRow, MemberStatus, Placement, Restart,
 };
@@ -156,6 +157,7 @@ impl Backend for Face {
             conflicts_total: status.conflicts_total,
             clock_hash: format!("{:016x}", status.clock_hash),
             converged: status.converged,
+            progress: status.progress.map(|Progress { taken, expected }| rows::Progress { taken, expected }),
         }
     }
 

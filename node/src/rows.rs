@@ -100,6 +100,18 @@ pub struct Status {
     pub clock_hash: String,
     /// Whether every member that is up showed our own digests lately.
     pub converged: bool,
+    /// While the node takes much that it lacks: how far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+/// How far a node is that takes what it lacks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Entries of tables that came.
+    pub taken: u64,
+    /// Entries that are expected in all.
+    pub expected: u64,
 }
 
 /// Something that happened.

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio::sync::futures::Notified;
 
+use crate::core::reconcile::Progress;
 use crate::core::{self, Activation, Entry, Fence, Name, RankPolicy, RegisterError, names};
 use crate::driver::{Access, Closed, Core, Driver, Input, Outgoing, RegistryCall};
 use crate::events::NameEvent;
@@ -109,6 +110,12 @@ impl Registry {
     /// Whether every living member showed our own digest of the names within the last two repair intervals.
     pub fn is_converged(&self) -> bool {
         self.look(|registry, now| registry.is_converged(now))
+    }
+
+    /// How far this node is with the names that it lacks, while it takes them from another; lookups serve meanwhile what is
+    /// there. `None` when it takes none.
+    pub fn progress(&self) -> Option<Progress> {
+        self.look(|registry, now| registry.names().progress(now.at))
     }
 
     /// What happens to names from now on. A listener that falls more than

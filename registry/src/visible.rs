@@ -50,8 +50,8 @@ impl Registry {
     ///
     /// What counts is the claim as it is at the call; a value that changes meanwhile takes nothing back. Members are those
     /// that this node has heard of: one that has met nobody waits for nobody. A member acknowledges over its session with this
-    /// node; one without is waited for until the deadline. Each call of the registry costs one look by
-    /// each that waits.
+    /// node, a claim that nobody waited for when it was made [a moment](crate::core::sync::ACK_DELAY) later; one without a
+    /// session is waited for until the deadline. Each call of the registry costs one look by each that waits.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -121,7 +121,11 @@ impl Registry {
         value: impl Into<Bytes>,
         deadline: Duration,
     ) -> Result<(), QuorumError> {
-        self.register(pid, name.clone(), value)?;
+        let value = value.into();
+        self.call(|registry, now, out| {
+            registry.hurry();
+            registry.register(now, pid, name.clone(), value.clone(), out)
+        })?;
         let mut claim = Unsettled { registry: self, pid, name: &name, withdraw: true };
         let mut awaited = Awaited::quorum(pid.clone(), name.clone());
         let ended = match timeout(deadline, self.came_true(&mut awaited)).await {

@@ -12,10 +12,12 @@ use std::time::Duration;
 use common::{K, Message, V, boot, node};
 use ordu_registry::core::clock::{Clock, Dot};
 use ordu_registry::core::delta::{self, Payload};
+use ordu_registry::core::reconcile::Progress;
 use ordu_registry::core::retire::Retired;
 use ordu_registry::core::sync::{
-    DELTA_BYTES_MAX, Limits, Outgoing, PART_BYTES_MAX, PULL_PATIENCE, PUSH_BYTES_MAX, PUSH_EVENTS_MAX,
-    PUSH_WINDOW_EVENTS, PUSHES_IN_FLIGHT_MAX, REPAIR_INTERVAL, Replica,
+    ACK_DELAY, DELTA_BYTES_MAX, Limits, Outgoing, PART_BYTES_MAX, PULL_PATIENCE, PUSH_BYTES_MAX, PUSH_EVENTS_MAX,
+    PUSH_WINDOW_EVENTS, PUSHES_IN_FLIGHT_MAX, REPAIR_INTERVAL, Replica, SMALL_PUSH_BYTES, SMALL_PUSH_EVENTS,
+    SMALL_PUSHES_MAX, SMALL_PUSHES_WEIGH,
 };
 use ordu_registry::core::table::{Kind, LEFT_OUT_MAX};
 use ordu_registry::travels_as_it_is;
@@ -305,6 +307,7 @@ fn peers_at_one_position_share_one_encoding() {
 #[test]
 fn a_reconnect_starts_at_what_was_acknowledged() {
     let mut pump = two();
+    pump.replicas[0].hurry();
     pump.replicas[0].put(K(1), V(1));
     pump.flush(0);
     pump.settle();
@@ -333,10 +336,10 @@ fn a_peer_that_acknowledges_nothing_is_sent_no_more_than_a_window() {
         pump.replicas[0].flush(&mut out);
         sent += out.iter().filter(|out| matches!(out.message, Message::Delta { .. })).count();
     }
-    assert_eq!(sent, PUSHES_IN_FLIGHT_MAX);
+    assert_eq!(sent, PUSHES_IN_FLIGHT_MAX * SMALL_PUSHES_WEIGH);
     // One acknowledgement opens the window; what waited goes as one, less what was superseded meanwhile.
     let mut out = Vec::new();
-    let clock = Clock::from(Dot::new(node("a"), PUSHES_IN_FLIGHT_MAX as u64));
+    let clock = Clock::from(Dot::new(node("a"), sent as u64));
     pump.replicas[0].handle(pump.now, &node("b"), Message::Ack { clock }, &mut out);
     pump.replicas[0].put(K(0), V(0));
     pump.replicas[0].flush(&mut out);
@@ -344,6 +347,142 @@ fn a_peer_that_acknowledges_nothing_is_sent_no_more_than_a_window() {
     let [Message::Delta { events, closing: Some(closing), .. }] = &sent[..] else { panic!("{sent:?}") };
     assert_eq!((events.len(), closing.intervals[0].to), (256, 2 * PUSH_WINDOW_EVENTS + 1));
     pump.quiet(3);
+}
+
+/// Two that have met, and all is said.
+fn acquainted(kind: Kind) -> Pump<K, V> {
+    let mut pump = Pump::<K, V>::new(kind, &["a", "b"]);
+    pump.quiet(3);
+    pump.pass(REPAIR_INTERVAL.mul_f64(1.3));
+    pump.settle();
+    pump
+}
+
+/// The first writes so many events and pushes them as one; says whether the other acknowledges that at once.
+fn acknowledged_at_once(pump: &mut Pump<K, V>, events: usize) -> bool {
+    (0..events).for_each(|at| drop(pump.replicas[0].put(K(at as u8), V(1))));
+    pump.flush(0);
+    assert!(pump.deliver(0));
+    let acks = pump.wires.values().flatten().filter(|message| matches!(message, Message::Ack { .. })).count();
+    pump.settle();
+    assert!(acks <= 1);
+    acks == 1
+}
+
+#[test]
+fn small_pushes_share_an_acknowledgement() {
+    let mut pump = acquainted(Kind::OwnerWritten);
+    let at_once: Vec<bool> =
+        (0..2 * SMALL_PUSHES_MAX).map(|_| acknowledged_at_once(&mut pump, SMALL_PUSH_EVENTS)).collect();
+    let each = (1..=SMALL_PUSHES_MAX).map(|at| at == SMALL_PUSHES_MAX);
+    assert!(at_once.into_iter().eq(each.clone().chain(each)));
+    assert!(pump.replicas[0].is_acknowledged());
+    // What waits goes by itself, soon and once.
+    assert!(!acknowledged_at_once(&mut pump, 1));
+    assert_eq!(pump.replicas[1].poll_timeout(), pump.now + ACK_DELAY);
+    for waiting in [true, false] {
+        let mut out = Vec::new();
+        pump.replicas[1].handle_timeout(pump.now + ACK_DELAY, &mut out);
+        assert_eq!(out.iter().any(|out| matches!(out.message, Message::Ack { .. })), waiting);
+        pump.send(1, out);
+    }
+    assert!(pump.replicas[1].poll_timeout() > pump.now + ACK_DELAY);
+    assert!(!pump.replicas[0].is_acknowledged());
+    pump.settle();
+    assert!(pump.replicas[0].is_acknowledged());
+}
+
+#[test]
+fn who_may_be_waited_for_acknowledges_at_once() {
+    let mut pump = acquainted(Kind::OwnerWritten);
+    assert!(acknowledged_at_once(&mut pump, SMALL_PUSH_EVENTS + 1), "there may be more");
+    pump.replicas[0].hurry();
+    assert!(acknowledged_at_once(&mut pump, 1), "somebody waits");
+    assert!(!acknowledged_at_once(&mut pump, 1), "nobody waits for the next");
+    let mut pump = acquainted(Kind::Shared);
+    assert!(acknowledged_at_once(&mut pump, 1), "a caller waits for what a shared table takes");
+}
+
+/// Few events may be many bytes: then a window holds no more of them than of any others.
+#[test]
+fn a_push_of_many_bytes_is_not_small() {
+    for kind in [Kind::OwnerWritten, Kind::Shared] {
+        let mut pump = Pump::<Number, Blob>::new(kind, &["a", "b"]);
+        pump.connect(0, 1);
+        pump.settle();
+        let mut sent = 0;
+        for at in 0..100 {
+            let mut out = Vec::new();
+            pump.replicas[0].put(Number(at), Blob::new(SMALL_PUSH_BYTES + 1));
+            pump.replicas[0].flush(&mut out);
+            sent += out.iter().filter(|out| matches!(out.message, delta::Message::Delta { .. })).count();
+            pump.send(0, out);
+        }
+        assert_eq!(sent, PUSHES_IN_FLIGHT_MAX, "{kind:?}");
+        pump.settle();
+        assert!(pump.replicas[0].is_acknowledged(), "{kind:?}: none of them waited");
+    }
+}
+
+/// What was dropped before its acknowledgement went is not acknowledged any more.
+#[test]
+fn nothing_of_an_origin_that_is_over_is_acknowledged_late() {
+    let mut pump = acquainted(Kind::OwnerWritten);
+    assert!(!acknowledged_at_once(&mut pump, 1));
+    let mut retired = Retired::default();
+    retired.insert_below(&boot("a", 2));
+    pump.replicas[1].retire(&retired);
+    let mut out = Vec::new();
+    pump.replicas[1].handle_timeout(pump.now + ACK_DELAY, &mut out);
+    assert!(!out.iter().any(|out| matches!(out.message, Message::Ack { .. })), "{out:?}");
+}
+
+/// Acknowledgements do not bring repairs forward.
+#[test]
+fn a_waiting_acknowledgement_repairs_nothing() {
+    let mut pump = acquainted(Kind::OwnerWritten);
+    let repair_at = pump.replicas[1].poll_timeout();
+    assert!(!acknowledged_at_once(&mut pump, 1));
+    let almost = Instant::from_micros(repair_at.as_micros() - 1);
+    let mut out = Vec::new();
+    pump.replicas[1].handle_timeout(almost, &mut out);
+    assert!(matches!(out[..], [Outgoing { message: Message::Ack { .. }, .. }]), "{out:?}");
+    assert!(!pump.replicas[1].is_repair_due(almost) && pump.replicas[1].poll_timeout() == repair_at);
+    pump.replicas[1].repair_along(almost, &mut out);
+    assert!(matches!(out[1..], [Outgoing { message: Message::Digest { .. }, .. }]), "another table repairs: {out:?}");
+}
+
+/// Who was brought up to date by another is not taking anything any more.
+#[test]
+fn what_was_begun_and_came_from_elsewhere_is_no_progress() {
+    let mut pump = Pump::<Number, Blob>::new(Kind::Shared, &["a", "b", "c"]);
+    let count = DELTA_BYTES_MAX / 10_000 * 2;
+    (0..count).for_each(|at| drop(pump.replicas[0].put(Number(at as u32), Blob::new(10_000))));
+    pump.connect(0, 2);
+    pump.settle();
+    pump.connect(0, 1);
+    while pump.replicas[1].progress(pump.now).is_none_or(|progress| progress.taken == 0) {
+        assert!(pump.deliver(0));
+    }
+    // The rest of it does not come, and is not waited for any longer.
+    pump.wires.clear();
+    pump.now = pump.now + PULL_PATIENCE;
+    assert_eq!(pump.replicas[1].progress(pump.now), None);
+    pump.connect(1, 2);
+    pump.quiet(8);
+    (0..3).for_each(|at| assert_eq!(pump.replicas[at].progress(pump.now), None, "{at}"));
+}
+
+/// What is owed ends with the session.
+#[test]
+fn a_new_session_owes_no_acknowledgement() {
+    let mut pump = acquainted(Kind::OwnerWritten);
+    assert!(!acknowledged_at_once(&mut pump, 1));
+    pump.cut(0, 1);
+    pump.pass(ACK_DELAY);
+    assert!(pump.wires.values().all(VecDeque::is_empty));
+    pump.quiet(3);
+    assert!(pump.replicas[0].is_acknowledged());
 }
 
 #[test]
@@ -432,8 +571,14 @@ fn what_came_before_a_cut_does_not_come_again() {
     for cut in [true, false] {
         pump.connect(0, 1);
         let before = pump.replicas[1].table().live_len();
+        assert_eq!(pump.replicas[1].progress(pump.now), None);
+        let mut far = Progress::default();
         while pump.deliver(0) {
             let live = pump.replicas[1].table().live_len();
+            if let Some(progress) = pump.replicas[1].progress(pump.now) {
+                assert!(progress.taken <= progress.expected && progress.taken >= far.taken, "{progress:?}, {far:?}");
+                far = progress;
+            }
             let events = pump.wires.values().flatten().map(|message| match message {
                 delta::Message::State { answer, .. } => answer.events.len(),
                 _ => 0,
@@ -444,9 +589,11 @@ fn what_came_before_a_cut_does_not_come_again() {
             }
         }
         if cut {
+            assert!(far.taken > (count / 3) as u64 && far.expected >= count as u64, "{far:?} of {count}");
             pump.cut(0, 1);
         }
     }
+    assert_eq!(pump.replicas[1].progress(pump.now), None);
     assert_eq!(pump.quiet(1), 0);
     assert!(came < count + 2 * PART_BYTES_MAX / 10_000, "{came} events for {count}");
 }

@@ -32,6 +32,7 @@ impl World {
     /// A new process registers a name and waits for a majority.
     pub(crate) fn register_quorum(&mut self, node: usize, name: Name, value: &str, wait_ms: u64) {
         let Some(pid) = self.activate(node) else { return };
+        self.with_names(node, &"hurry", |names, _, _| names.hurry());
         self.register(node, &pid, &name, value);
         let Some(life) = self.life(node) else { return };
         if !life.upper.names().holdings(&pid).any(|held| *held == name) {
@@ -118,7 +119,11 @@ impl World {
         let having: Vec<_> = others.iter().filter(|id| !missing.contains(id)).collect();
         let lacks = |id: &&&ordu_transport::core::NodeId| {
             let life = self.up().map(|(_, life)| life).find(|life| life.id == ***id);
-            life.is_some_and(|life| !life.upper.names().names().table().context().contains(&dot.actor, dot.counter))
+            life.is_some_and(|life| {
+                let table = life.upper.names().names().table();
+                // Whoever heard since of a namesake above the claim's node, or that it left, has dropped what it had.
+                !table.retired().contains(&dot.actor) && !table.context().contains(&dot.actor, dot.counter)
+            })
         };
         let shown = registry.lookup(&name).map(|entry| entry.pid().clone());
         let what = if let Some(id) = having.iter().find(lacks) {

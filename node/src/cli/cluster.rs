@@ -8,7 +8,7 @@ use super::children::parse_id;
 use super::client::{Client, Connect, parse};
 use super::table::{Table, age, or_dash, print, print_line};
 use crate::failure::Failure;
-use crate::rows::{Event, Member, Name, Status};
+use crate::rows::{Event, Member, Name, Progress, Status};
 
 /// `ordu members`.
 pub(crate) fn members(connect: &Connect) -> Result<(), Failure> {
@@ -44,7 +44,7 @@ pub(crate) fn status(connect: &Connect) -> Result<(), Failure> {
          members   {} up of {}\n\
          children  {} running of {}\n\
          names     {}, {} conflicts lost\n\
-         state     {}, {}\n",
+         state     {}, {}{}\n",
         status.cluster,
         status.name,
         status.boot,
@@ -57,7 +57,13 @@ pub(crate) fn status(connect: &Connect) -> Result<(), Failure> {
         status.conflicts_total,
         status.clock_hash,
         if status.converged { "converged" } else { "not converged yet" },
+        status.progress.as_ref().map(describe_progress).unwrap_or_default(),
     ))
+}
+
+fn describe_progress(progress: &Progress) -> String {
+    let Progress { taken, expected } = progress;
+    format!(": {taken} of {expected} entries taken ({} %)", taken.saturating_mul(100) / (*expected).max(1))
 }
 
 fn parse_name(text: &str) -> Result<String, String> {

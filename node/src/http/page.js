@@ -111,7 +111,9 @@ async function refresh() {
     at("summary").textContent =
       `Seen from ${status.name}: ${status.members_up} of ${status.members} members up, ` +
       `${status.running} of ${status.children} children running, ${status.names} names, ` +
-      `${status.converged ? "converged" : "not converged yet"}${status.healthy ? "" : ", not healthy"}.`;
+      `${status.converged ? "converged" : "not converged yet"}` +
+      `${status.progress ? `, ${status.progress.taken} of ${status.progress.expected} entries taken` : ""}` +
+      `${status.healthy ? "" : ", not healthy"}.`;
     showMembers(members);
     showChildren(members, children);
     at("trouble").hidden = true;

@@ -101,6 +101,10 @@ fn metrics_text(status: &Status, children: &[Child]) -> String {
         &one(status.conflicts_total),
     );
     family("ordu_converged", "gauge", "1 if every member that is up has our state.", &one(status.converged.into()));
+    let progress = status.progress.clone().unwrap_or_default();
+    let (taken, left) = (progress.taken, progress.expected.saturating_sub(progress.taken));
+    family("ordu_sync_taken", "gauge", "Entries that came of what this node lacks and takes now.", &one(taken));
+    family("ordu_sync_left", "gauge", "Entries that are still expected of it.", &one(left));
     family("ordu_healthy", "gauge", "1 if this node serves.", &one(status.healthy.into()));
     family("ordu_boot", "gauge", "This node's boot number.", &one(status.boot));
     text

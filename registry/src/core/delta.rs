@@ -120,6 +120,9 @@ pub enum Purpose {
     /// Its sender wrote it, and tells everybody.
     #[serde(rename = "p")]
     Push,
+    /// The same, and somebody waits for its acknowledgement.
+    #[serde(rename = "h")]
+    Hurry,
     /// To be passed on; see `relay`.
     #[serde(rename = "r")]
     Relay,

@@ -81,6 +81,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let clock = self.table.context().clock();
         let Some(peer) = self.peers.get_mut(from) else { return };
         let answered = peer.pulling.take().is_some();
+        peer.state = None;
         (peer.heard, peer.nudged, peer.postponed, peer.relayed) = (true, false, false, 0);
         if peer.acked != *clock {
             peer.acked.merge(clock.clone());

@@ -347,6 +347,13 @@ impl Registry {
         self.finish(out, effects);
     }
 
+    /// Another table of this node repairs now; see [`Replica::repair_along`].
+    pub fn repair_along(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let mut out = Vec::new();
+        self.names.repair_along(now.at, &mut out);
+        self.finish(out, effects);
+    }
+
     /// Something happened.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         let (mut out, mut stale) = (Vec::new(), BTreeSet::new());
@@ -531,6 +538,12 @@ impl Registry {
         }
         self.finish(Vec::new(), effects);
         Ok(())
+    }
+
+    /// Wants what is registered next acknowledged at once, where somebody waits for that: otherwise an acknowledgement may
+    /// come [`super::sync::ACK_DELAY`] late.
+    pub fn hurry(&mut self) {
+        self.names.hurry();
     }
 
     /// Gives up one name of a local process. Returns false, and changes nothing, if it does not hold it.

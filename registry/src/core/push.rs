@@ -4,10 +4,9 @@ use triomphe::Arc;
 
 use ordu_transport::core::{Lane, NodeId};
 
-use super::clock::Clock;
 use super::delta::{Closing, Event, Interval, Key, Message, Payload, Purpose};
 use super::retire::Retired;
-use super::sync::{Limits, Outgoing, PUSH_WINDOW_EVENTS, PUSHES_IN_FLIGHT_MAX, Replica};
+use super::sync::{Limits, Outgoing, PUSH_WINDOW_EVENTS, Peer, Replica, is_small};
 
 impl<K: Key, V: Payload> Replica<K, V> {
     /// Pushes our own events to every connected peer that has not been sent them and has room in its window.
@@ -24,38 +23,48 @@ impl<K: Key, V: Payload> Replica<K, V> {
         if over || !self.peers.values().any(|peer| peer.connected && peer.sent < last) {
             return false;
         }
-        let purpose = if self.has_relays() { Purpose::Relay } else { Purpose::Push };
-        if purpose == Purpose::Relay {
+        let relays = self.has_relays();
+        if relays {
             self.leave_to_relays(last);
         }
         let mut pushed = false;
         let origin = self.table.origin().clone();
-        let mut groups: Vec<(u64, bool, Clock, Vec<NodeId>)> = Vec::new();
+        let mut groups: Vec<Vec<NodeId>> = Vec::new();
+        let position = |peer: &Peer| (peer.sent, peer.retired_sent);
         for (id, peer) in self.peers.iter().filter(|(_, peer)| peer.connected && peer.sent < last) {
             let known = peer.acked.get(&origin).max(peer.left_at);
             let waits = peer.sent.saturating_sub(known) >= PUSH_WINDOW_EVENTS;
-            if waits || peer.taking.is_some() || peer.in_flight.len() >= PUSHES_IN_FLIGHT_MAX {
+            if waits || peer.taking.is_some() || !peer.has_room() {
                 continue;
             }
             // Peers at the same position are sent the same bytes.
-            match groups
-                .iter_mut()
-                .find(|(sent, told, acked, _)| *sent == peer.sent && *told == peer.retired_sent && *acked == peer.acked)
-            {
-                Some((_, _, _, to)) => to.push(id.clone()),
-                None => groups.push((peer.sent, peer.retired_sent, peer.acked.clone(), vec![id.clone()])),
+            let is_like = |to: &&mut Vec<NodeId>| {
+                let other = to.first().and_then(|id| self.peers.get(id));
+                other.is_some_and(|other| position(other) == position(peer) && other.acked == peer.acked)
+            };
+            match groups.iter_mut().find(is_like) {
+                Some(to) => to.push(id.clone()),
+                None => groups.push(vec![id.clone()]),
             }
         }
         let Limits { push_events, push_bytes, .. } = self.limits;
-        for (sent, told, acked, to) in groups {
-            let Some((events, interval)) = self.table.own_delta(sent, &acked, push_events, push_bytes) else {
+        for to in groups {
+            let Some(first) = to.first().and_then(|id| self.peers.get(id)) else { continue };
+            let (sent, told) = position(first);
+            let Some((events, interval)) = self.table.own_delta(sent, &first.acked, push_events, push_bytes) else {
                 self.nudge(to, out);
                 continue;
+            };
+            let small = is_small(&events);
+            let purpose = match (relays, sent < self.hurried) {
+                (true, _) => Purpose::Relay,
+                (false, true) => Purpose::Hurry,
+                (false, false) => Purpose::Push,
             };
             for id in &to {
                 if let Some(peer) = self.peers.get_mut(id) {
                     (peer.sent, peer.retired_sent) = (interval.to, true);
-                    peer.in_flight.push_back(interval.to);
+                    peer.in_flight.push_back((interval.to, small));
                     pushed = true;
                 }
             }

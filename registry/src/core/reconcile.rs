@@ -95,6 +95,23 @@ pub enum Next {
     Refused,
 }
 
+/// How far a replica is that takes much which it lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Progress {
+    /// How many events came.
+    pub taken: u64,
+    /// How many are expected in all, as far as is known: it may turn out that more differs.
+    pub expected: u64,
+}
+
+impl Progress {
+    /// Of two tables together.
+    pub fn and(self, other: Self) -> Self {
+        // What is expected is a peer's word.
+        Self { taken: self.taken.saturating_add(other.taken), expected: self.expected.saturating_add(other.expected) }
+    }
+}
+
 /// A reconciliation under way, at the one who lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Incoming {
@@ -129,9 +146,9 @@ impl Incoming {
         &self.ask
     }
 
-    /// How many events came, and how many are expected in all.
-    pub fn progress(&self) -> (u64, u64) {
-        (self.taken, self.taken.max(self.left))
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        Progress { taken: self.taken, expected: self.taken.max(self.left) }
     }
 
     /// Asks for the next of the spans that differ.

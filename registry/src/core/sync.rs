@@ -6,6 +6,7 @@
 //!
 //! ```text
 //!   push     Delta{events} … Delta{events, closing}  ->            <- Ack{clock}      in large clusters by way of `relay`
+//!            small ones share one Ack, which comes a moment later
 //!   repair   Digest{hash} ->   <- Pull{context}   Delta … closing ->   <- Ack
 //!   much, or below the horizon <- Pull{context}   State{part} ->   <- More   State{…} ->   <- Ack; see `reconcile`
 //! ```
@@ -22,7 +23,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::clock::{Clock, Dot};
 use super::delta::{Closing, Event, Key, Message, Payload, Purpose};
-use super::reconcile::Incoming;
+use super::reconcile::{Incoming, Progress};
 use super::relay::{DIRECT_PEERS_MAX, FAN_OUT};
 use super::retire::Retired;
 use super::table::{Kind, LOG_REMOVALS_MAX, Table};
@@ -43,7 +44,7 @@ pub const PUSH_BYTES_MAX: usize = 1 << 20;
 /// About how many bytes of events one answer to a pull carries at most; a peer that lacks more is sent them part by part as
 /// it takes them.
 pub const DELTA_BYTES_MAX: usize = 4 << 20;
-/// Most pushes to a peer that it may not have acknowledged. Whatever is written meanwhile waits and goes as one: under load
+/// Most pushes to a peer that it may not have acknowledged, or [`SMALL_PUSHES_WEIGH`] times as many small ones. Whatever is written meanwhile waits and goes as one: under load
 /// batches grow with the round trip, and where there is none a push leaves at once.
 pub const PUSHES_IN_FLIGHT_MAX: usize = 4;
 /// Most of our events that a peer may be sent without having acknowledged them.
@@ -51,7 +52,27 @@ pub const PUSH_WINDOW_EVENTS: u64 = 16_384;
 /// Most unfinished deltas that are kept track of per peer; the oldest is given up first.
 pub const OPEN_DELTAS_MAX: usize = 16;
 
-/// How much a replica sends at once. Simulations make it small, so that what is sent in parts in large clusters is sent in
+/// How long an acknowledgement of a small push may wait for others, so that one does for all of them: nobody waits for most
+/// of them, and each costs as much as the push.
+pub const ACK_DELAY: Duration = Duration::from_millis(5);
+/// A push of at most so many events, of at most [`SMALL_PUSH_BYTES`], is small. A longer one is acknowledged at once: its
+/// sender may have more to send.
+pub const SMALL_PUSH_EVENTS: usize = 8;
+/// About how many bytes of events a small push has at most.
+pub const SMALL_PUSH_BYTES: usize = 4 << 10;
+/// After this many small pushes their acknowledgement does not wait any longer: half of what may be in flight.
+pub const SMALL_PUSHES_MAX: usize = 8;
+/// How many small pushes in flight count as much as one other.
+pub const SMALL_PUSHES_WEIGH: usize = 4;
+const _: () = assert!(2 * SMALL_PUSHES_MAX == PUSHES_IN_FLIGHT_MAX * SMALL_PUSHES_WEIGH);
+
+/// Whether a push of these events is small.
+pub(super) fn is_small<K: Key, V: Payload>(events: &[Arc<Event<K, V>>]) -> bool {
+    events.len() <= SMALL_PUSH_EVENTS
+        && events.iter().map(|event| event.size_bytes()).sum::<usize>() <= SMALL_PUSH_BYTES
+}
+
+/// How much a replica sends at once, and how soon. Simulations make it small, so that what is sent in parts in large clusters is sent in
 /// parts in theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
@@ -69,6 +90,8 @@ pub struct Limits {
     pub direct_peers: usize,
     /// In place of [`FAN_OUT`].
     pub fan_out: usize,
+    /// In place of [`ACK_DELAY`].
+    pub ack_delay: Duration,
 }
 
 impl Default for Limits {
@@ -81,6 +104,7 @@ impl Default for Limits {
             removals: LOG_REMOVALS_MAX,
             direct_peers: DIRECT_PEERS_MAX,
             fan_out: FAN_OUT,
+            ack_delay: ACK_DELAY,
         }
     }
 }
@@ -101,6 +125,7 @@ impl Limits {
             removals: count.saturating_mul(2).min(most.removals),
             direct_peers: count.min(most.direct_peers),
             fan_out: 2,
+            ack_delay: most.ack_delay,
         }
     }
 }
@@ -130,8 +155,8 @@ pub(super) struct Peer {
     pub(super) sent: u64,
     /// Our own events up to here were left to relays in this session.
     pub(super) left_at: u64,
-    /// Where each push of this session ended that is not acknowledged.
-    pub(super) in_flight: VecDeque<u64>,
+    /// Where each push of this session ended that is not acknowledged, and whether it is a small one.
+    pub(super) in_flight: VecDeque<(u64, bool)>,
     /// The clock that the peer reported.
     pub(super) acked: Clock,
     /// Whether this session has carried our retirements as they are.
@@ -156,19 +181,42 @@ pub(super) struct Peer {
     pub(super) nudged: bool,
     /// How many deltas of others were passed on to it that it has not acknowledged.
     pub(super) relayed: usize,
+    /// An acknowledgement that waits for more, or for [`Replica::ack_at`].
+    pub(super) owed: Clock,
+    /// How many small pushes that one is for.
+    pub(super) owed_pushes: usize,
 }
 
 impl Peer {
+    /// The acknowledgement that it is owed, if any, of what is `known` here still.
+    fn take_owed<K: Key, V: Payload>(&mut self, id: &NodeId, known: &Clock) -> Option<Outgoing<K, V>> {
+        self.owed_pushes = 0;
+        let mut clock = std::mem::take(&mut self.owed);
+        // An origin that turned out to be over meanwhile was dropped.
+        clock.dots.retain(|origin, counter| known.get(origin) >= *counter);
+        if clock.is_empty() {
+            return None;
+        }
+        Some(Outgoing { to: vec![id.clone()], lane: Lane::Delta, message: Message::Ack { clock } })
+    }
+
     /// Whether it was asked for what we lack and may still answer.
     pub(super) fn is_asked(&self, now: Instant) -> bool {
         self.pulling.is_some_and(|since| now < since + PULL_PATIENCE)
+    }
+
+    /// Whether another push may be sent to it.
+    pub(super) fn has_room(&self) -> bool {
+        let small = self.in_flight.iter().filter(|(_, small)| *small).count();
+        let weight = (self.in_flight.len() - small) * SMALL_PUSHES_WEIGH + small;
+        weight < PUSHES_IN_FLIGHT_MAX * SMALL_PUSHES_WEIGH
     }
 
     /// It has reported what it has, of ours too.
     pub(super) fn has_up_to(&mut self, origin: &NodeId) {
         let acked = self.acked.get(origin);
         self.sent = self.sent.max(acked);
-        while self.in_flight.pop_front_if(|end| *end <= acked).is_some() {}
+        while self.in_flight.pop_front_if(|(end, _)| *end <= acked).is_some() {}
     }
 }
 
@@ -185,6 +233,10 @@ pub struct Replica<K: Key, V: Payload> {
     pub(super) next_number: u64,
     pub(super) limits: Limits,
     pub(super) repair_at: Instant,
+    /// When acknowledgements that wait are sent.
+    pub(super) ack_at: Option<Instant>,
+    /// Our own events up to here are to be acknowledged at once.
+    pub(super) hurried: u64,
     /// The peer that was told our digest last in its turn.
     pub(super) turn: Option<NodeId>,
     pub(super) alarms: u64,
@@ -203,6 +255,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
             next_number: 0,
             limits: Limits::default(),
             repair_at: Instant::default(),
+            ack_at: None,
+            hurried: 0,
             turn: None,
             alarms: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -228,6 +282,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
     /// Puts a value under a key that has no event at all; see [`Table::put_first`]. It does not count as touched.
     pub fn put_first(&mut self, place: u64, key: K, value: V) -> Arc<Event<K, V>> {
         self.table.put_first(place, key, value)
+    }
+
+    /// Wants the next event that is written acknowledged at once.
+    pub fn hurry(&mut self) {
+        self.hurried = self.table.context().clock().get(self.table.origin()) + 1;
     }
 
     /// Removes what was seen under a key; see [`Table::remove`].
@@ -276,9 +335,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
         K: Hash,
         V: Hash,
     {
-        let Self { table, peers, counted, touched, .. } = self;
+        let Self { table, peers, counted, touched, ack_at, hurried, .. } = self;
         table.fingerprint(hasher);
-        (counted, touched).hash(hasher);
+        (counted, touched, ack_at.map(|at| wait(now, at)), hurried).hash(hasher);
         for (id, peer) in peers {
             let Peer {
                 connected,
@@ -295,14 +354,23 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 heard,
                 nudged,
                 relayed,
+                owed,
+                owed_pushes,
                 pull_number: _,
                 digest: _,
             } = peer;
-            (id, connected, sent, left_at, in_flight, acked, retired_sent, postponed, state, heard, nudged, relayed)
+            (id, connected, sent, left_at, in_flight, acked, retired_sent, postponed, state, heard, nudged)
                 .hash(hasher);
+            (relayed, owed, owed_pushes).hash(hasher);
             [pulling, taking].map(|since| since.map(|since| wait(now, since + PULL_PATIENCE))).hash(hasher);
             open.values().for_each(|taken| taken.hash(hasher));
         }
+    }
+
+    /// How far this replica is with what it lacks, while it takes that from a peer part by part.
+    pub fn progress(&self, now: Instant) -> Option<Progress> {
+        let asked = self.peers.values().filter(|peer| peer.is_asked(now));
+        asked.filter_map(|peer| peer.state.as_ref()).map(Incoming::progress).next()
     }
 
     /// How often equal contexts came with unequal sums. Anything but zero is a bug of ours.
@@ -371,6 +439,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.connected = false;
             (peer.state, peer.pulling, peer.taking, peer.postponed) = (None, None, None, false);
+            (peer.owed, peer.owed_pushes) = (Clock::default(), 0);
         }
         if !self.counted.contains(id) {
             self.peers.remove(id);
@@ -379,14 +448,34 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Instant {
-        self.repair_at
+        self.ack_at.map_or(self.repair_at, |at| at.min(self.repair_at))
     }
 
-    /// Tells some peers our digest once the repair interval is over, and drops removals that nobody needs.
+    /// Sends acknowledgements that have waited, and repairs once the repair interval is over.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Outgoing<K, V>>) {
-        if now + REPAIR_EARLY < self.repair_at {
-            return;
+        if self.ack_at.take_if(|at| *at <= now).is_some() {
+            let known = self.table.context().clock();
+            out.extend(self.peers.iter_mut().filter_map(|(id, peer)| peer.take_owed(id, known)));
         }
+        if self.is_repair_due(now) {
+            self.repair(now, out);
+        }
+    }
+
+    /// Whether the repair interval is over.
+    pub fn is_repair_due(&self, now: Instant) -> bool {
+        now >= self.repair_at
+    }
+
+    /// Another table of this node repairs now: so does this one, if it would soon.
+    pub fn repair_along(&mut self, now: Instant, out: &mut Vec<Outgoing<K, V>>) {
+        if now + REPAIR_EARLY >= self.repair_at {
+            self.repair(now, out);
+        }
+    }
+
+    /// Tells some peers our digest, and drops removals that nobody needs.
+    fn repair(&mut self, now: Instant, out: &mut Vec<Outgoing<K, V>>) {
         self.repair_at = now + REPAIR_INTERVAL.mul_f64(self.rng.random_range(0.9..1.2));
         self.peers.values_mut().for_each(|peer| {
             peer.taking.take_if(|since| now >= *since + PULL_PATIENCE);
@@ -426,6 +515,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             (peer.sent, peer.left_at, peer.retired_sent) = (0, 0, false);
             peer.in_flight.clear();
         }
+        self.hurried = 0;
     }
 
     /// Takes a message of a peer.
@@ -465,6 +555,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
         out: &mut Vec<Outgoing<K, V>>,
     ) {
         let taken = self.peer(from).open.remove(&number).unwrap_or(0) + events.len() as u64;
+        // What came in parts is not.
+        let small = closing.as_ref().is_some_and(|closing| closing.events == events.len() as u64) && is_small(&events);
         let relayed = closing.as_ref().filter(|closing| closing.purpose == Purpose::Relay);
         let news = relayed.map_or(Vec::new(), |closing| self.news_of(&closing.intervals));
         self.take(events);
@@ -489,13 +581,30 @@ impl<K: Key, V: Payload> Replica<K, V> {
             let counter = self.table.context().clock().get(&interval.origin);
             clock.apply(Dot::new(interval.origin.clone(), counter));
         }
-        if !clock.is_empty() {
-            out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
-        }
+        let waits = small && closing.purpose == Purpose::Push;
+        self.acknowledge(now, from, clock, waits, out);
         match closing.purpose {
-            Purpose::Push => {}
+            Purpose::Push | Purpose::Hurry => {}
             Purpose::Relay => self.pass_on(now, from, news, &closing.intervals, out),
             Purpose::Answer => self.pull_postponed(now, out),
+        }
+    }
+
+    /// Tells a peer what of its delta we have: at once, or, after a few small pushes, soon.
+    fn acknowledge(&mut self, now: Instant, from: &NodeId, clock: Clock, waits: bool, out: &mut Vec<Outgoing<K, V>>) {
+        if clock.is_empty() {
+            return;
+        }
+        let (kind, delay) = (self.table.kind, self.limits.ack_delay);
+        let peer = self.peer(from);
+        peer.owed.merge(clock);
+        peer.owed_pushes += 1;
+        // In a shared table callers may wait for it.
+        if kind == Kind::OwnerWritten && waits && peer.owed_pushes < SMALL_PUSHES_MAX && !delay.is_zero() {
+            self.ack_at = Some(self.ack_at.unwrap_or(now + delay));
+        } else {
+            let known = self.table.context().clock();
+            out.extend(self.peers.get_mut(from).and_then(|peer| peer.take_owed(from, known)));
         }
     }
 

@@ -10,6 +10,7 @@ use crate::trio::{Trio, id, name};
 fn a_claim_is_visible_once_those_in_question_have_acknowledged_it() {
     let mut trio = Trio::of(3);
     let pid = trio.activate(0);
+    trio.with(0, |registry, _, _| registry.hurry());
     trio.register(0, &pid, "x").unwrap();
     let mut all = Awaited::new(pid.clone(), name("x"), Scope::All);
     let mut most = Awaited::new(pid.clone(), name("x"), Scope::Majority);
@@ -79,6 +80,7 @@ fn a_better_claim_that_is_only_remembered_stands_in_the_way() {
     trio.deliver();
     trio.sees(1, 0, Status::Down);
     let second = trio.activate(1);
+    trio.with(1, |registry, _, _| registry.hurry());
     trio.register(1, &second, "x").unwrap();
     trio.wires.retain(|(_, to, _)| *to == 2);
     trio.deliver();

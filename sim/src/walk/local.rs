@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::clock::Dot;
+use ordu_registry::core::sync::Limits;
 use ordu_registry::core::{self as registry, Claim, Name, NameConflict, RankPolicy, Registry, delta};
 use ordu_supervisor::core::placement::Preference;
 use ordu_supervisor::core::{
@@ -153,7 +154,7 @@ impl Local {
         let id = id_of(peer);
         let seed = u64::from(peer.0) * 1000 + u64::from(peer.1);
         let policy = RankPolicy::LongestRunning;
-        let upper = if world.children {
+        let mut upper = if world.children {
             let (version, preference, keep_done) = ("1".into(), Preference::default(), Duration::from_secs(10));
             let config = Config {
                 id: id.clone(),
@@ -169,6 +170,9 @@ impl Local {
         } else {
             Upper::Names(Box::new(Registry::new(id.clone(), policy, seed)))
         };
+        // An acknowledgement that may wait for another push is one more branch at every push: walks of the same size would
+        // see less of all else. Waiting ones are left to runs with seeds.
+        upper.set_limits(Limits { ack_delay: Duration::ZERO, ..Limits::default() });
         let (processes, own) = Default::default();
         let wall_ms = 1_700_000_000_000 + world.ahead_ms[usize::from(peer.0)];
         let now = Instant::from_micros(1_000_000);

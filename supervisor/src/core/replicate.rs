@@ -7,6 +7,7 @@
 use ordu_registry::core::Name;
 use ordu_registry::core::delta;
 use ordu_registry::core::names::{self, alike_window};
+use ordu_registry::core::reconcile::Progress;
 use ordu_registry::core::retire::Retired;
 use ordu_registry::core::sync::{Outgoing, Replica};
 use ordu_transport::core::{Hlc, Instant, NodeId, Now};
@@ -24,6 +25,18 @@ impl Supervisor {
             && self.actual.is_acknowledged()
             && self.marks.is_acknowledged()
             && self.facts.is_acknowledged()
+    }
+
+    /// How far this node is with what it lacks, all tables together, while it takes that from others.
+    pub fn progress(&self, now: Now) -> Option<Progress> {
+        let tables = [
+            self.registry.names().progress(now.at),
+            self.desired.progress(now.at),
+            self.actual.progress(now.at),
+            self.marks.progress(now.at),
+            self.facts.progress(now.at),
+        ];
+        tables.into_iter().flatten().reduce(Progress::and)
     }
 
     /// Whether every living member showed our own digests of all tables within the last two repair intervals.
@@ -45,7 +58,17 @@ impl Supervisor {
     pub(super) fn repair(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let before = effects.len();
         let counted = self.registry.counted(now);
-        self.with_registry_raw(now, effects, |registry, out| registry.handle_timeout(now, out));
+        let due = self.registry.names().is_repair_due(now.at)
+            || self.desired.is_repair_due(now.at)
+            || self.actual.is_repair_due(now.at)
+            || self.marks.is_repair_due(now.at)
+            || self.facts.is_repair_due(now.at);
+        self.with_registry_raw(now, effects, |registry, out| {
+            registry.handle_timeout(now, out);
+            if due {
+                registry.repair_along(now, out);
+            }
+        });
         macro_rules! repair {
             ($($table:ident => $wrap:expr),*) => {$(
                 let mut out = Vec::new();
@@ -53,6 +76,9 @@ impl Supervisor {
                     self.$table.set_counted(counted.clone());
                 }
                 self.$table.handle_timeout(now.at, &mut out);
+                if due {
+                    self.$table.repair_along(now.at, &mut out);
+                }
                 send_all(out, $wrap, effects);
             )*};
         }

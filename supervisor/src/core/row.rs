@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ordu_registry::core::reconcile::Progress;
 use ordu_registry::core::{Fence, Name};
 use ordu_transport::core::{Addr, NodeName, Pid};
 use serde::{Deserialize, Serialize};
@@ -116,6 +117,8 @@ pub struct StatusRow {
     pub clock_hash: u64,
     /// Whether every member that is up showed our own digests within the last two repair intervals.
     pub converged: bool,
+    /// How far this node is with what it lacks, all tables together, while it takes that from others.
+    pub progress: Option<Progress>,
 }
 
 /// Something that happened.

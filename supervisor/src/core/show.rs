@@ -117,6 +117,7 @@ impl Supervisor {
             conflicts_total: self.registry.conflicts_total(),
             clock_hash: self.digest(),
             converged: self.is_converged(now),
+            progress: self.progress(now),
         }
     }
 
