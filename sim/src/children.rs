@@ -1,7 +1,7 @@
 //! The children that come with the simulator: how long their init takes, how they end, how they stop. Which character a
 //! child has is written in its args, so that two starts of one id can differ.
 
-use ordu_supervisor::core::{ChildSpec, Exit};
+use ordu_supervisor::core::{ChildSpec, Exit, Restart};
 use serde::{Deserialize, Serialize};
 
 use crate::behaviour::{Behaviour, Context, External, Init};
@@ -24,7 +24,7 @@ pub enum Character {
     SlowStop,
     /// It does not stop by itself; it has to be killed.
     RefusesToStop,
-    /// It ends well after a few seconds.
+    /// It ends well after a few seconds; if it is then restarted each time, until the heal.
     Finishes,
 }
 
@@ -72,12 +72,12 @@ impl<E: External> Behaviour<E> for Character {
                 let after_us = context.draw(1..4_000_000);
                 context.exit_in(after_us, Exit::Abnormal("it failed".into()));
             }
-            Character::Finishes => {
+            Character::Finishes if !(context.is_calm() && context.spec().restart == Restart::Permanent) => {
                 let after_us = context.draw(200_000..6_000_000);
                 context.exit_in(after_us, Exit::Normal);
             }
             Character::Steady | Character::Fails | Character::BadInit | Character::SlowInit => {}
-            Character::HangsInInit | Character::SlowStop | Character::RefusesToStop => {}
+            Character::HangsInInit | Character::SlowStop | Character::RefusesToStop | Character::Finishes => {}
         }
     }
 

@@ -114,14 +114,24 @@ struct Mirror {
     found: Option<Difference>,
 }
 
+/// A value that a replica lacks and that somebody removed.
+#[derive(Debug, Clone)]
+pub(crate) struct Lack {
+    pub(crate) what: String,
+    /// In which table.
+    pub(crate) table: &'static str,
+    /// Each event that removed it: whose, and which of its.
+    pub(crate) removals: Vec<(NodeId, u64)>,
+}
+
 /// How a replica differs from its twin.
 #[derive(Debug, Clone)]
 pub(crate) enum Difference {
     /// It holds what it must not, or lacks what nobody has removed.
     Wrong(String),
-    /// It lacks, of what it claims to have seen, a value that was removed somewhere: so it may be while it is being
-    /// healed by state.
-    Early(String),
+    /// It lacks, of what it claims to have seen, values that were removed somewhere: so it may be while it is being
+    /// healed by state, and stay if nobody is left who knows of the removal.
+    Early(Vec<Lack>),
 }
 
 /// Which events of each origin a context holds.
@@ -279,7 +289,7 @@ impl<K: Key, V: Payload> Model<K, V> {
     }
 
     fn compare(&self, mirror: &Mirror, table: &Table<K, V>) -> Option<Difference> {
-        let mut early = None;
+        let mut early = Vec::new();
         let mut held = table.entries().peekable();
         for (key, &history) in &self.keys {
             if let Some((unknown, _)) = held.next_if(|(of, _)| *of < key) {
@@ -291,9 +301,8 @@ impl<K: Key, V: Payload> Model<K, V> {
             let Some((_, values)) = held.next_if(|(of, _)| *of == key) else {
                 if expected.peek().is_some() {
                     drop(expected);
-                    let found = self.tell(mirror, key, history, table);
-                    match found {
-                        Some(Difference::Early(_)) => early = early.or(found),
+                    match self.tell(mirror, key, history, table) {
+                        Some(Difference::Early(lacks)) => early.extend(lacks),
                         wrong => return wrong,
                     }
                 }
@@ -313,14 +322,14 @@ impl<K: Key, V: Payload> Model<K, V> {
             }
             if !same || count != values.len() {
                 match self.tell(mirror, key, history, table) {
-                    found @ Some(Difference::Early(_)) => early = early.or(found),
+                    Some(Difference::Early(lacks)) => early.extend(lacks),
                     wrong => return wrong,
                 }
             }
         }
         match held.next() {
             Some((unknown, _)) => Some(Difference::Wrong(format!("{unknown:?} was never written"))),
-            None => early,
+            None => Some(early).filter(|early| !early.is_empty()).map(Difference::Early),
         }
     }
 
@@ -340,18 +349,23 @@ impl<K: Key, V: Payload> Model<K, V> {
         }
         let mut removed = Places::default();
         entries.iter().for_each(|entry| removed.extend(&entry.kills));
-        let lacking = |strict: bool| {
-            let mut places = entries.iter().enumerate();
-            places.find(|(place, entry)| {
+        let lacking = || {
+            entries.iter().enumerate().filter(|(_, entry)| {
                 let dot = dot(entry);
-                expected.contains_key(&dot) && !held.contains_key(&dot) && (strict || !removed.contains(*place))
+                expected.contains_key(&dot) && !held.contains_key(&dot)
             })
         };
-        let (wrong, early) = (lacking(false), lacking(true));
         let what =
             |entry: &Entry<V>| format!("{key:?} lacks {:?} of {:?}, which its twin holds", entry.value, dot(entry).0);
-        let wrong = wrong.map(|(_, entry)| Difference::Wrong(what(entry)));
-        wrong.or_else(|| early.map(|(_, entry)| Difference::Early(what(entry))))
+        if let Some((_, entry)) = lacking().find(|(place, _)| !removed.contains(*place)) {
+            return Some(Difference::Wrong(what(entry)));
+        }
+        let lacks = lacking().map(|(place, entry)| {
+            let removals = entries.iter().filter(|removal| removal.kills.contains(place)).map(dot).collect();
+            // Which table this is, the caller knows.
+            Lack { what: what(entry), table: "", removals }
+        });
+        Some(lacks.collect::<Vec<_>>()).filter(|lacks| !lacks.is_empty()).map(Difference::Early)
     }
 }
 
@@ -377,7 +391,7 @@ impl Default for Twin {
 }
 
 impl Twin {
-    /// How any table of a node differs from its twin: the first that is wrong, or the first that is early.
+    /// How the tables of a node differ from their twins: the first that is wrong, or all that is early.
     pub(crate) fn difference(&self, node: usize, life: u64, upper: &Upper) -> Option<Difference> {
         let mut found = vec![("names", self.names.difference(node, life, upper.names().names().table()))];
         if let Some(children) = upper.children() {
@@ -388,12 +402,20 @@ impl Twin {
                 ("facts", self.facts.difference(node, life, children.facts().table())),
             ]);
         }
-        let about = |table: &str, difference: &Difference| match difference {
-            Difference::Wrong(what) => Difference::Wrong(format!("{table}: {what}")),
-            Difference::Early(what) => Difference::Early(format!("{table}: {what}")),
-        };
-        let all = || found.iter().filter_map(|(table, difference)| Some(about(table, difference.as_ref()?)));
-        all().find(|difference| matches!(difference, Difference::Wrong(_))).or_else(|| all().next())
+        let mut early = Vec::new();
+        for (table, difference) in found {
+            match difference {
+                None => {}
+                Some(Difference::Wrong(what)) => return Some(Difference::Wrong(format!("{table}: {what}"))),
+                Some(Difference::Early(lacks)) => {
+                    early.extend(lacks.into_iter().map(|lack| {
+                        let what = format!("{table}: {}", lack.what);
+                        Lack { what, table, ..lack }
+                    }));
+                }
+            }
+        }
+        Some(early).filter(|early| !early.is_empty()).map(Difference::Early)
     }
 
     /// Forgets what was seen of the replicas, so that the next look is at everything.

@@ -2,6 +2,7 @@
 
 use ordu_registry::core::table::Kind;
 use ordu_supervisor::core::tables::MarkKey;
+use ordu_transport::core::NodeId;
 
 use super::{Broken, Invariant, Moment, tables};
 use crate::world::World;
@@ -12,7 +13,7 @@ pub const NAME: &str = "drained";
 pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
     source: "ARCHITECTURE.md G7",
-    caveat: "removals may stay while a node is away that has not acknowledged them; slots of incarnations that are over \
+    caveat: "removals may stay while a node is away that has not acknowledged them, and early dots of its own; slots of incarnations that are over \
              stay in shared tables, whose archive is not built yet, and with them what waits for their dots that nobody \
              who is left has: early dots, removals that cover such, marks of such starts",
     check,
@@ -29,7 +30,7 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
                 let what = format!("{log} events are kept for {live} live values and {removals} removals");
                 return Some(Broken::Safety(format!("n{node}, {name}: {what}")));
             }
-            let over = |id: &&ordu_transport::core::NodeId| table.retired.contains(id) && *id != table.origin;
+            let over = |id: &&NodeId| table.retired.contains(id) && *id != table.origin;
             if table.kind == Kind::OwnerWritten
                 && let Some(over) = table.context.origins().find(over)
             {
@@ -38,19 +39,19 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
             if moment == Moment::Any {
                 continue;
             }
-            let (removals, early) = table.waiting;
+            // Of a node that is away nobody may have what lies before them.
+            let is_there = |id: &&&NodeId| world.up().any(|(_, life)| life.id.name == id.name);
+            let early = table.early.iter().filter(|id| everybody_is_back || is_there(id)).count();
             if early > 0 {
                 return Some(Broken::NotYet(format!("n{node}, {name}: {early} early dots are kept")));
             }
-            if everybody_is_back && removals > 0 {
-                let what = format!("{removals} removals are kept that all have acknowledged");
+            if everybody_is_back && table.waiting > 0 {
+                let what = format!("{} removals are kept that all have acknowledged", table.waiting);
                 return Some(Broken::NotYet(format!("n{node}, {name}: {what}")));
             }
             if table.kind == Kind::OwnerWritten {
                 let mut origins = table.context.origins();
-                let stale = |id: &&ordu_transport::core::NodeId| {
-                    world.up().any(|(_, other)| other.id.name == id.name && other.id != **id)
-                };
+                let stale = |id: &&NodeId| world.up().any(|(_, other)| other.id.name == id.name && other.id != **id);
                 if let Some(stale) = origins.find(stale) {
                     return Some(Broken::NotYet(format!(
                         "n{node}, {name}: {stale:?} came back as another, and has a slot"

@@ -46,8 +46,10 @@ pub(crate) struct Look<'a> {
     pub(crate) retired: &'a Retired,
     pub(crate) live: usize,
     pub(crate) removals: usize,
-    /// How many of the removals, and how many early dots, wait for nothing that died with an incarnation that is over.
-    pub(crate) waiting: (usize, usize),
+    /// How many of the removals wait for nothing that died with an incarnation that is over.
+    pub(crate) waiting: usize,
+    /// Whose each early dot is that waits for nothing such.
+    pub(crate) early: Vec<&'a NodeId>,
     pub(crate) log: usize,
 }
 
@@ -66,9 +68,9 @@ pub(crate) fn tables(upper: &Upper) -> impl Iterator<Item = Look<'_>> {
             !covers.chain([(&event.dot.actor, event.dot.counter)]).any(|(of, counter)| lost(of, counter))
         };
         let early = context.cloud().flat_map(|(of, dots)| dots.iter().map(move |&dot| (of, dot)));
-        let waiting =
-            (table.removals().filter(complete).count(), early.filter(|(of, counter)| !lost(of, *counter)).count());
-        Some(Look { name, kind, revision, origin, context, retired, live, removals, waiting, log })
+        let waiting = table.removals().filter(complete).count();
+        let early = early.filter(|(of, counter)| !lost(of, *counter)).map(|(of, _)| of).collect();
+        Some(Look { name, kind, revision, origin, context, retired, live, removals, waiting, early, log })
     }
     let children = upper.children();
     let tables = [

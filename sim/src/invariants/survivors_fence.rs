@@ -17,7 +17,7 @@ pub(super) const INVARIANT: Invariant = Invariant {
     source: "registry/src/core/names.rs: the winner's fence goes above those of the processes that lose",
     caveat: "looked at once everything is quiet; a fence too far ahead of the survivor's clock cannot be passed; a loser \
              whose claim, or whose last fence, was gone before it reached the survivor's node, or was there between two \
-             looks only, is not held against it",
+             looks only, is not held against it, nor is who lost to such a loser",
     check,
 };
 
@@ -40,13 +40,18 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     })
 }
 
-/// The living process to which a name went in the end, from loser to winner, if there is one that holds it still.
+/// The living process to which a name went in the end, from loser to winner, if there is one that holds it still and each
+/// winner's node heard of who lost to it.
 fn survivor<'a>(world: &'a World, told: &'a Told) -> Option<&'a Pid> {
     let mut last = told;
     for _ in 0..CHAIN_MAX {
         let winner = world.oracle.processes.get(&last.by)?;
         match winner.told.iter().find(|next| next.name == last.name) {
-            Some(next) => last = next,
+            Some(next) => {
+                let above = world.oracle.processes.get(&next.by)?;
+                world.last.borrow().heard(above.node, above.life, &last.by)?;
+                last = next;
+            }
             None => {
                 let names = world.life(winner.node)?.upper.names();
                 let holds = names.names_of(&last.by).any(|name| name.as_str() == &*last.name);

@@ -1,8 +1,10 @@
 //! G1: a delta replica holds exactly what its full-state twin holds.
 
-use super::{Broken, Invariant, Moment};
+use ordu_transport::core::NodeId;
+
+use super::{Broken, Invariant, Moment, tables};
 use crate::musts::Must;
-use crate::twin::Difference;
+use crate::twin::{Difference, Lack};
 use crate::world::World;
 
 /// Its name.
@@ -28,7 +30,11 @@ impl World {
         } else {
             None
         };
-        if let Some(Difference::Wrong(what) | Difference::Early(what)) = difference {
+        let what = difference.and_then(|difference| match difference {
+            Difference::Wrong(what) => Some(what),
+            Difference::Early(lacks) => lacks.into_iter().next().map(|lack| lack.what),
+        });
+        if let Some(what) = what {
             self.violate(NAME, false, format!("n{node}, {what}"));
         }
     }
@@ -37,7 +43,8 @@ impl World {
 pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
     source: "ARCHITECTURE.md G1",
-    caveat: "trusts a replica's context; that contexts meet is for the invariant `converge`",
+    caveat: "trusts a replica's context; that contexts meet is for the invariant `converge`; a removal of which only those \
+             knew who are gone may have done its work without being known to anybody",
     check,
 };
 
@@ -51,7 +58,17 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     let mut lives = world.up().filter(|(node, _)| is_its_turn(*node));
     lives.find_map(|(node, life)| match world.twin.difference(node, life.number, &life.upper)? {
         Difference::Wrong(what) => Some(Broken::Safety(format!("n{node}, {what}"))),
-        Difference::Early(what) if moment == Moment::Quiet => Some(Broken::NotYet(format!("n{node}, {what}"))),
+        Difference::Early(lacks) if moment == Moment::Quiet => {
+            let is_known = |lack: &&Lack| {
+                let mut looks = world.up().flat_map(|(_, life)| tables(&life.upper));
+                looks.any(|look| {
+                    let knows = |(of, counter): &(NodeId, u64)| look.context.contains(of, *counter);
+                    look.name == lack.table && lack.removals.iter().any(knows)
+                })
+            };
+            let lack = lacks.iter().find(is_known)?;
+            Some(Broken::NotYet(format!("n{node}, {}", lack.what)))
+        }
         Difference::Early(_) => None,
     })
 }
