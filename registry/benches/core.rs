@@ -2,50 +2,24 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a benchmark")]
 
-use bytes::Bytes;
+mod common;
+
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use ordu_registry::core::names::{Effect, Input, Message, Registry};
-use ordu_registry::core::{Name, RankPolicy};
-use ordu_transport::core::{Instant, Member, NodeId, NodeName, Now, Status};
+use ordu_registry::core;
+use ordu_registry::core::claim::{Claim, Name};
+use ordu_registry::core::names::{Input, Message};
+use ordu_registry::core::table::{Kind, Shared, Table};
+
+use common::{apart, fill, index, meet, messages, names, node, now, registry, scattered};
 
 fn main() {
     divan::main();
 }
 
 const SIZES: [usize; 2] = [10_000, 100_000];
-
-fn now(us: u64) -> Now {
-    Now { at: Instant::from_micros(us), wall_ms: 1_800_000_000_000 + us / 1_000 }
-}
-
-fn node(name: &str) -> NodeId {
-    NodeId::new(NodeName::new(name).expect("a name"), 1, 7)
-}
-
-fn names(count: usize) -> Vec<Name> {
-    (0..count).map(|number| Name::new(&format!("name{number:06}")).expect("a name")).collect()
-}
-
-fn registry(name: &str) -> Registry {
-    Registry::new(node(name), RankPolicy::LongestRunning, 1)
-}
-
-/// Each name by a process of its own.
-fn fill(registry: &mut Registry, names: &[Name]) -> Vec<Effect> {
-    let mut effects = Vec::new();
-    for name in names {
-        let pid = registry.activate(now(1));
-        registry.register(now(1), &pid, name.clone(), Bytes::new(), &mut effects).expect("a new name");
-    }
-    effects
-}
-
-fn meet(registry: &mut Registry, peer: &str) {
-    let member = Member { id: node(peer), addr: "127.0.0.1:1".into(), status: Status::Up };
-    registry.handle(now(0), Input::Member(member), &mut Vec::new());
-    registry.handle(now(0), Input::Connected(node(peer)), &mut Vec::new());
-}
+const SIZES_APPLIED: [usize; 2] = [10_000, 30_000];
+const LOOKUPS: usize = 1_000;
 
 #[divan::bench(args = SIZES, sample_count = 5, sample_size = 1)]
 fn register(bencher: Bencher, count: usize) {
@@ -69,22 +43,7 @@ fn register_with_a_peer(bencher: Bencher, count: usize) {
         .bench_local_values(|mut registry| (fill(&mut registry, &names), registry));
 }
 
-/// The messages that bring all names of one to another.
-fn messages(count: usize) -> Vec<Message> {
-    let mut a = registry("a");
-    fill(&mut a, &names(count));
-    meet(&mut a, "b");
-    let pull = Message::Pull { number: 0, context: Default::default(), retired: Default::default(), sum: 0 };
-    let mut effects = Vec::new();
-    a.handle(now(2), Input::Message { from: node("b"), message: pull }, &mut effects);
-    let messages = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Send { message: message @ Message::Delta { .. }, .. } => Some(message),
-        _ => None,
-    });
-    messages.collect()
-}
-
-#[divan::bench(args = [10_000, 30_000], sample_count = 5, sample_size = 1)]
+#[divan::bench(args = SIZES_APPLIED, sample_count = 5, sample_size = 1)]
 fn apply(bencher: Bencher, count: usize) {
     let messages = messages(count);
     assert!(!messages.is_empty());
@@ -105,7 +64,7 @@ fn apply(bencher: Bencher, count: usize) {
         });
 }
 
-#[divan::bench(args = [10_000, 30_000], sample_count = 5, sample_size = 1)]
+#[divan::bench(args = SIZES_APPLIED, sample_count = 5, sample_size = 1)]
 fn encode(bencher: Bencher, count: usize) {
     let messages = messages(count);
     bencher.counter(ItemsCount::new(count)).bench_local(|| {
@@ -113,7 +72,7 @@ fn encode(bencher: Bencher, count: usize) {
     });
 }
 
-#[divan::bench(args = [10_000, 30_000], sample_count = 5, sample_size = 1)]
+#[divan::bench(args = SIZES_APPLIED, sample_count = 5, sample_size = 1)]
 fn decode(bencher: Bencher, count: usize) {
     let frames: Vec<Vec<u8>> =
         messages(count).iter().map(|message| rmp_serde::to_vec(message).expect("it encodes")).collect();
@@ -128,9 +87,72 @@ fn lookup(bencher: Bencher, count: usize) {
     let names = names(count);
     let mut registry = registry("a");
     fill(&mut registry, &names);
-    bencher.counter(ItemsCount::new(1000_usize)).bench_local(|| {
-        for at in 0..1000 {
-            black_box(registry.lookup(&names[at * 7919 % count]));
+    bencher.counter(ItemsCount::new(LOOKUPS)).bench_local(|| {
+        for name in scattered(&names).take(LOOKUPS) {
+            black_box(registry.lookup(name));
         }
+    });
+}
+
+/// As a running node looks names up, beside its core.
+#[divan::bench(args = SIZES, sample_count = 20, sample_size = 1)]
+fn lookup_in_index(bencher: Bencher, count: usize) {
+    let names = names(count);
+    let mut registry = registry("a");
+    fill(&mut registry, &names);
+    let index = index(&registry);
+    bencher.counter(ItemsCount::new(LOOKUPS)).bench_local(|| {
+        for name in scattered(&names).take(LOOKUPS) {
+            black_box(index.lookup(name.as_str()));
+        }
+    });
+}
+
+/// Events of one origin.
+fn events(count: usize) -> Vec<Shared<Name, Claim>> {
+    let events_of = |message| match message {
+        Message::Delta { events, .. } => events.into(),
+        _ => Vec::new(),
+    };
+    messages(count).into_iter().flat_map(events_of).collect()
+}
+
+fn table(origin: &str) -> Table<Name, Claim> {
+    Table::new(Kind::OwnerWritten, node(origin))
+}
+
+/// The table alone, without any rule of names.
+#[divan::bench(args = SIZES_APPLIED, sample_count = 5, sample_size = 1)]
+fn table_put(bencher: Bencher, count: usize) {
+    let events = events(count);
+    bencher.counter(ItemsCount::new(count)).with_inputs(|| table("a")).bench_local_values(|mut table| {
+        for event in &events {
+            table.put(event.key.clone(), event.value.clone().expect("a claim"));
+        }
+        table
+    });
+}
+
+#[divan::bench(args = SIZES_APPLIED, sample_count = 5, sample_size = 1)]
+fn table_apply(bencher: Bencher, count: usize) {
+    let events = events(count);
+    bencher.counter(ItemsCount::new(count)).with_inputs(|| (table("b"), events.clone())).bench_local_values(
+        |(mut table, events)| {
+            for event in events {
+                assert!(table.apply(event));
+            }
+            table
+        },
+    );
+}
+
+/// Two that differ in a hundred names, until they are equal.
+#[divan::bench(args = SIZES_APPLIED, sample_count = 5, sample_size = 1)]
+fn reconcile(bencher: Bencher, count: usize) {
+    let apart = apart(count, 50);
+    bencher.with_inputs(|| apart.clone()).bench_local_values(|[mut a, mut b]| {
+        common::reconcile(&mut a, &mut b);
+        assert_eq!(a.len(), b.len());
+        [a, b]
     });
 }
