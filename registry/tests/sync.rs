@@ -424,6 +424,17 @@ fn a_push_of_many_bytes_is_not_small() {
     }
 }
 
+#[test]
+fn a_piece_of_a_backlog_is_not_small() {
+    let mut pump = Pump::<K, V>::new(Kind::OwnerWritten, &["a", "b"]);
+    pump.replicas[0].set_limits(Limits::of_events(3));
+    (0..100).for_each(|at| drop(pump.replicas[0].put(K(at), V(1))));
+    pump.connect(0, 1);
+    let pushes = pump.wires.values().flatten().filter(|message| matches!(message, Message::Delta { .. })).count();
+    assert_eq!(pushes, PUSHES_IN_FLIGHT_MAX);
+    pump.quiet(9);
+}
+
 /// What was dropped before its acknowledgement went is not acknowledged any more.
 #[test]
 fn nothing_of_an_origin_that_is_over_is_acknowledged_late() {

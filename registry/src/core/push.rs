@@ -55,7 +55,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 self.nudge(to, out);
                 continue;
             };
-            let small = is_small(&events);
+            // A piece of a backlog is not: its peer lacks more, however little goes at once.
+            let small = is_small(&events) && interval.to == last;
             let purpose = match (relays, sent < self.hurried) {
                 (true, _) => Purpose::Relay,
                 (false, true) => Purpose::Hurry,
