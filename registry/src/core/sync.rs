@@ -44,8 +44,9 @@ pub const PUSH_BYTES_MAX: usize = 1 << 20;
 /// About how many bytes of events one answer to a pull carries at most; a peer that lacks more is sent them part by part as
 /// it takes them.
 pub const DELTA_BYTES_MAX: usize = 4 << 20;
-/// Most pushes to a peer that it may not have acknowledged, or [`SMALL_PUSHES_WEIGH`] times as many small ones. Whatever is written meanwhile waits and goes as one: under load
-/// batches grow with the round trip, and where there is none a push leaves at once.
+/// Most pushes to a peer that it may not have acknowledged, or [`SMALL_PUSHES_WEIGH`] times as many small ones. Whatever is
+/// written meanwhile waits and goes as one: under load batches grow with the round trip, and where there is none a push
+/// leaves at once.
 pub const PUSHES_IN_FLIGHT_MAX: usize = 4;
 /// Most of our events that a peer may be sent without having acknowledged them.
 pub const PUSH_WINDOW_EVENTS: u64 = 16_384;
@@ -62,7 +63,8 @@ pub const SMALL_PUSH_EVENTS: usize = 8;
 pub const SMALL_PUSH_BYTES: usize = 4 << 10;
 /// After this many small pushes their acknowledgement does not wait any longer: half of what may be in flight.
 pub const SMALL_PUSHES_MAX: usize = 8;
-/// How many small pushes in flight count as much as one other.
+/// How many small pushes in flight count as much as one other. To their sender a push is small only if nothing more waits
+/// behind it.
 pub const SMALL_PUSHES_WEIGH: usize = 4;
 const _: () = assert!(2 * SMALL_PUSHES_MAX == PUSHES_IN_FLIGHT_MAX * SMALL_PUSHES_WEIGH);
 
@@ -72,8 +74,8 @@ pub(super) fn is_small<K: Key, V: Payload>(events: &[Arc<Event<K, V>>]) -> bool 
         && events.iter().map(|event| event.size_bytes()).sum::<usize>() <= SMALL_PUSH_BYTES
 }
 
-/// How much a replica sends at once, and how soon. Simulations make it small, so that what is sent in parts in large clusters is sent in
-/// parts in theirs.
+/// How much a replica sends at once, and how soon. Simulations make it small, so that what is sent in parts in large
+/// clusters is sent in parts in theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// In place of [`PUSH_EVENTS_MAX`].
