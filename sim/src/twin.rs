@@ -67,6 +67,8 @@ struct Entry<V> {
     value: Option<V>,
     /// The events of the key, by their place in its history, that the writer had seen and meant to replace.
     kills: Places,
+    /// Those of them that the event itself does not name: what removed them had left its writer's log.
+    unnamed: Places,
 }
 
 /// One event as its writer wrote it.
@@ -114,7 +116,7 @@ struct Mirror {
     found: Option<Difference>,
 }
 
-/// A value that a replica lacks and that somebody removed.
+/// A value that a replica lacks and that somebody removed, or still holds beside what replaced it and cannot tell.
 #[derive(Debug, Clone)]
 pub(crate) struct Lack {
     pub(crate) what: String,
@@ -129,7 +131,8 @@ pub(crate) struct Lack {
 pub(crate) enum Difference {
     /// It holds what it must not, or lacks what nobody has removed.
     Wrong(String),
-    /// It lacks, of what it claims to have seen, values that were removed somewhere: so it may be while it is being
+    /// It lacks, of what it claims to have seen, values that were removed somewhere; or still holds one, beside what replaced
+    /// it and does not name it, for the removal between them had left its writer's log. So it may be while it is being
     /// healed by state, and stay if nobody is left who knows of the removal.
     Early(Vec<Lack>),
 }
@@ -211,10 +214,17 @@ impl<K: Key, V: Payload> Model<K, V> {
                 });
                 kills = meant;
             }
+            let mut unnamed = Places::default();
+            for place in kills.less(&Places::default()) {
+                let old = &self.histories[history][place];
+                if event.covers.get(&self.written[old.origin].0) < old.counter {
+                    unnamed.insert(place);
+                }
+            }
             let (put, left) = (event.value.is_some(), !alive.is_empty());
             wrote.push(Wrote { key: event.key.clone(), put, left, gone });
             let at = (history, self.histories[history].len());
-            let entry = Entry { origin, counter: event.dot.counter, value: event.value.clone(), kills };
+            let entry = Entry { origin, counter: event.dot.counter, value: event.value.clone(), kills, unnamed };
             self.histories[history].push(entry);
             let written = &mut self.written[origin].1;
             if written.last().is_some_and(|(last, _)| *last >= event.dot.counter) {
@@ -344,8 +354,13 @@ impl<K: Key, V: Payload> Model<K, V> {
             .collect();
         let held: BTreeMap<(NodeId, u64), &V> =
             table.live(key).map(|(origin, counter, value)| ((origin.clone(), counter), value)).collect();
-        if let Some((dot, value)) = held.iter().find(|(dot, value)| expected.get(*dot) != Some(value)) {
-            return Some(Difference::Wrong(format!("{key:?} holds {value:?} of {dot:?}, which its twin does not")));
+        let mut early = Vec::new();
+        for (dot, value) in held.iter().filter(|(dot, value)| expected.get(*dot) != Some(value)) {
+            let what = format!("{key:?} holds {value:?} of {dot:?}, which its twin does not");
+            match self.untold(history, seen, dot) {
+                Some(removals) => early.push(Lack { what, table: "", removals }),
+                None => return Some(Difference::Wrong(what)),
+            }
         }
         let mut removed = Places::default();
         entries.iter().for_each(|entry| removed.extend(&entry.kills));
@@ -365,7 +380,19 @@ impl<K: Key, V: Payload> Model<K, V> {
             // Which table this is, the caller knows.
             Lack { what: what(entry), table: "", removals }
         });
-        Some(lacks.collect::<Vec<_>>()).filter(|lacks| !lacks.is_empty()).map(Difference::Early)
+        early.extend(lacks);
+        Some(early).filter(|early| !early.is_empty()).map(Difference::Early)
+    }
+
+    /// What killed the event of this dot, where nothing that the replica has seen of that names it.
+    fn untold(&self, history: usize, seen: &Places, (origin, counter): &(NodeId, u64)) -> Option<Vec<(NodeId, u64)>> {
+        let entries = &self.histories[history];
+        let place = entries.iter().position(|of| of.counter == *counter && self.written[of.origin].0 == *origin)?;
+        let killers = entries.iter().enumerate().filter(|(at, of)| of.kills.contains(place) && seen.contains(*at));
+        let killers: Vec<&Entry<V>> = killers.map(|(_, of)| of).collect();
+        let silent = self.kind == Kind::Shared && killers.iter().all(|of| of.unnamed.contains(place));
+        let dots = killers.iter().map(|of| (self.written[of.origin].0.clone(), of.counter)).collect();
+        (silent && seen.contains(place) && !killers.is_empty()).then_some(dots)
     }
 }
 
