@@ -214,6 +214,10 @@ impl<K: Key, V: Payload> Model<K, V> {
                 });
                 kills = meant;
             }
+            if event.value.is_some() && self.kind == Kind::Shared {
+                // It stands for the removals that it replaces, also for what those had only heard of.
+                kills.extend(&killed);
+            }
             let mut unnamed = Places::default();
             for place in kills.less(&Places::default()) {
                 let old = &self.histories[history][place];
