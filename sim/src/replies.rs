@@ -177,22 +177,22 @@ impl World {
             let others: Vec<u64> = others.iter().copied().filter(|other| *other != request).collect();
             let stands = |other: &u64| {
                 let known = self.oracle.replies.requests.get(other);
-                let live =
-                    |life| known.is_some_and(|known| starts_of(life, id).any(|start| known.wrote.contains(&start)));
+                // This node may not have heard yet that somebody ended it.
+                let is_theirs = |start: &Start| known.is_some_and(|known| known.wrote.contains(start));
+                let live = |life| {
+                    starts_of(life, id).any(|start| is_theirs(&start) && !self.twin.desired.is_undone(id, &start))
+                };
                 self.life(node).is_some_and(live)
             };
             if others.iter().any(stands) {
                 return Some("another caller was told so of this process, and its start stands");
             }
         }
-        // What a process was activated for may be gone; then its node says which start it goes on for.
+        // What a process was activated for may be gone; then its node says which start it goes on for, and another one
+        // once that is gone too, perhaps before this is answered.
         let wrote = &self.oracle.replies.requests.get(&request)?.wrote;
-        let goes_on = self.up().any(|(_, life)| {
-            let children = life.upper.children();
-            let claim = children.and_then(|children| children.actual().table().live_of(id, children.id()));
-            claim.is_some_and(|claim| wrote.contains(&(claim.begun().actor.clone(), claim.begun().counter)))
-        });
-        if goes_on {
+        let begun = self.twin.actual.values_of(id).map(|claim| claim.begun());
+        if begun.map(|dot| (dot.actor.clone(), dot.counter)).any(|start| wrote.contains(&start)) {
             return None;
         }
         let wrote = &self.oracle.replies.requests.get(&request)?.wrote;

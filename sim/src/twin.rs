@@ -241,6 +241,21 @@ impl<K: Key, V: Payload> Model<K, V> {
         wrote
     }
 
+    /// Whether any event that was ever written means to remove or replace this one.
+    pub(crate) fn is_undone(&self, key: &K, (origin, counter): &(NodeId, u64)) -> bool {
+        let Some(&history) = self.keys.get(key) else { return false };
+        let entries = &self.histories[history];
+        let is_it = |entry: &Entry<V>| entry.counter == *counter && self.written[entry.origin].0 == *origin;
+        let place = entries.iter().position(is_it);
+        place.is_some_and(|place| entries.iter().any(|entry| entry.kills.contains(place)))
+    }
+
+    /// Every value that was ever put under a key, in the order of writing.
+    pub(crate) fn values_of(&self, key: &K) -> impl Iterator<Item = &V> {
+        let entries = self.keys.get(key).into_iter().flat_map(|&history| &self.histories[history]);
+        entries.filter_map(|entry| entry.value.as_ref())
+    }
+
     /// How a replica differs from its twin.
     pub(crate) fn difference(&self, node: usize, life: u64, table: &Table<K, V>) -> Option<Difference> {
         let mut mirrors = self.mirrors.borrow_mut();
