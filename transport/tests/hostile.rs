@@ -1,10 +1,10 @@
-//! Strangers, liars and garbage: nothing that a peer sends changes who is a member, or ends a node.
+//! Strangers and liars: nothing that a peer sends changes who is a member, or ends a node.
 #![cfg(feature = "runtime")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real nodes in real time")]
 
 mod common;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,40 +139,6 @@ fn who_shows_another_certificate_than_its_name_is_turned_away() {
     });
     assert_eq!(nodes[0].status(&victim), Some(Status::Up));
     settle(&mut nodes);
-}
-
-#[test]
-fn garbage_on_the_port_changes_nothing() {
-    let mut nodes = group(&ca(), 2);
-    let addr = nodes[0].cluster.local_addr();
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let mut state = 0x2545_f491_4f6c_dd1du64;
-    let files = open_files();
-    for n in 0..20_000usize {
-        let mut bytes = vec![0; n % 1400];
-        for byte in &mut bytes {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            *byte = state as u8;
-        }
-        // Every other one looks like a first packet of QUIC.
-        if n % 2 == 0 && bytes.len() > 6 {
-            bytes[..5].copy_from_slice(&[0xc0, 0, 0, 0, 1]);
-        }
-        let _ = socket.send_to(&bytes, addr);
-    }
-    for node in &mut nodes {
-        node.drain(Duration::from_millis(1500));
-        assert!(!node.seen.iter().any(|event| matches!(event, ClusterEvent::Disconnected(_))), "{:?}", node.seen);
-        assert_eq!(members(node), 2);
-    }
-    assert!(open_files() <= files + 2, "{files} files before, {} after", open_files());
-    settle(&mut nodes);
-}
-
-fn open_files() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
 /// What a peer with a good certificate does wrong, and whether that ends its session.
