@@ -191,8 +191,7 @@ impl World {
         // What a process was activated for may be gone; then its node says which start it goes on for, and another one
         // once that is gone too, perhaps before this is answered.
         let wrote = &self.oracle.replies.requests.get(&request)?.wrote;
-        let claims = self.twin.actual.values_of(id).filter(|claim| claim.pid.as_ref() == pid);
-        let begun = claims.map(|claim| claim.begun());
+        let begun = self.twin.actual.values_of(id).filter(|claim| claim.ran).map(|claim| claim.begun());
         if begun.map(|dot| (dot.actor.clone(), dot.counter)).any(|start| wrote.contains(&start)) {
             return None;
         }
