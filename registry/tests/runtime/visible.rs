@@ -34,10 +34,17 @@ async fn what_all_have_acknowledged_all_show() {
 async fn without_a_majority_nothing_is_kept() {
     let mut nodes = Nodes::new();
     let a = nodes.start("a", 1).await;
-    // A node whose machine stops dead.
+    // A node whose machine stops dead: its one thread does nothing more, from here on.
     let machine = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let b = machine.spawn(start(nodes.config("b", 1))).await.unwrap().cluster().id();
     until(&a, |a| a.view().living().count() == 2).await;
+    let (stops, stopped) = tokio::sync::oneshot::channel();
+    let (goes_on, waits) = std::sync::mpsc::channel::<()>();
+    machine.spawn(async move {
+        let _ = stops.send(());
+        let _ = waits.recv();
+    });
+    within(stopped).await.unwrap();
     machine.shutdown_background();
 
     let process = a.process();
@@ -63,4 +70,5 @@ async fn without_a_majority_nothing_is_kept() {
     let late = process.await_visible(&name("z"), Scope::Majority, Duration::ZERO).await;
     assert!(matches!(late, Err(AwaitError::Deadline { .. })));
     within(a.shutdown()).await;
+    drop(goes_on);
 }
