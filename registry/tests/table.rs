@@ -296,6 +296,35 @@ fn a_removal_stays_until_it_and_what_it_covers_are_acknowledged() {
     assert_eq!((b.removals_len(), b.horizon().get(&node("b")), b.horizon().get(&node("a"))), (0, 1, 1));
 }
 
+/// What was removed unseen, as it was only heard of, had replaced something: those who never see it go by what is left of it.
+#[test]
+fn what_a_value_replaced_stays_replaced_where_it_was_removed_unseen() {
+    let (mut a, mut b, mut c, mut d) = (shared("a"), shared("b"), shared("c"), shared("d"));
+    let first = put(&mut a, KEY, 1);
+    deliver(&mut b, &[&first]);
+    deliver(&mut d, &[&first]);
+    let second = put(&mut b, KEY, 2);
+    assert!(c.remove_with(&KEY, std::slice::from_ref(&second.dot)));
+    for to in [&mut b, &mut d] {
+        assert!(by_delta(&c, to));
+    }
+    assert_eq!((live(&b, KEY), live(&d, KEY)), (vec![], vec![1]));
+    for to in [&mut c, &mut d] {
+        assert!(by_delta(&b, to));
+        assert_alike(&[&b, to]);
+    }
+    // One that has the value and hears of the removal last is no different.
+    let mut e = shared("e");
+    deliver(&mut e, &[&first, &second]);
+    e.close(&[all_of(&a), all_of(&b)]);
+    assert!(by_delta(&d, &mut e));
+    assert_alike(&[&d, &e]);
+    for table in [&mut b, &mut d, &mut e] {
+        collect_all(table);
+        assert_eq!(table.removals_len(), 0, "what is left of it goes as removals do");
+    }
+}
+
 #[test]
 fn a_removal_that_is_ahead_of_what_it_covers_stays() {
     let (mut a, mut b, mut c) = (shared("a"), shared("b"), shared("c"));
@@ -404,6 +433,26 @@ fn what_comes_from_elsewhere_behind_the_comparison_is_removed_too() {
     b.adopt(incoming);
     assert_alike(&[&a, &b]);
     assert_eq!(live(&b, K(0)), [0; 0]);
+}
+
+/// The roots are of one moment and what is found in the spans of another; the sender may have found removals by a state of
+/// its own in between, and cannot tell them. Who took them under the first context would have the contents of the second.
+#[test]
+fn what_the_sender_finds_gone_between_its_answers_is_taken_with_its_context() {
+    let (mut origin, mut sender, mut b) = (shared("a"), shared("s"), shared("b"));
+    (0..4).for_each(|k| drop(put(&mut origin, K(k), 0)));
+    assert!(by_delta(&origin, &mut b));
+    remove(&mut origin, K(0));
+    collect_all(&mut origin);
+    by_state(&origin, &mut sender, usize::MAX);
+    let mut incoming = incoming(&b);
+    assert!(next_turn(&sender, &mut b, &mut incoming, usize::MAX));
+    remove(&mut origin, K(1));
+    collect_all(&mut origin);
+    by_state(&origin, &mut sender, usize::MAX);
+    while next_turn(&sender, &mut b, &mut incoming, usize::MAX) {}
+    b.adopt(incoming);
+    assert_alike(&[&sender, &b]);
 }
 
 #[test]

@@ -12,6 +12,8 @@ use crate::world::{Happening, World};
 
 /// How long a node that leaves tries to give its children away, in microseconds.
 const DRAIN_US_MAX: u64 = 5_000_000;
+/// How long a node may still hear of a namesake that is over: what was said of it may have been on its way.
+const NAMESAKE_HEARD_US: u64 = 2_000_000;
 /// A flapping or stuttering fault changes at most this often, in microseconds.
 pub const PERIOD_US_MIN: u64 = 10_000;
 /// Most times that everything takes longer.
@@ -499,7 +501,9 @@ impl World {
     fn start_namesake(&mut self, of: usize) {
         let Some(node) = self.namesake() else { return };
         self.nodes[node].host_answers = false;
-        self.nodes[node].name = self.nodes[of].name.clone();
+        let name = self.nodes[of].name.clone();
+        let before = std::mem::replace(&mut self.nodes[node].name, name);
+        self.former_namesake = Some((before, self.now));
         self.nodes[node].disk_boot = self.rng.random_range(0..3);
         self.gave_way.clear();
         self.start(node);
@@ -518,7 +522,9 @@ impl World {
     /// A node was told that another one lives under its name, and stops for good.
     pub(crate) fn gives_way(&mut self, node: usize, holder: &str) {
         let (name, namesake) = (self.nodes[node].name.clone(), self.namesake());
-        let shared = namesake.is_some_and(|namesake| self.nodes[namesake].name == name);
+        let before = self.former_namesake.as_ref().filter(|(_, until)| self.now < until + NAMESAKE_HEARD_US);
+        let shared = namesake.is_some_and(|namesake| self.nodes[namesake].name == name)
+            || before.is_some_and(|(before, _)| *before == name);
         self.gave_way.insert(node);
         self.crash(node);
         if !shared {

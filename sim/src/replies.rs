@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ordu_registry::core::clock::Dot;
 use ordu_supervisor::core::{Call, CallError, ChildId, ChildStatus, Reply, Restart};
 use ordu_transport::core::{NodeId, Pid};
 
@@ -59,8 +60,8 @@ pub(crate) struct Replies {
     terminated_us: BTreeMap<ChildId, u64>,
     /// The processes that were activated for each start.
     activated: BTreeMap<Start, Vec<Pid>>,
-    /// The requests whose callers were told that they were the first, by the process that they were shown.
-    firsts: BTreeMap<Pid, BTreeSet<u64>>,
+    /// The requests whose callers were told that they were the first.
+    firsts: BTreeMap<ChildId, BTreeSet<u64>>,
 }
 
 impl World {
@@ -75,9 +76,9 @@ impl World {
         let (mut starts, mut pids) = (BTreeSet::new(), BTreeSet::new());
         if let Some(life) = self.life(node) {
             starts.extend(starts_of(life, id));
-            for (dot, pid) in claims(life, id) {
-                starts.insert(dot);
-                pids.extend(pid);
+            for claim in claims(life, id) {
+                starts.extend([claim.start, claim.begun]);
+                pids.extend(claim.pid);
             }
         }
         let replies = &mut self.oracle.replies;
@@ -126,9 +127,7 @@ impl World {
             {
                 Some("its row says that nobody has it")
             }
-            (Call::Start { spec, ensure: false }, Reply::Child(Ok(row))) => {
-                self.is_not_first(node, request, &spec.id, row.pid.as_ref())
-            }
+            (Call::Start { spec, ensure: false }, Reply::Child(Ok(_))) => self.is_not_first(node, request, &spec.id),
             (Call::Start { ensure: true, .. }, Reply::Child(Err(CallError::AlreadyStarted(_)))) => {
                 Some("it was ensured")
             }
@@ -166,42 +165,42 @@ impl World {
     }
 
     /// Why a start that must be the first was none.
-    fn is_not_first(&mut self, node: usize, request: u64, id: &ChildId, pid: Option<&Pid>) -> Option<&'static str> {
+    fn is_not_first(&mut self, node: usize, request: u64, id: &ChildId) -> Option<&'static str> {
+        let told = self.oracle.replies.firsts.entry(id.clone()).or_default();
+        told.insert(request);
+        let others: Vec<u64> = told.iter().copied().filter(|other| *other != request).collect();
         let wrote = &self.oracle.replies.requests.get(&request)?.wrote;
         if wrote.iter().any(|start| self.ran(start).next().is_some()) {
             return None;
         }
-        if let Some(pid) = pid {
-            let others = self.oracle.replies.firsts.entry(pid.clone()).or_default();
-            others.insert(request);
-            let others: Vec<u64> = others.iter().copied().filter(|other| *other != request).collect();
-            let stands = |other: &u64| {
-                let known = self.oracle.replies.requests.get(other);
-                // This node may not have heard yet that somebody ended it.
-                let is_theirs = |start: &Start| known.is_some_and(|known| known.wrote.contains(start));
-                let live = |life| {
-                    starts_of(life, id).any(|start| is_theirs(&start) && !self.twin.desired.is_undone(id, &start))
-                };
-                self.life(node).is_some_and(live)
-            };
-            if others.iter().any(stands) {
-                return Some("another caller was told so of this process, and its start stands");
-            }
+        let ours = self.ran_first(id, request);
+        if ours.is_empty() {
+            // What ran for a start that is gone goes on for the one that is left.
+            let others = self.life(node).map(|life| starts_of(life, id).filter(|start| !wrote.contains(start)).count());
+            return (others > Some(0)).then_some("what runs was started by another, which stands");
         }
-        // What a process was activated for may be gone; then its node says which start it goes on for, and another one
-        // once that is gone too, perhaps before this is answered.
-        let wrote = &self.oracle.replies.requests.get(&request)?.wrote;
-        let begun = self.twin.actual.values_of(id).filter(|claim| claim.ran).map(|claim| claim.begun());
-        if begun.map(|dot| (dot.actor.clone(), dot.counter)).any(|start| wrote.contains(&start)) {
+        // This node may not have heard yet that somebody ended one of them, and that the process went on for the other.
+        let here: BTreeSet<Start> = self.life(node).into_iter().flat_map(|life| starts_of(life, id)).collect();
+        let stands = |request: u64| {
+            let wrote = self.oracle.replies.requests.get(&request).map(|known| &known.wrote);
+            let mut live = wrote.into_iter().flatten().filter(|start| here.contains(start));
+            live.any(|start| !self.twin.desired.is_undone(id, start))
+        };
+        if !stands(request) {
             return None;
         }
-        let wrote = &self.oracle.replies.requests.get(&request)?.wrote;
-        if wrote.iter().any(|start| self.ran(start).next().is_some()) {
-            return None;
-        }
-        // What ran for a start that is gone goes on for the one that is left.
-        let others = self.life(node).map(|life| starts_of(life, id).filter(|start| !wrote.contains(start)).count());
-        (others > Some(0)).then_some("what runs was started by another, which stands")
+        let others = others.into_iter().filter(|other| stands(*other));
+        let theirs: BTreeSet<Pid> = others.flat_map(|other| self.ran_first(id, other)).collect();
+        ours.is_subset(&theirs).then_some("another caller was told so of this process, and its start stands")
+    }
+
+    /// The processes that ran for what a request wrote, as their nodes said: activated for it, or for a start that was
+    /// gone before its caller was told, and then perhaps for another one after it.
+    fn ran_first(&self, id: &ChildId, request: u64) -> BTreeSet<Pid> {
+        let known = self.oracle.replies.requests.get(&request);
+        let is_its = |dot: &Dot| known.is_some_and(|known| known.wrote.contains(&(dot.actor.clone(), dot.counter)));
+        let claims = self.twin.actual.values_of(id).filter(|claim| claim.ran && is_its(claim.begun()));
+        claims.filter_map(|claim| claim.pid.clone()).collect()
     }
 
     /// The processes that ran for a start.
@@ -262,8 +261,11 @@ impl World {
     fn waited_in_vain(&self, node: usize, request: u64, id: &ChildId) -> Option<&'static str> {
         let known = self.oracle.replies.requests.get(&request)?;
         let asked = self.life(node)?;
-        let mut left = starts_of(asked, id).chain(claims(asked, id).map(|(start, _)| start));
-        let gone = !left.any(|start| known.starts.contains(&start));
+        let live: BTreeSet<Start> = starts_of(asked, id).collect();
+        let meant = |start: &Start| known.starts.contains(start);
+        // One whose start is gone may go on for any that its holder knows.
+        let held = |claim: &Claim| meant(&claim.start) || meant(&claim.begun) || !live.contains(&claim.start);
+        let gone = !live.iter().any(meant) && !claims(asked, id).any(|claim| held(&claim));
         let acknowledged = asked.upper.children().is_some_and(|children| children.is_acknowledged());
         (gone && acknowledged).then_some("nothing is left of what it meant")
     }
@@ -314,11 +316,24 @@ fn starts_of<'a>(life: &'a Life, id: &ChildId) -> impl Iterator<Item = Start> + 
     live.map(|(origin, counter, _)| (origin.clone(), counter))
 }
 
-/// What the living members say of a child, as a node sees it: which start each runs, as which process.
-fn claims<'a>(life: &'a Life, id: &ChildId) -> impl Iterator<Item = (Start, Option<Pid>)> + 'a + use<'a> {
+/// What a living member says of a child.
+struct Claim {
+    /// The start that its process runs for.
+    start: Start,
+    /// The one that it was activated for.
+    begun: Start,
+    pid: Option<Pid>,
+}
+
+/// What the living members say of a child, as a node sees it.
+fn claims<'a>(life: &'a Life, id: &ChildId) -> impl Iterator<Item = Claim> + 'a + use<'a> {
     let children = life.upper.children();
     let live = children.map(|children| children.actual().table().live(id)).into_iter().flatten();
     let view = life.upper.names().view();
     let held = live.filter(|(node, _, claim)| claim.is_held() && (**node == life.id || view.is_living(node)));
-    held.map(|(_, _, claim)| ((claim.dot.actor.clone(), claim.dot.counter), claim.pid.clone()))
+    held.map(|(_, _, claim)| Claim {
+        start: (claim.dot.actor.clone(), claim.dot.counter),
+        begun: (claim.begun().actor.clone(), claim.begun().counter),
+        pid: claim.pid.clone(),
+    })
 }

@@ -50,12 +50,23 @@ impl Places {
         self.0.iter_mut().zip(&other.0).for_each(|(word, more)| *word |= more);
     }
 
+    /// In order.
+    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        bits(self.0.iter().copied())
+    }
+
     /// The places that are here and not in `other`, in order.
     fn less<'a>(&'a self, other: &'a Places) -> impl Iterator<Item = usize> + 'a {
-        let words = self.0.iter().enumerate();
-        let words = words.map(|(at, word)| (at, word & !other.0.get(at).copied().unwrap_or(0)));
-        words.flat_map(|(at, word)| (0..64).filter(move |bit| word & (1 << bit) != 0).map(move |bit| at * 64 + bit))
+        let theirs = other.0.iter().copied().chain(std::iter::repeat(0));
+        bits(self.0.iter().zip(theirs).map(|(word, theirs)| word & !theirs))
     }
+}
+
+/// Which bits are set.
+fn bits(words: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
+    words
+        .enumerate()
+        .flat_map(|(at, word)| (0..64).filter(move |bit| word & (1 << bit) != 0).map(move |bit| at * 64 + bit))
 }
 
 /// One event ever written.
@@ -207,11 +218,12 @@ impl<K: Key, V: Payload> Model<K, V> {
             });
             let gone = gone.collect();
             if event.value.is_none() {
-                // A withdrawal means one value, and nothing of what its writer has seen dead.
-                let meant = kills.less(&killed).fold(Places::default(), |mut meant, place| {
+                // A withdrawal means one value and what that had replaced, and nothing else that its writer has seen dead.
+                let mut meant = Places::default();
+                for place in kills.less(&killed) {
                     meant.insert(place);
-                    meant
-                });
+                    meant.extend(&self.histories[history][place].kills);
+                }
                 kills = meant;
             }
             if event.value.is_some() && self.kind == Kind::Shared {
@@ -219,7 +231,7 @@ impl<K: Key, V: Payload> Model<K, V> {
                 kills.extend(&killed);
             }
             let mut unnamed = Places::default();
-            for place in kills.less(&Places::default()) {
+            for place in kills.iter() {
                 let old = &self.histories[history][place];
                 if event.covers.get(&self.written[old.origin].0) < old.counter {
                     unnamed.insert(place);
@@ -242,12 +254,16 @@ impl<K: Key, V: Payload> Model<K, V> {
     }
 
     /// Whether any event that was ever written means to remove or replace this one.
-    pub(crate) fn is_undone(&self, key: &K, (origin, counter): &(NodeId, u64)) -> bool {
+    pub(crate) fn is_undone(&self, key: &K, dot: &(NodeId, u64)) -> bool {
         let Some(&history) = self.keys.get(key) else { return false };
-        let entries = &self.histories[history];
+        let place = self.place_of(history, dot);
+        place.is_some_and(|place| self.histories[history].iter().any(|entry| entry.kills.contains(place)))
+    }
+
+    /// Where in the history of its key an event is.
+    fn place_of(&self, history: usize, (origin, counter): &(NodeId, u64)) -> Option<usize> {
         let is_it = |entry: &Entry<V>| entry.counter == *counter && self.written[entry.origin].0 == *origin;
-        let place = entries.iter().position(is_it);
-        place.is_some_and(|place| entries.iter().any(|entry| entry.kills.contains(place)))
+        self.histories[history].iter().position(is_it)
     }
 
     /// Every value that was ever put under a key, in the order of writing.
@@ -404,9 +420,9 @@ impl<K: Key, V: Payload> Model<K, V> {
     }
 
     /// What killed the event of this dot, where nothing that the replica has seen of that names it.
-    fn untold(&self, history: usize, seen: &Places, (origin, counter): &(NodeId, u64)) -> Option<Vec<(NodeId, u64)>> {
+    fn untold(&self, history: usize, seen: &Places, dot: &(NodeId, u64)) -> Option<Vec<(NodeId, u64)>> {
         let entries = &self.histories[history];
-        let place = entries.iter().position(|of| of.counter == *counter && self.written[of.origin].0 == *origin)?;
+        let place = self.place_of(history, dot)?;
         let killers = entries.iter().enumerate().filter(|(at, of)| of.kills.contains(place) && seen.contains(*at));
         let killers: Vec<&Entry<V>> = killers.map(|(_, of)| of).collect();
         let silent = self.kind == Kind::Shared && killers.iter().all(|of| of.unnamed.contains(place));

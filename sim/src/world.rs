@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ordu_supervisor::core::Call;
-use ordu_transport::core::Pid;
+use ordu_transport::core::{NodeName, Pid};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -167,6 +167,8 @@ pub struct World {
     pub(crate) disturbed_us: u64,
     /// The nodes that gave way to another of their name, since it came.
     pub(crate) gave_way: BTreeSet<usize>,
+    /// The name that the namesake had before, and when that ended.
+    pub(crate) former_namesake: Option<(NodeName, u64)>,
     /// Where others see what time it is; nothing here reads it.
     shown_us: Option<Arc<AtomicU64>>,
 }
@@ -279,6 +281,7 @@ impl World {
             cause: None,
             disturbed_us: 0,
             gave_way: BTreeSet::new(),
+            former_namesake: None,
             shown_us: None,
             plan,
         };

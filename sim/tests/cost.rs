@@ -37,9 +37,11 @@ fn what_a_node_sends_does_not_grow_with_the_cluster() {
         // One delta to each of the others, and an acknowledgement from each.
         assert!((0.9..2.3).contains(&cost.mean.frames), "{text}");
     }
-    // With relays it costs even the node that is asked no more in a larger cluster.
+    // With relays it costs the nodes no more in a larger cluster, and even the node that is asked sends only to its
+    // neighbours: few or all of them, as it stands in the tree.
     let (some, many) = (&costs[2], &costs[3]);
-    assert!((many.asked.bytes / some.asked.bytes - 1.0).abs() < 0.2, "{text}");
     assert!((many.mean.bytes / some.mean.bytes - 1.0).abs() < 0.2, "{text}");
-    assert!(many.asked.frames < 12.0, "{text}");
+    for cost in [some, many] {
+        assert!(cost.asked.frames < 12.0 && cost.asked.bytes < 1_000.0, "{text}");
+    }
 }

@@ -167,6 +167,12 @@ fn who_leaves_has_left_and_frees_its_port() {
                 .any(|event| matches!(event, ClusterEvent::Member(row) if row.id == id && row.status == Status::Down))
         );
     }
+    // The socket goes with the last of its tasks.
+    let begun = Instant::now();
+    while let Err(error) = std::net::UdpSocket::bind(&*addr) {
+        assert!(begun.elapsed() < PATIENCE, "{addr}: {error}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let join = vec![nodes[0].addr()];
     nodes.push(start(&ca, Start { name: "n3", boot: 2, listen: &addr, join, ..Start::default() }));
     settle(&mut nodes);

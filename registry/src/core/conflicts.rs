@@ -54,7 +54,7 @@ impl Registry {
         };
         let believed = claims().filter(|(event, claim)| {
             (!lost(claim) || is_present(Defect::LosingClaimCounts))
-                && (!self.unheard.contains_key(&event.dot.actor) || is_present(Defect::OldNewsDecides))
+                && (!self.unheard.contains(&event.dot.actor) || is_present(Defect::OldNewsDecides))
         });
         let better = believed.map(|(_, claim)| claim).filter(|claim| claim.order() < own.order());
         if let Some(best) = better.min_by_key(|claim| claim.order()) {

@@ -1,5 +1,6 @@
 //! What travels between two replicas of one table.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 
@@ -131,6 +132,39 @@ pub enum Purpose {
     Answer,
 }
 
+/// What many are to have had. See `stable`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// Of the members that were seen.
+    pub members: u64,
+    /// A hash of the table, or of the clock that the root has asked about.
+    pub hash: u64,
+    /// Which of the two.
+    pub goal: bool,
+}
+
+/// What is said about a [`Target`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Had {
+    /// "My branch of the tree has had it."
+    #[serde(rename = "b")]
+    Branch {
+        /// But for those below these: they cannot reach the one above them.
+        without: BTreeSet<NodeId>,
+        /// And also those below these, which turned to us.
+        with: BTreeSet<NodeId>,
+    },
+    /// "Has yours?"
+    #[serde(rename = "q")]
+    Asked,
+    /// "I cannot reach the one above me: you are it."
+    #[serde(rename = "t")]
+    Turned,
+    /// "All have."
+    #[serde(rename = "a")]
+    All,
+}
+
 /// What one replica of a table says to another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(bound(deserialize = ""))]
@@ -184,4 +218,20 @@ pub enum Message<K: Key, V: Payload> {
     /// "Go on."
     #[serde(rename = "m")]
     More(Ask),
+    /// Who has had what we have. See `stable`.
+    #[serde(rename = "e")]
+    Had {
+        /// What.
+        target: Target,
+        /// Who.
+        had: Had,
+    },
+    /// "Who has everything up to this?", from the root of the tree downwards. See `stable`.
+    #[serde(rename = "w")]
+    Goal {
+        /// Of the members that were seen.
+        members: u64,
+        /// Up to where.
+        clock: Clock,
+    },
 }

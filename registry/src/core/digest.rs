@@ -26,7 +26,8 @@ pub fn turn_of_all(peers: usize) -> Duration {
 impl<K: Key, V: Payload> Replica<K, V> {
     /// Our digest to the peers whose turn it is, and a question for theirs to those that were not heard.
     pub(super) fn tell_digests(&mut self, now: Instant, out: &mut Vec<Outgoing<K, V>>) {
-        let unheard = self.peers.iter().filter(|(_, peer)| peer.connected && !peer.heard && !peer.is_asked(now));
+        let spoken_to = self.peers.iter().filter(|(_, peer)| peer.connected && !peer.guest);
+        let unheard = spoken_to.filter(|(_, peer)| !peer.heard && !peer.is_asked(now));
         let unheard: Vec<NodeId> = unheard.map(|(id, _)| id.clone()).collect();
         let told: Vec<NodeId> = self.take_turns().into_iter().filter(|id| unheard.binary_search(id).is_err()).collect();
         for (to, ask) in [(told, false), (unheard, true)] {
@@ -34,13 +35,30 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 out.push(self.digest_to(to, ask));
             }
         }
+        self.ask_strangers(out);
+    }
+
+    /// A question to some of those to whom we do not speak otherwise and who were not heard, in turn.
+    fn ask_strangers(&mut self, out: &mut Vec<Outgoing<K, V>>) {
+        if self.overlay.is_none() {
+            return;
+        }
+        let from = self.stranger.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let after = self.sessions.range((from, Bound::Unbounded));
+        let round = after.chain(&self.sessions).take(self.sessions.len());
+        let strangers = round.filter(|id| !self.is_linked(id) && !self.has_heard(id));
+        let strangers: Vec<NodeId> = strangers.take(PULLS_AT_ONCE_MAX).cloned().collect();
+        if let Some(last) = strangers.last() {
+            self.stranger = Some(last.clone());
+            self.ask(strangers, out);
+        }
     }
 
     /// The next peers in the order of their ids, in that order.
     fn take_turns(&mut self) -> Vec<NodeId> {
         let from = self.turn.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let after = self.peers.range((from.clone(), Bound::Unbounded));
-        let round = after.chain(&self.peers).filter(|(_, peer)| peer.connected);
+        let round = after.chain(&self.peers).filter(|(_, peer)| peer.connected && !peer.guest);
         let mut next: Vec<NodeId> = round.map(|(id, _)| id.clone()).take(DIGEST_PEERS).collect();
         self.turn = next.last().cloned();
         next.sort_unstable();
@@ -49,8 +67,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     /// Asks these for their digests, and shows them ours: what each has is known then, or it pulls, and says so.
-    pub(super) fn ask(&self, mut peers: Vec<NodeId>, out: &mut Vec<Outgoing<K, V>>) {
-        peers.retain(|id| self.peers.get(id).is_some_and(|peer| peer.connected));
+    pub(super) fn ask(&mut self, mut peers: Vec<NodeId>, out: &mut Vec<Outgoing<K, V>>) {
+        peers.iter().for_each(|id| self.receive_guest(id));
+        peers.retain(|id| self.is_linked(id));
+        peers.iter().for_each(|id| self.note_guest(id));
         peers.sort_unstable();
         if !peers.is_empty() {
             out.push(self.digest_to(peers, true));
@@ -78,11 +98,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
         if !alike {
             return self.pull(now, from, out);
         }
+        self.hear(from);
         let clock = self.table.context().clock();
         let Some(peer) = self.peers.get_mut(from) else { return };
         let answered = peer.pulling.take().is_some();
         peer.state = None;
-        (peer.heard, peer.nudged, peer.postponed, peer.relayed) = (true, false, false, 0);
+        (peer.nudged, peer.postponed) = (false, false);
+        peer.relayed.clear();
         if peer.acked != *clock {
             peer.acked.merge(clock.clone());
         }
@@ -92,10 +114,24 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
     }
 
+    /// Whether these have what we have: all of them have shown our present digest since `since`; or, where we do not speak
+    /// to all, those that we speak to and can reach have, and everybody is known to have had it.
+    pub fn is_alike<'a>(&self, mut others: impl Iterator<Item = &'a NodeId>, since: Instant) -> bool {
+        match &self.overlay {
+            None => others.all(|id| self.shows_ours(id, since)),
+            Some(overlay) => {
+                let tells_us = |id: &&NodeId| self.has_session(id) && !overlay.substitutes().contains(id);
+                let mut reached = overlay.neighbours().iter().filter(tells_us).peekable();
+                self.is_stable() && reached.peek().is_some() && reached.all(|id| self.shows_ours(id, since))
+            }
+        }
+    }
+
     /// Whether the peer showed our present digest, at `since` or, where its turn comes later than that, when it last had
     /// it.
-    pub fn is_alike(&self, peer: &NodeId, since: Instant) -> bool {
-        let longer = turn_of_all(self.peers.len()).saturating_sub(turn_of_all(1));
+    fn shows_ours(&self, peer: &NodeId, since: Instant) -> bool {
+        let spoken_to = self.peers.values().filter(|peer| peer.connected && !peer.guest).count();
+        let longer = turn_of_all(spoken_to).saturating_sub(turn_of_all(1));
         let since = Instant::from_micros(since.as_micros().saturating_sub(longer.as_micros() as u64));
         let seen = self.peers.get(peer).and_then(|peer| peer.digest);
         seen.is_some_and(|(hash, at)| at >= since && hash == self.table.digest())

@@ -23,8 +23,10 @@ pub mod retire;
 pub mod select;
 mod serve;
 pub mod span;
+mod stable;
 pub mod sync;
 pub mod table;
+pub mod unheard;
 pub mod visible;
 mod wire;
 

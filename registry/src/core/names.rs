@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_transport::core::defects::{Defect, is_present};
-use ordu_transport::core::{Hlc, HlcClock, Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status, View};
+use ordu_transport::core::{Hlc, HlcClock, Instant, Lane, Member, NodeId, NodeName, Now, Overlay, Pid, Status, View};
 
 use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
 use super::delta;
@@ -23,12 +24,16 @@ use super::rank::{Activation, Rank, RankPolicy};
 use super::retire::Retired;
 use super::sync::{Limits, Outgoing, REPAIR_INTERVAL, Replica, wait};
 use super::table::Kind;
+use super::unheard::Unheard;
 
 /// How long a member that is down is waited for with removals; after that it is healed by state.
 pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// For how long claims of a member that came up are shown without being believed in conflicts, while we have not heard
 /// what it holds now: what we remember of it may be old.
 pub const HEAR_MAX: Duration = Duration::from_secs(2);
+/// How long changes of the members, and of sessions, are gathered until it is decided anew who speaks to whom, where the
+/// members are too many for all to speak to all.
+pub const OVERLAY_DELAY: Duration = Duration::from_millis(100);
 /// Most names that one process may hold.
 pub const NAMES_PER_PROCESS_MAX: usize = 100_000;
 
@@ -152,7 +157,11 @@ pub struct Registry {
     view: View,
     down_since: BTreeMap<NodeId, Instant>,
     /// Members that came up and were not heard yet, and until when we wait for that.
-    pub(super) unheard: BTreeMap<NodeId, Instant>,
+    pub(super) unheard: Unheard,
+    /// Who speaks to whom; `None` where all speak to all.
+    overlay: Option<Arc<Overlay>>,
+    /// When that is looked at anew.
+    overlay_at: Option<Instant>,
     pub(super) names: Replica<Name, Claim>,
     pub(super) clock: HlcClock,
     policy: RankPolicy,
@@ -175,7 +184,9 @@ impl Registry {
             id,
             view: View::default(),
             down_since: BTreeMap::new(),
-            unheard: BTreeMap::new(),
+            unheard: Unheard::default(),
+            overlay: None,
+            overlay_at: None,
             clock: HlcClock::default(),
             policy,
             processes: Processes::default(),
@@ -318,29 +329,37 @@ impl Registry {
     /// same from here on, up to jitter; see [`Replica::fingerprint`]. What only counts is left out.
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         let Self { id, view, unheard, names, clock, policy, processes, next_serial, losers, superseded, .. } = self;
+        self.overlay_at.map(|at| wait(now, at)).hash(hasher);
         (id, view, clock, policy, processes, next_serial, losers, superseded, self.shown_len).hash(hasher);
         self.names.table().all_shown().filter_map(Entry::of).for_each(|entry| entry.hash(hasher));
-        unheard.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
+        unheard.fingerprint(now, hasher);
         names.fingerprint(now, hasher);
     }
 
-    /// Whether every living member showed our own digest of the names within the last two repair intervals.
+    /// Whether every living member showed our own digest of the names within the last two repair intervals; or, where they
+    /// are too many for that, those did that we speak to, and all are known to have had it.
     pub fn is_converged(&self, now: Now) -> bool {
         let since = Instant::from_micros(now.at.as_micros().saturating_sub(alike_window().as_micros() as u64));
         let others = self.view.living().filter(|member| member.id != self.id);
-        others.map(|member| &member.id).all(|id| self.names.is_alike(id, since))
+        self.overlay_at.is_none() && self.names.is_alike(others.map(|member| &member.id), since)
+    }
+
+    /// Who speaks to whom, where the members are too many for all to speak to all.
+    pub fn overlay(&self) -> Option<&Arc<Overlay>> {
+        self.overlay.as_ref()
     }
 
     // ---- being driven
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.unheard.values().copied().chain([self.names.poll_timeout()]).min()
+        [self.unheard.first(), self.overlay_at, Some(self.names.poll_timeout())].into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut out = Vec::new();
+        self.settle_overlay(now, &mut out);
         self.names.set_counted(self.counted(now));
         self.names.handle_timeout(now.at, &mut out);
         self.settle(now, BTreeSet::new(), effects);
@@ -359,17 +378,55 @@ impl Registry {
         let (mut out, mut stale) = (Vec::new(), BTreeSet::new());
         match input {
             Input::Member(member) => stale = self.on_member(now, member, effects),
-            Input::Connected(peer) => self.names.connected(&peer, &mut out),
-            Input::Disconnected(peer) => self.names.disconnected(&peer),
+            Input::Connected(peer) => {
+                self.names.connected(&peer, &mut out);
+                self.overlay_changes(now);
+            }
+            Input::Disconnected(peer) => {
+                self.names.disconnected(&peer);
+                self.overlay_changes(now);
+            }
             Input::Message { from, message } => self.names.handle(now.at, &from, message, &mut out),
             Input::Reborn(id) => {
                 self.id = id.clone();
                 self.superseded = false;
                 self.names.reborn(id);
+                self.overlay_changes(now);
             }
         }
+        self.settle_overlay(now, &mut out);
         self.settle(now, stale, effects);
         self.finish(out, effects);
+    }
+
+    /// Others may be to be spoken to from now on.
+    fn overlay_changes(&mut self, now: Now) {
+        if self.overlay.is_some() {
+            self.overlay_at.get_or_insert(now.at + OVERLAY_DELAY);
+        } else if self.is_large() {
+            // At once: otherwise all would speak to all until then.
+            self.overlay_at = Some(now.at);
+        }
+    }
+
+    /// Whether the members are too many for all to speak to all.
+    fn is_large(&self) -> bool {
+        let direct = self.names.limits.direct_peers;
+        self.view.living().filter(|member| member.id != self.id).nth(direct).is_some()
+    }
+
+    fn settle_overlay(&mut self, now: Now, out: &mut Vec<Outgoing<Name, Claim>>) {
+        if self.overlay_at.take_if(|at| *at <= now.at).is_none() {
+            return;
+        }
+        let overlay = self.is_large().then(|| {
+            let members = self.view.living().map(|member| member.id.clone()).chain([self.id.clone()]).collect();
+            Overlay::new(&self.id, members, self.names.limits.rings, |id| self.names.has_session(id))
+        });
+        if self.overlay.as_deref() != overlay.as_ref() {
+            self.overlay = overlay.map(Arc::new);
+            self.names.set_overlay(self.overlay.clone(), out);
+        }
     }
 
     fn on_member(&mut self, now: Now, member: Member, effects: &mut Vec<Effect>) -> BTreeSet<Name> {
@@ -380,6 +437,10 @@ impl Registry {
         }
         let Some(before) = self.view.apply(member.clone()) else { return stale };
         stale.extend(self.names.table().keys_of(&member.id).cloned());
+        let living = |member: &Member| Some(member.id.clone()).filter(|_| member.status.is_living());
+        if before.as_ref().and_then(living) != living(&member) {
+            self.overlay_changes(now);
+        }
         let lived = before.as_ref().is_some_and(|before| before.id == member.id && before.status.is_living());
         let mut retired = Retired::default();
         if let Some(before) = before.filter(|before| before.id != member.id) {
@@ -398,7 +459,7 @@ impl Registry {
                 self.down_since.remove(&member.id);
             }
             if !lived && member.id != self.id && !self.names.has_heard(&member.id) {
-                self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
+                self.unheard.insert(&member.id, now.at + HEAR_MAX);
             }
         } else {
             self.down_since.entry(member.id.clone()).or_insert(now.at);
@@ -441,8 +502,7 @@ impl Registry {
             self.meet_kin(kin, effects);
         }
         let names = &self.names;
-        let heard = self.unheard.extract_if(.., |id, until| names.has_heard(id) || *until <= now.at);
-        for (id, _) in heard {
+        for id in self.unheard.take_heard(now.at, names.hearings(), |id| names.has_heard(id)) {
             stale.extend(names.table().keys_of(&id).cloned());
         }
         // Marking claims as losing and raising fences touches names again; each happens a bounded number of times.

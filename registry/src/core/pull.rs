@@ -68,7 +68,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
         let retired_alike = *retired == *self.table.retired();
         self.retire(retired);
         self.on_ack(from, theirs.clock().clone());
-        self.peer(from).relayed = 0;
+        self.peer(from).relayed.clear();
         let alarm = retired_alike && theirs == *self.table.context() && sum != self.table.sum();
         let delta_bytes = self.limits.delta_bytes;
         let fits =
@@ -139,7 +139,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 self.touched.extend(touched);
                 let clock = self.table.context().clock().clone();
                 let peer = self.peer(from);
-                (peer.pulling, peer.heard) = (None, true);
+                peer.pulling = None;
+                self.hear(from);
                 out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message: Message::Ack { clock } });
                 self.pull_postponed(now, out);
             }

@@ -75,11 +75,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
         pushed
     }
 
-    /// Only those next to us in our own tree are pushed to: what the others lack comes by way of these, or by repair.
+    /// Whoever is not pushed to has what we write by way of relays, or by repair.
     fn leave_to_relays(&mut self, last: u64) {
-        let mut children = self.children_of(self.table.origin());
-        children.sort_unstable();
-        let others = self.peers.iter_mut().filter(|(id, _)| children.binary_search(id).is_err());
+        let first = self.first_relays();
+        let others = self.peers.iter_mut().filter(|(id, _)| !first.contains(*id));
         others.for_each(|(_, peer)| (peer.sent, peer.left_at) = (last, last));
     }
 

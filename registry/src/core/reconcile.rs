@@ -277,7 +277,7 @@ impl<K: Key, V: Payload> Table<K, V> {
         incoming.ask.seen = now;
         match incoming.ask_spans() {
             // The roots are to be told anew.
-            Next::Adopt if self.came_late(incoming) => Next::Ask,
+            Next::Adopt if self.came_late(incoming) || self.went_on(incoming) => Next::Ask,
             next => next,
         }
     }
@@ -291,6 +291,14 @@ impl<K: Key, V: Payload> Table<K, V> {
             events.any(|event| is_late(event.dot.counter))
         };
         self.log.iter().filter(|(origin, _)| self.may_go(origin)).any(since)
+    }
+
+    /// Whether the peer, since it sent the roots, saw removals that it cannot tell: it found them by state itself. What it
+    /// does not hold may have gone by those then, and the goal does not cover them.
+    fn went_on(&self, incoming: &Incoming) -> bool {
+        let mut covered = incoming.goal.clone();
+        covered.merge(self.context.clone());
+        !covered.contains_all(&self.wanted(incoming.ask.seen.clone()))
     }
 
     /// Whether what a peer does not hold may go from here.

@@ -1,66 +1,57 @@
-//! Relays: past a number of peers an origin does not push to everybody. All nodes see the same ring of members; for each
-//! origin it begins at that origin and is read as a tree, in which the place `p` passes on to `F*p + 1 ..= F*p + F`.
+//! Relays: past a number of members nobody speaks to everybody. What one writes it tells some of its neighbours in the
+//! [`Overlay`](ordu_transport::core::Overlay), and they pass it on along the overlay's tree, which all who see the same
+//! members see alike.
 //!
 //! ```text
-//!   origin ─┬─ relay ─┬─ …          who takes a push that is to be passed on, and learns something by it, tells its
-//!           ├─ relay  └─ …          children the same; who knows it already is silent
-//!           └─ …
+//!   origin ─┬─ relay ─┬─ relay ─ …       who takes a push that is to be passed on, and learns something by it, tells those
+//!           ├─ relay  └─ relay           beside it in the tree, but for whom it came from; who knows it already is silent
+//!           └─ relay ─── relay ─ …
 //! ```
 //!
-//! Nothing is agreed upon and nothing kept beside the ring: where views differ, or a relay is gone, a branch hears of an
+//! They are in different parts of the tree, so that an event comes over the dead relay's branch from elsewhere,
+//! and in few hops; where the parts meet a few are told twice.
+//!
+//! Nothing is agreed upon and nothing kept beside the overlay: where views differ, or a relay is gone, a branch hears of an
 //! event from the digests, and of the gap it left at the latest with the next event.
+
+use std::collections::BTreeSet;
 
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Instant, Lane, NodeId};
 
-use super::clock::Clock;
 use super::delta::{Interval, Key, Payload, Purpose};
-use super::sync::{Outgoing, Replica};
+use super::sync::{Outgoing, Peer, Replica};
 use super::table::Shared;
 
-/// Most peers that are pushed to directly, all at once; with more of them there are relays.
-pub const DIRECT_PEERS_MAX: usize = 31;
-/// To how many others the origin, and each relay, passes an event on.
-pub const FAN_OUT: usize = 8;
 /// Most passed-on deltas that a peer may not have acknowledged; past it it is shown our digest, and pulls.
 pub const RELAYED_MAX: usize = 256;
 
+/// To how many neighbours a node tells what it writes beside those in the tree: where these are dead, it is heard all the
+/// same. Each is told twice, and so is the one before it in the tree.
+pub const OTHER_RELAYS: usize = 2;
+
 impl<K: Key, V: Payload> Replica<K, V> {
-    /// A peer came into the ring, or went.
-    pub(super) fn ring_has(&mut self, id: &NodeId, here: bool) {
-        match (self.ring.binary_search(id), here) {
-            (Err(at), true) => self.ring.insert(at, id.clone()),
-            (Ok(at), false) => drop(self.ring.remove(at)),
-            _ => {}
-        }
-    }
-
-    /// Whether there are so many peers that what we write is passed on by relays.
+    /// Whether there are so many members that what we write is passed on by relays.
     pub(super) fn has_relays(&self) -> bool {
-        self.ring.len() > self.limits.direct_peers
+        self.overlay.is_some()
     }
 
-    /// Those to whom we pass on what this origin writes.
-    pub(super) fn children_of(&self, origin: &NodeId) -> Vec<NodeId> {
-        // The ring has the others; we stand between two of them.
-        let own = self.table.origin();
-        let we = self.ring.binary_search(own).unwrap_or_else(|at| at);
-        let size = self.ring.len() + 1;
-        let at = |place: usize| match place.cmp(&we) {
-            std::cmp::Ordering::Less => Some(&self.ring[place]),
-            std::cmp::Ordering::Equal => None,
-            std::cmp::Ordering::Greater => Some(&self.ring[place - 1]),
-        };
-        let root = match self.ring.binary_search(origin) {
-            _ if origin == own => we,
-            Ok(place) if place < we => place,
-            Ok(place) => place + 1,
-            Err(_) => return Vec::new(),
-        };
-        let fan_out = self.limits.fan_out;
-        let first = ((we + size - root) % size).saturating_mul(fan_out).saturating_add(1);
-        let children = (first..size.min(first.saturating_add(fan_out))).filter_map(|place| at((root + place) % size));
-        children.cloned().collect()
+    /// Whom we tell what we write, where relays pass it on: those beside us in the tree, and a few other neighbours.
+    pub(super) fn first_relays(&self) -> BTreeSet<NodeId> {
+        let Some(overlay) = &self.overlay else { return BTreeSet::new() };
+        let mut relays: BTreeSet<NodeId> = overlay.beside().cloned().collect();
+        // Those behind us first: otherwise all would tell the same.
+        let (before, behind): (Vec<_>, Vec<_>) = overlay.neighbours().iter().partition(|id| *id < self.table.origin());
+        let others = behind.into_iter().chain(before).filter(|id| self.is_linked(id) && !relays.contains(*id));
+        let others: Vec<NodeId> = others.take(OTHER_RELAYS).cloned().collect();
+        relays.extend(others);
+        relays
+    }
+
+    /// To whom we pass on what came from `from`.
+    fn beside(&self, from: &NodeId) -> Vec<NodeId> {
+        let beside = self.overlay.iter().flat_map(|overlay| overlay.beside());
+        beside.filter(|id| *id != from).cloned().collect()
     }
 
     /// Those of a delta's intervals of which we have not seen the end.
@@ -99,21 +90,22 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     fn relay(&mut self, from: &NodeId, mut interval: Interval, out: &mut Vec<Outgoing<K, V>>) {
-        let children = self.children_of(&interval.origin);
+        let children = self.beside(from);
         let mut batch: Option<Option<Vec<Shared<K, V>>>> = None;
         let (mut told, mut untold, mut behind) = (Vec::new(), Vec::new(), Vec::new());
-        for id in children.into_iter().filter(|id| id != from && *id != interval.origin) {
+        for id in children.into_iter().filter(|id| *id != interval.origin) {
             let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.connected && peer.taking.is_none()) else {
                 continue;
             };
-            let serves = peer.relayed < RELAYED_MAX && self.table.serves(&interval.origin, interval.from, &peer.acked);
+            let serves =
+                peer.relayed.len() < RELAYED_MAX && self.table.serves(&interval.origin, interval.from, &peer.acked);
             let batch = batch
                 .get_or_insert_with(|| self.table.delta_of(&interval, self.limits.push_events, self.limits.push_bytes));
             if !serves || batch.is_none() {
                 behind.push(id);
                 continue;
             }
-            peer.relayed += 1;
+            peer.relayed.push_back((interval.origin.clone(), interval.to));
             if std::mem::replace(&mut peer.retired_sent, true) { told.push(id) } else { untold.push(id) }
         }
         if let Some(events) = batch.flatten() {
@@ -132,12 +124,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     /// A peer has acknowledged something.
-    pub(super) fn note_relayed(&mut self, from: &NodeId, clock: &Clock) {
-        let own = self.table.origin();
-        if let Some(peer) = self.peers.get_mut(from)
-            && clock.dots.keys().any(|origin| origin != own)
-        {
-            peer.relayed = peer.relayed.saturating_sub(1);
+    pub(super) fn note_relayed(&mut self, from: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(from) {
+            let Peer { relayed, acked, .. } = peer;
+            let is_over = |origin: &NodeId| self.table.is_dropped(origin);
+            while relayed.pop_front_if(|(origin, to)| acked.get(origin) >= *to || is_over(origin)).is_some() {}
         }
     }
 }

@@ -121,7 +121,9 @@ impl<K: Key, V: Payload> Table<K, V> {
         let after = |of, counter| self.log.get(of).into_iter().flat_map(move |log| log.after(counter));
         let within = after(origin, *from).take_while(|event| event.dot.counter <= *to);
         let mut events: Vec<Shared<K, V>> = within.take(most).cloned().collect();
-        if (events.len() as u64) < to.saturating_sub(*from) {
+        // In a shared table a removal may be what is left of a value that another event supersedes.
+        let is_left = |event: &Shared<K, V>| self.kind == Kind::Shared && event.is_remove();
+        if (events.len() as u64) < to.saturating_sub(*from) || events.iter().any(is_left) {
             events.extend(after(origin, *to).take(most).cloned());
             let shared = self.kind == Kind::Shared && !is_present(Defect::SilentSuperseder);
             for of in self.log.keys().filter(|of| shared && *of != origin) {

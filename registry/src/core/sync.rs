@@ -17,15 +17,16 @@ use std::time::Duration;
 use triomphe::Arc;
 
 use crdts::{CmRDT, CvRDT};
-use ordu_transport::core::{Instant, Lane, NodeId};
+use ordu_transport::core::overlay::{DIRECT_PEERS_MAX, RINGS};
+use ordu_transport::core::{Instant, Lane, NodeId, Overlay};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::clock::{Clock, Dot};
 use super::delta::{Closing, Event, Key, Message, Payload, Purpose};
 use super::reconcile::{Incoming, Progress};
-use super::relay::{DIRECT_PEERS_MAX, FAN_OUT};
 use super::retire::Retired;
+use super::stable::{Branches, Stable};
 use super::table::{Kind, LOG_REMOVALS_MAX, Table};
 
 /// How often peers are told our digest; jittered by a quarter either way.
@@ -90,8 +91,8 @@ pub struct Limits {
     pub removals: usize,
     /// In place of [`DIRECT_PEERS_MAX`].
     pub direct_peers: usize,
-    /// In place of [`FAN_OUT`].
-    pub fan_out: usize,
+    /// In place of [`RINGS`].
+    pub rings: usize,
     /// In place of [`ACK_DELAY`].
     pub ack_delay: Duration,
 }
@@ -105,7 +106,7 @@ impl Default for Limits {
             part_bytes: PART_BYTES_MAX,
             removals: LOG_REMOVALS_MAX,
             direct_peers: DIRECT_PEERS_MAX,
-            fan_out: FAN_OUT,
+            rings: RINGS,
             ack_delay: ACK_DELAY,
         }
     }
@@ -126,7 +127,7 @@ impl Limits {
             part_bytes: bytes.min(most.part_bytes),
             removals: count.saturating_mul(2).min(most.removals),
             direct_peers: count.min(most.direct_peers),
-            fan_out: 2,
+            rings: 1,
             ack_delay: most.ack_delay,
         }
     }
@@ -181,12 +182,20 @@ pub(super) struct Peer {
     pub(super) heard: bool,
     /// Whether it was told, since it last acknowledged anything, that it is too far behind to be pushed to.
     pub(super) nudged: bool,
-    /// How many deltas of others were passed on to it that it has not acknowledged.
-    pub(super) relayed: usize,
+    /// Where each delta of others ended that was passed on to it and that it has not acknowledged.
+    pub(super) relayed: VecDeque<(NodeId, u64)>,
     /// An acknowledgement that waits for more, or for [`Replica::ack_at`].
     pub(super) owed: Clock,
     /// How many small pushes that one is for.
     pub(super) owed_pushes: usize,
+    /// Under which view of the members it turned to us, as it cannot reach the one above it in the tree.
+    pub(super) turned: Option<u64>,
+    /// What its branch of the tree has had, where it reports to us.
+    pub(super) branches: Branches,
+    /// Whether we do not speak to it otherwise: it has spoken to us, or was asked.
+    pub(super) guest: bool,
+    /// Whether it did so in this repair interval.
+    pub(super) lingers: bool,
 }
 
 impl Peer {
@@ -227,8 +236,11 @@ impl Peer {
 pub struct Replica<K: Key, V: Payload> {
     pub(super) table: Table<K, V>,
     pub(super) peers: BTreeMap<NodeId, Peer>,
-    /// The connected peers, in order.
-    pub(super) ring: Vec<NodeId>,
+    /// With whom there is a session.
+    pub(super) sessions: BTreeSet<NodeId>,
+    /// Whom of those we speak to; `None`: all of them.
+    pub(super) overlay: Option<std::sync::Arc<Overlay>>,
+    pub(super) stable: Stable,
     /// The members whose acknowledgements removals wait for.
     pub(super) counted: BTreeSet<NodeId>,
     pub(super) touched: Vec<K>,
@@ -241,7 +253,10 @@ pub struct Replica<K: Key, V: Payload> {
     pub(super) hurried: u64,
     /// The peer that was told our digest last in its turn.
     pub(super) turn: Option<NodeId>,
+    /// Whom of those to whom we do not speak we have asked last for theirs.
+    pub(super) stranger: Option<NodeId>,
     pub(super) alarms: u64,
+    pub(super) hearings: u64,
     pub(super) rng: ChaCha8Rng,
 }
 
@@ -251,7 +266,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
         Self {
             table: Table::new(kind, origin),
             peers: BTreeMap::new(),
-            ring: Vec::new(),
+            sessions: BTreeSet::new(),
+            overlay: None,
+            stable: Stable::default(),
             counted: BTreeSet::new(),
             touched: Vec::new(),
             next_number: 0,
@@ -260,7 +277,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
             ack_at: None,
             hurried: 0,
             turn: None,
+            stranger: None,
             alarms: 0,
+            hearings: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
         }
     }
@@ -337,8 +356,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
         K: Hash,
         V: Hash,
     {
-        let Self { table, peers, counted, touched, ack_at, hurried, .. } = self;
+        let Self { table, peers, counted, touched, ack_at, hurried, sessions, overlay, stable, .. } = self;
         table.fingerprint(hasher);
+        sessions.hash(hasher);
+        overlay.as_ref().map(|overlay| (overlay.hash(), overlay.neighbours())).hash(hasher);
+        stable.fingerprint(now, hasher);
         (counted, touched, ack_at.map(|at| wait(now, at)), hurried).hash(hasher);
         for (id, peer) in peers {
             let Peer {
@@ -358,12 +380,16 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 relayed,
                 owed,
                 owed_pushes,
+                turned,
+                branches,
+                guest,
+                lingers,
                 pull_number: _,
                 digest: _,
             } = peer;
             (id, connected, sent, left_at, in_flight, acked, retired_sent, postponed, state, heard, nudged)
                 .hash(hasher);
-            (relayed, owed, owed_pushes).hash(hasher);
+            (relayed, owed, owed_pushes, turned, branches, guest, lingers).hash(hasher);
             [pulling, taking].map(|since| since.map(|since| wait(now, since + PULL_PATIENCE))).hash(hasher);
             open.values().for_each(|taken| taken.hash(hasher));
         }
@@ -380,25 +406,39 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.alarms
     }
 
+    /// We have everything that this peer has had at some moment since it last came up.
+    pub(super) fn hear(&mut self, from: &NodeId) {
+        self.stable.hear(from);
+        let peer = self.peer(from);
+        if !std::mem::replace(&mut peer.heard, true) {
+            self.hearings += 1;
+        }
+    }
+
+    /// Counts how often a peer was heard that had not been since it came up.
+    pub fn hearings(&self) -> u64 {
+        self.hearings
+    }
+
     /// Whether, since this peer last came up, we had everything that it had at some moment.
     pub fn has_heard(&self, peer: &NodeId) -> bool {
-        self.peers.get(peer).is_some_and(|peer| peer.heard)
+        self.peers.get(peer).is_some_and(|peer| peer.heard) || self.stable.has_heard(peer)
     }
 
     /// Whether somebody else has this event, so that it outlives this node; also where nobody else is connected.
     pub fn is_kept_elsewhere(&self, dot: &Dot) -> bool {
-        let mut connected = self.peers.values().filter(|peer| peer.connected).peekable();
-        connected.peek().is_none() || connected.any(|peer| peer.acked.get(&dot.actor) >= dot.counter)
+        let mut connected = self.peers.values().filter(|peer| peer.connected);
+        self.sessions.is_empty() || connected.any(|peer| peer.acked.get(&dot.actor) >= dot.counter)
     }
 
     /// Whether the peer has reported to have seen everything up to `clock`.
     pub fn has_acked(&self, peer: &NodeId, clock: &Clock) -> bool {
-        let acked = self.peers.get(peer).map(|peer| &peer.acked);
-        acked.is_some_and(|acked| clock.dots.iter().all(|(origin, &counter)| acked.get(origin) >= counter))
+        clock.dots.iter().all(|(origin, &counter)| self.acked(peer, origin) >= counter)
     }
 
     /// The peer went down: what it has now must be heard anew once it is back.
     pub fn unhear(&mut self, peer: &NodeId) {
+        self.stable.unhear(peer);
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.heard = false;
         }
@@ -408,10 +448,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
     pub fn is_acknowledged(&self) -> bool {
         let origin = self.table.origin();
         let last = self.table.context().clock().get(origin);
-        let relays = self.has_relays().then(|| self.children_of(origin));
-        let pushed_to = |id: &&NodeId| relays.as_ref().is_none_or(|relays| relays.contains(id));
-        let connected = self.peers.iter().filter(|(_, peer)| peer.connected);
-        connected.filter(|(id, _)| pushed_to(id)).all(|(_, peer)| peer.acked.get(origin) >= last)
+        let relays = self.has_relays().then(|| self.first_relays());
+        let is_pushed_to = |id: &NodeId| relays.as_ref().is_none_or(|relays| relays.contains(id));
+        let mut pushed_to = self.peers.iter().filter(|(id, peer)| peer.connected && is_pushed_to(id));
+        pushed_to.all(|(_, peer)| peer.acked.get(origin) >= last)
     }
 
     /// The members whose acknowledgements removals wait for.
@@ -427,24 +467,48 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// A session with a peer began.
     pub fn connected(&mut self, id: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
-        let peer = self.peers.entry(id.clone()).or_default();
-        let sent = peer.acked.get(self.table.origin());
-        let Peer { acked, heard, digest, .. } = std::mem::take(peer);
-        *peer = Peer { connected: true, sent, acked, heard, digest, ..Peer::default() };
-        self.ring_has(id, true);
-        out.push(self.digest_to(vec![id.clone()], false));
+        self.sessions.insert(id.clone());
+        if self.speaks_to(id) {
+            self.begin(id);
+            self.link(id, out);
+        } else {
+            self.end(id);
+        }
     }
 
     /// The session with a peer ended.
     pub fn disconnected(&mut self, id: &NodeId) {
-        self.ring_has(id, false);
+        self.sessions.remove(id);
+        self.end(id);
+    }
+
+    /// From now on we speak to a peer, with whom there is a session.
+    pub(super) fn link(&mut self, id: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
+        if !self.is_linked(id) {
+            self.begin(id);
+        }
+        self.peer(id).guest = false;
+        out.push(self.digest_to(vec![id.clone()], false));
+    }
+
+    pub(super) fn begin(&mut self, id: &NodeId) {
+        let Peer { mut acked, heard, digest, .. } = self.peers.remove(id).unwrap_or_default();
+        self.known_of(id).into_iter().for_each(|known| acked.merge(known.clone()));
+        let sent = acked.get(self.table.origin());
+        self.peers.insert(id.clone(), Peer { connected: true, sent, acked, heard, digest, ..Peer::default() });
+    }
+
+    pub(super) fn end(&mut self, id: &NodeId) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.connected = false;
             (peer.state, peer.pulling, peer.taking, peer.postponed) = (None, None, None, false);
             (peer.owed, peer.owed_pushes) = (Clock::default(), 0);
         }
-        if !self.counted.contains(id) {
-            self.peers.remove(id);
+        // Of members to whom nobody speaks but their neighbours it is known otherwise what they have; see `stable`.
+        let is_among_many = self.overlay.as_ref().is_some_and(|overlay| overlay.has(id) && !overlay.is_neighbour(id));
+        if is_among_many || !self.counted.contains(id) {
+            let heard = self.peers.remove(id).is_some_and(|peer| peer.heard);
+            self.stable.remember(id, heard && is_among_many);
         }
     }
 
@@ -482,16 +546,29 @@ impl<K: Key, V: Payload> Replica<K, V> {
         self.peers.values_mut().for_each(|peer| {
             peer.taking.take_if(|since| now >= *since + PULL_PATIENCE);
         });
+        self.see_guests_off(now);
         self.tell_digests(now, out);
+        self.tell_had(now, out);
         self.collect();
     }
 
     fn collect(&mut self) {
-        let (counted, peers) = (&self.counted, &self.peers);
-        self.table.collect(self.limits.removals, |origin| {
-            let acked = |id| peers.get(id).map_or(0, |peer: &Peer| peer.acked.get(origin));
-            counted.iter().filter(|id| *id != origin).map(acked).min().unwrap_or(u64::MAX)
-        });
+        if self.table.removals_len() > 0 {
+            // Most of many members are known to have what all have, and nothing else is known of them.
+            let (met, others): (Vec<_>, Vec<_>) = self.counted.iter().partition(|id| self.peers.contains_key(*id));
+            let unknown: Vec<&NodeId> = others.into_iter().filter(|id| self.known_of(id).is_none()).take(2).collect();
+            let known = self.stable.known_clock().filter(|_| met.len() < self.counted.len());
+            let acked = |origin: &NodeId| {
+                if unknown.iter().any(|id| *id != origin) {
+                    return 0;
+                }
+                let met = met.iter().filter(|id| **id != origin).map(|id| self.acked(id, origin));
+                met.chain(known.map(|known| known.get(origin))).min().unwrap_or(u64::MAX)
+            };
+            let origins = self.table.context().clock().dots.keys();
+            let floor: BTreeMap<NodeId, u64> = origins.map(|origin| (origin.clone(), acked(origin))).collect();
+            self.table.collect(self.limits.removals, |origin| floor.get(origin).copied().unwrap_or(u64::MAX));
+        }
         let origin = self.table.origin();
         let last = self.table.context().clock().get(origin);
         let behind = self.peers.values().map(|peer| peer.acked.get(origin)).min().unwrap_or(last);
@@ -522,9 +599,11 @@ impl<K: Key, V: Payload> Replica<K, V> {
 
     /// Takes a message of a peer.
     pub fn handle(&mut self, now: Instant, from: &NodeId, message: Message<K, V>, out: &mut Vec<Outgoing<K, V>>) {
-        if !self.peers.get(from).is_some_and(|peer| peer.connected) {
+        self.receive_guest(from);
+        if !self.is_linked(from) {
             return;
         }
+        self.note_guest(from);
         match message {
             Message::Digest { hash, ask } => self.on_digest(now, from, hash, ask, out),
             Message::Pull { number, context, retired, sum } => {
@@ -540,6 +619,8 @@ impl<K: Key, V: Payload> Replica<K, V> {
                 self.on_state(now, from, answer, out);
             }
             Message::More(ask) => self.send_state(now, from, &ask, out),
+            Message::Had { target, had } => self.on_had(now, from, target, had, out),
+            Message::Goal { members, clock } => self.on_goal(now, from, members, clock, out),
         }
     }
 
@@ -575,15 +656,15 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
         self.table.close(&closing.intervals);
         if closing.purpose == Purpose::Answer {
-            let peer = self.peer(from);
-            (peer.heard, peer.pulling) = (true, None);
+            self.peer(from).pulling = None;
+            self.hear(from);
         }
         let mut clock = Clock::default();
         for interval in &closing.intervals {
             let counter = self.table.context().clock().get(&interval.origin);
             clock.apply(Dot::new(interval.origin.clone(), counter));
         }
-        let waits = small && closing.purpose == Purpose::Push;
+        let waits = small && matches!(closing.purpose, Purpose::Push | Purpose::Relay);
         self.acknowledge(now, from, clock, waits, out);
         match closing.purpose {
             Purpose::Push | Purpose::Hurry => {}
@@ -620,10 +701,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     pub(super) fn on_ack(&mut self, from: &NodeId, clock: Clock) {
-        self.note_relayed(from, &clock);
         let Some(peer) = self.peers.get_mut(from) else { return };
         peer.acked.merge(clock);
         (peer.nudged, peer.taking) = (false, None);
         peer.has_up_to(self.table.origin());
+        self.note_relayed(from);
     }
 }

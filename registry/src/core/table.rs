@@ -406,8 +406,10 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.insert(event)
     }
 
-    /// Superseding is transitive, whatever each event says: one that goes leaves what it covers to one that stays, for
-    /// the latter may have been written where the former's knowledge had left the log already.
+    /// Superseding is transitive, whatever each event says: what supersedes another may have been written where that was
+    /// only heard of, or where its knowledge had left the log already. In an owner-written table one that goes leaves what
+    /// it covers to one that stays. In a shared one it stays as a removal: others may never see it otherwise, and would hold
+    /// for live what it covers.
     pub(super) fn insert(&mut self, mut event: Shared<K, V>) -> bool {
         self.changed();
         self.met(&event.dot.actor);
@@ -420,36 +422,50 @@ impl<K: Key, V: Payload> Table<K, V> {
             return live;
         }
         let foreign = |other: &Event<K, V>| self.kind == Kind::OwnerWritten && other.dot.actor != event.dot.actor;
-        let (mut superseded, mut killer) = (Vec::new(), None);
+        let (mut superseded, mut killers) = (Vec::new(), Vec::new());
         for other in self.by_place.at(spot).filter(|other| !foreign(other)) {
             if self.supersedes(&event, &other.dot) {
                 superseded.push(other.clone());
             }
             if self.supersedes(other, &event.dot) {
-                killer = Some(other.clone());
+                killers.push(other.clone());
             }
         }
-        let mut changed = false;
-        for old in &superseded {
+        let (mut changed, mut kept) = (false, Vec::new());
+        for old in superseded {
             self.drop_event(&old.dot.actor, old.dot.counter);
             changed |= !old.is_remove();
             if self.kind == Kind::OwnerWritten && old.dot.actor == self.origin {
-                self.leave_out(old);
+                self.leave_out(&old);
             }
-            if !old.covers.is_within(&event.covers) {
+            if old.covers.is_within(&event.covers) {
+                continue;
+            } else if self.kind == Kind::OwnerWritten {
                 Arc::make_mut(&mut event).covers.merge(&old.covers);
+            } else {
+                kept.push(old);
             }
         }
-        if let Some(killer) = killer {
-            if !event.covers.is_within(&killer.covers) {
+        let is_told = killers.iter().any(|killer| event.covers.is_within(&killer.covers));
+        match killers.pop() {
+            None => {
+                changed |= !event.is_remove();
+                self.hold(self.by_place.spot(place, &event.key), event);
+            }
+            Some(_) if is_told => {}
+            Some(killer) if self.kind == Kind::OwnerWritten => {
                 let mut heir = Event::clone(&killer);
                 heir.covers.merge(&event.covers);
                 self.replace(place, Arc::new(heir));
             }
-            return changed;
+            Some(_) => kept.push(event),
         }
-        changed |= !event.is_remove();
-        self.hold(self.by_place.spot(place, &event.key), event);
+        for mut event in kept {
+            if !event.is_remove() {
+                Arc::make_mut(&mut event).value = None;
+            }
+            self.hold(self.by_place.spot(place, &event.key), event);
+        }
         changed
     }
 

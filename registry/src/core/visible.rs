@@ -4,6 +4,8 @@
 //! A member acknowledges what it has applied, so one that has acknowledged a claim shows it in its lookups, unless it holds
 //! our node as down or knows a better-ranked claim.
 
+use std::collections::BTreeSet;
+
 use ordu_transport::core::{NodeId, Pid, Status};
 
 use super::claim::Name;
@@ -46,17 +48,19 @@ pub struct Awaited {
     /// Whether a better-ranked claim that was seen stands in the way.
     alone: bool,
     dot: Option<Dot>,
+    /// Who was seen to have acknowledged it: of many members it is forgotten again.
+    having: BTreeSet<NodeId>,
 }
 
 impl Awaited {
     /// Waits for acknowledgements alone.
     pub fn new(pid: Pid, name: Name, scope: Scope) -> Self {
-        Self { pid, name, scope, alone: false, dot: None }
+        Self { pid, name, scope, alone: false, dot: None, having: BTreeSet::new() }
     }
 
     /// Waits for a majority, and for that no better-ranked claim to the name is in sight.
     pub fn quorum(pid: Pid, name: Name) -> Self {
-        Self { pid, name, scope: Scope::Majority, alone: true, dot: None }
+        Self { alone: true, ..Self::new(pid, name, Scope::Majority) }
     }
 
     /// Whether it came true. Ask again after the next call of the core.
@@ -74,10 +78,16 @@ impl Awaited {
         // Under another identity the claim was written anew.
         if self.dot.as_ref().is_none_or(|dot| dot.actor != registry.id) {
             self.dot = registry.own_dot(&self.name);
+            self.having.clear();
         }
         let Some(dot) = &self.dot else { return Ok(false) };
         let clock = Clock::from(dot.clone());
-        let has = |id: &&NodeId| registry.names.has_acked(id, &clock);
+        if registry.names.has_relays() {
+            let missing = registry.others(true).filter(|id| !self.having.contains(*id));
+            let having: Vec<NodeId> = missing.filter(|id| registry.names.has_acked(id, &clock)).cloned().collect();
+            self.having.extend(having);
+        }
+        let has = |id: &&NodeId| self.having.contains(*id) || registry.names.has_acked(id, &clock);
         let enough = match self.scope {
             Scope::All => registry.others(false).all(|id| has(&id)),
             Scope::Majority => {
@@ -106,7 +116,8 @@ impl Awaited {
     /// The members in question that have not acknowledged it, by name.
     pub fn missing(&self, registry: &Registry) -> Vec<NodeId> {
         let clock = self.dot.clone().map(Clock::from);
-        let has = |id: &NodeId| clock.as_ref().is_some_and(|clock| registry.names.has_acked(id, clock));
+        let acked = |id: &NodeId| clock.as_ref().is_some_and(|clock| registry.names.has_acked(id, clock));
+        let has = |id: &NodeId| self.having.contains(id) || acked(id);
         registry.others(self.scope == Scope::Majority).filter(|id| !has(id)).cloned().collect()
     }
 }

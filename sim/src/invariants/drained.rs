@@ -14,8 +14,8 @@ pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
     source: "ARCHITECTURE.md G7",
     caveat: "removals may stay while a node is away that has not acknowledged them, and early dots of its own; slots of \
-             incarnations that are over stay in shared tables, whose archive is not built yet, and with them what waits for their dots that nobody \
-             who is left has: early dots, removals that cover such, marks of such starts",
+             incarnations that are over stay in shared tables, whose archive is not built yet, and with them what waits \
+             for their dots that nobody who is left has: early dots, removals that cover such, marks of such starts",
     check,
 };
 

@@ -146,5 +146,10 @@ fn replication<K: Key, V: Payload>(table: &str, message: &delta::Message<K, V>, 
             None if ask.spans.is_empty() => format!("{table} more"),
             None => format!("{table} more of {} spans", ask.spans.values().map(Vec::len).sum::<usize>()),
         },
+        delta::Message::Had { had: delta::Had::All, .. } => format!("{table} had by all"),
+        delta::Message::Had { had: delta::Had::Branch { .. }, .. } => format!("{table} had by a branch"),
+        delta::Message::Had { had: delta::Had::Asked, .. } => format!("{table} had by your branch?"),
+        delta::Message::Had { had: delta::Had::Turned, .. } => format!("{table}: you are above me"),
+        delta::Message::Goal { .. } => format!("{table}: who has it up to here?"),
     }
 }

@@ -107,5 +107,10 @@ fn delta_words<K: Key, V: Payload>(message: &delta::Message<K, V>) -> String {
         delta::Message::State { answer, .. } => format!("a part of a state, of {} events", answer.events.len()),
         delta::Message::More(ask) if ask.spans.is_empty() => "an ask for more of a state".to_owned(),
         delta::Message::More(_) => "an ask for what differs".to_owned(),
+        delta::Message::Had { had: delta::Had::All, .. } => "that all have had it".to_owned(),
+        delta::Message::Had { had: delta::Had::Branch { .. }, .. } => "that its branch has had it".to_owned(),
+        delta::Message::Had { had: delta::Had::Asked, .. } => "whether its branch has had it".to_owned(),
+        delta::Message::Had { had: delta::Had::Turned, .. } => "that the receiver is above it".to_owned(),
+        delta::Message::Goal { .. } => "who has it up to here".to_owned(),
     }
 }

@@ -293,7 +293,12 @@ impl Supervisor {
                 }
             }
             Waited::Terminated { id, starts, upto } => {
-                let gone = !self.claims(id).any(|(_, claim)| claim.is_held() && starts.contains(&claim.dot));
+                // A process may go back to the start that it was activated for, and one whose start is gone goes on for
+                // any that its holder still holds for live, until that has heard of the termination.
+                let theirs = |claim: &Actual| {
+                    starts.contains(&claim.dot) || starts.contains(claim.begun()) || !self.is_live(id, &claim.dot)
+                };
+                let gone = !self.claims(id).any(|(_, claim)| claim.is_held() && theirs(claim));
                 (gone && self.outlives_us(id, upto)).then_some(Reply::Done(Ok(())))
             }
             Waited::Restarted { id, after } => {

@@ -33,7 +33,7 @@ impl Supervisor {
         self.timers.iter().for_each(|(at, id)| (wait(now, *at), id).hash(hasher));
         self.deferred.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
         self.up_since.iter().for_each(|(id, since)| (id, wait(now, *since + STEADY_AFTER)).hash(hasher));
-        self.unheard.iter().for_each(|(id, until)| (id, wait(now, *until)).hash(hasher));
+        self.unheard.fingerprint(now, hasher);
         for (request, Waiting { call, deadline }) in &self.waiting {
             (request, call, wait(now, *deadline)).hash(hasher);
         }

@@ -89,7 +89,7 @@ impl Supervisor {
         };
         let counts = |node: &NodeId, claim: &Actual| {
             (!(claim.losing || lost(&claim.pid)) || is_present(Defect::LosingClaimCounts))
-                && (!self.unheard.contains_key(node) || is_present(Defect::OldNewsDecides))
+                && (!self.unheard.contains(node) || is_present(Defect::OldNewsDecides))
         };
         for (node, claim) in self.claims(id).filter(|(node, claim)| *node != self.id() && claim.is_held()) {
             let handed_over = matches!(&local.phase, Phase::Released { to, token, .. }

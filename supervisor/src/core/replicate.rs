@@ -39,17 +39,16 @@ impl Supervisor {
         tables.into_iter().flatten().reduce(Progress::and)
     }
 
-    /// Whether every living member showed our own digests of all tables within the last two repair intervals.
+    /// Whether every living member showed our own digests of all tables within the last two repair intervals; or, where they
+    /// are too many for that, those did that we speak to, and all are known to have had the same.
     pub fn is_converged(&self, now: Now) -> bool {
         let since = alike_since(now);
-        let others = self.registry.view().living().filter(|member| member.id != *self.id());
-        others.map(|member| &member.id).all(|id| {
-            self.registry.names().is_alike(id, since)
-                && self.desired.is_alike(id, since)
-                && self.actual.is_alike(id, since)
-                && self.marks.is_alike(id, since)
-                && self.facts.is_alike(id, since)
-        })
+        let others = || self.registry.view().living().map(|member| &member.id).filter(|id| *id != self.id());
+        self.registry.is_converged(now)
+            && self.desired.is_alike(others(), since)
+            && self.actual.is_alike(others(), since)
+            && self.marks.is_alike(others(), since)
+            && self.facts.is_alike(others(), since)
     }
 
     // ---- with the peers
@@ -84,6 +83,23 @@ impl Supervisor {
         }
         repair!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
         join_digests(effects, before);
+    }
+
+    /// All tables speak to the same.
+    pub(super) fn share_overlay(&mut self, effects: &mut Vec<Effect>) {
+        let overlay = self.registry.overlay();
+        if self.overlay.as_ref() == overlay {
+            return;
+        }
+        self.overlay = overlay.cloned();
+        macro_rules! share {
+            ($($table:ident => $wrap:expr),*) => {$(
+                let mut out = Vec::new();
+                self.$table.set_overlay(self.overlay.clone(), &mut out);
+                send_all(out, $wrap, effects);
+            )*};
+        }
+        share!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
     }
 
     /// Retirements that one table heard of hold for all.
@@ -259,14 +275,15 @@ impl Supervisor {
 
     /// Looks whether members that came up have been heard by now, or were waited for long enough.
     pub(super) fn hear(&mut self, now: Now) {
+        let hearings = self.registry.names().hearings()
+            + self.desired.hearings()
+            + self.actual.hearings()
+            + self.marks.hearings()
+            + self.facts.hearings();
         let mut unheard = std::mem::take(&mut self.unheard);
-        unheard.retain(|id, until| {
-            let wait = *until > now.at && !self.has_heard(id);
-            if !wait {
-                self.dirty.extend(self.actual.table().keys_of(id).cloned());
-            }
-            wait
-        });
+        for id in unheard.take_heard(now.at, hearings, |id| self.has_heard(id)) {
+            self.dirty.extend(self.actual.table().keys_of(&id).cloned());
+        }
         self.unheard = unheard;
         if self.is_settled() {
             self.dirty.extend(self.deferred.keys().cloned());

@@ -20,8 +20,9 @@ use ordu_registry::core::clock::Clock;
 use ordu_registry::core::names::{self, HEAR_MAX, NameConflict};
 use ordu_registry::core::sync::{Limits, Replica};
 use ordu_registry::core::table::Kind;
+use ordu_registry::core::unheard::Unheard;
 use ordu_registry::core::{Entry, Fence, Gone, GroupEntry, Name, RankPolicy, Registry, delta};
-use ordu_transport::core::{Instant, Lane, Member, NodeId, NodeName, Now, Pid, Status};
+use ordu_transport::core::{Instant, Lane, Member, NodeId, NodeName, Now, Overlay, Pid, Status};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -237,7 +238,7 @@ pub struct Supervisor {
     pub(super) connected: BTreeSet<NodeId>,
     pub(super) up_since: BTreeMap<NodeId, Instant>,
     /// Members that came up and were not heard yet, and until when we wait for that.
-    pub(super) unheard: BTreeMap<NodeId, Instant>,
+    pub(super) unheard: Unheard,
     pub(super) move_queue: BTreeSet<ChildId>,
     pub(super) next_move_at: Option<Instant>,
     pub(super) shown: BTreeMap<ChildId, (ChildStatus, Option<Pid>)>,
@@ -254,6 +255,8 @@ pub struct Supervisor {
     pub(super) shutting_down: bool,
     /// The revisions of all tables when their retirements were last compared.
     pub(super) shared_at: [u64; 5],
+    /// Who speaks to whom, as all tables know it.
+    pub(super) overlay: Option<std::sync::Arc<Overlay>>,
     drained: bool,
     pub(super) rng: ChaCha8Rng,
 }
@@ -282,7 +285,7 @@ impl Supervisor {
             deferred: BTreeMap::new(),
             connected: BTreeSet::new(),
             up_since: BTreeMap::new(),
-            unheard: BTreeMap::new(),
+            unheard: Unheard::default(),
             move_queue: BTreeSet::new(),
             next_move_at: None,
             shown: BTreeMap::new(),
@@ -295,6 +298,7 @@ impl Supervisor {
             deadlines: BTreeSet::new(),
             shutting_down: false,
             shared_at: [0; 5],
+            overlay: None,
             drained: false,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 5),
         }
@@ -365,8 +369,7 @@ impl Supervisor {
         ];
         let child = self.timers.first().map(|(at, _)| *at);
         let call = self.deadlines.first().map(|(at, _)| *at);
-        let unheard = self.unheard.values().copied().min();
-        let own = [self.registry.poll_timeout(), child, call, self.next_move_at, unheard];
+        let own = [self.registry.poll_timeout(), child, call, self.next_move_at, self.unheard.first()];
         own.into_iter().flatten().chain(tables).min()
     }
 
@@ -443,6 +446,7 @@ impl Supervisor {
         for effect in out {
             self.absorb(now, effect, effects);
         }
+        self.share_overlay(effects);
         value
     }
 
@@ -502,7 +506,7 @@ impl Supervisor {
             self.up_since.entry(member.id.clone()).or_insert(now.at);
             let lived = before.as_ref().is_some_and(|before| before.id == member.id && before.status.is_living());
             if !lived && member.id != *self.id() && !self.has_heard(&member.id) {
-                self.unheard.entry(member.id.clone()).or_insert(now.at + HEAR_MAX);
+                self.unheard.insert(&member.id, now.at + HEAR_MAX);
             }
         } else {
             self.up_since.remove(&member.id);

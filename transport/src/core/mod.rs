@@ -11,6 +11,7 @@ pub mod id;
 pub mod lane;
 pub mod membership;
 pub mod message;
+pub mod overlay;
 pub mod time;
 pub mod view;
 
@@ -18,5 +19,6 @@ pub use codec::{DecodeError, FRAME_BYTES_MAX, Kind};
 pub use id::{InvalidName, NodeId, NodeName, Pid};
 pub use lane::Lane;
 pub use membership::{Membership, MembershipConfig, Timings};
+pub use overlay::Overlay;
 pub use time::{Hlc, HlcClock, Instant, Now, SKEW_MAX};
 pub use view::{Addr, Member, Status, View};
