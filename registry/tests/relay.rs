@@ -37,7 +37,7 @@ impl Mesh {
             ids.iter().zip(0..).map(|(id, seed)| Replica::new(kind, id.clone(), seed)).collect();
         for (replica, own) in replicas.iter_mut().zip(&ids) {
             replica.set_limits(limits);
-            replica.set_counted(ids.iter().filter(|id| *id != own).cloned().collect());
+            replica.set_counted(std::sync::Arc::new(ids.iter().filter(|id| *id != own).cloned().collect()));
         }
         let (wires, dead, deltas, sent) = Default::default();
         let mut mesh = Self { replicas, ids, limits, now: Instant::from_micros(1), wires, dead, deltas, sent };
@@ -58,8 +58,8 @@ impl Mesh {
         for at in 0..self.ids.len() {
             let replica = &self.replicas[at];
             let reach = |id: &NodeId| replica.has_session(id);
-            let large = living.len() > self.limits.direct_peers + 1;
-            let overlay = large.then(|| Overlay::new(&self.ids[at], living.clone(), self.limits.rings, reach));
+            let large = living.len() > self.limits.mesh.direct_peers + 1;
+            let overlay = large.then(|| Overlay::new(&self.ids[at], living.clone(), self.limits.mesh.rings, reach));
             let mut out = Vec::new();
             self.replicas[at].set_overlay(overlay.map(Arc::new), &mut out);
             self.send(at, out);
@@ -140,7 +140,7 @@ fn overlay(ids: &[NodeId], at: usize, rings: usize) -> Overlay {
 }
 
 fn limits(direct_peers: usize, rings: usize) -> Limits {
-    Limits { direct_peers, rings, ..Limits::default() }
+    Limits { mesh: ordu_transport::core::overlay::Mesh { direct_peers, rings }, ..Limits::default() }
 }
 
 #[test]

@@ -43,7 +43,8 @@ impl<Key: delta::Key, Value: Payload> Pump<Key, Value> {
         let (wires, up) = Default::default();
         let mut pump = Self { replicas, ids, now: Instant::from_micros(1), wires, up, delivered: 0 };
         for (at, replica) in pump.replicas.iter_mut().enumerate() {
-            replica.set_counted(pump.ids.iter().filter(|id| **id != pump.ids[at]).cloned().collect());
+            replica
+                .set_counted(std::sync::Arc::new(pump.ids.iter().filter(|id| **id != pump.ids[at]).cloned().collect()));
         }
         pump
     }
@@ -128,7 +129,8 @@ impl<Key: delta::Key, Value: Payload> Pump<Key, Value> {
         self.replicas[at].reborn(id.clone());
         self.ids[at] = id;
         for (me, replica) in self.replicas.iter_mut().enumerate() {
-            replica.set_counted(self.ids.iter().filter(|id| **id != self.ids[me]).cloned().collect());
+            replica
+                .set_counted(std::sync::Arc::new(self.ids.iter().filter(|id| **id != self.ids[me]).cloned().collect()));
         }
     }
 
@@ -625,7 +627,7 @@ fn below_the_horizon_bytes_follow_the_difference() {
             pump.replicas[1].put(Number(SHARED + at), Blob::new(1));
         }
         // Nobody waits for b.
-        pump.replicas[0].set_counted(BTreeSet::new());
+        pump.replicas[0].set_counted(std::sync::Arc::default());
         pump.pass(REPAIR_INTERVAL.mul_f64(1.3));
         assert_eq!(pump.replicas[0].table().removals_len(), 0);
         pump.connect(0, 1);

@@ -27,25 +27,25 @@ impl World {
     /// Handles what came to a node.
     pub(crate) fn take(&mut self, node: usize, arrival: Arrival) {
         match arrival {
-            Arrival::Connected { hello } => {
+            Arrival::Connected { hello, dialled } => {
                 let id = hello.id.clone();
+                self.lose(node, &id);
                 match index_of(&hello.addr) {
                     Some(peer) if !self.plan.swim => self.views_met(node, peer, &id),
-                    _ => self.feed_membership(node, membership::Input::Connected { hello }),
+                    _ => self.feed_membership(node, membership::Input::Connected { hello, dialled }),
                 }
                 self.feed(node, Input::Connected(id));
             }
             Arrival::Disconnected { peer } => {
-                self.feed_membership(node, membership::Input::Disconnected { peer: peer.clone() });
-                self.feed(node, Input::Disconnected(peer));
+                self.feed(node, Input::Disconnected(peer.clone()));
+                self.feed_membership(node, membership::Input::Disconnected { peer });
             }
-            Arrival::Frame { from, wire } => match self.read(node, wire) {
-                Ok(message) => {
-                    self.feed(node, Input::Message { from, message });
-                    self.watch_twin(node);
+            Arrival::Frame { from, passed: None, wire, .. } => self.on_frame(node, from, wire),
+            Arrival::Frame { from, lane, passed: Some(passed), wire } => {
+                if let Some(from) = self.pass_on(node, &from, lane, passed, &wire) {
+                    self.on_frame(node, from, wire);
                 }
-                Err(error) => self.violate(bounded::NAME, false, format!("n{node} cannot read a frame: {error}")),
-            },
+            }
             Arrival::Datagram { from, bytes } => {
                 self.feed_membership(node, membership::Input::Datagram { from, bytes })
             }
@@ -54,6 +54,23 @@ impl World {
                 self.feed_membership(node, membership::Input::Unreachable { peer, rtt })
             }
             Arrival::Child { pid, word } => self.child_hears(node, pid, word),
+        }
+    }
+
+    fn on_frame(&mut self, node: usize, from: NodeId, wire: Wire) {
+        match self.read(node, wire) {
+            Ok(message) => {
+                self.feed(node, Input::Message { from, message });
+                self.watch_twin(node);
+            }
+            Err(error) => self.violate(bounded::NAME, false, format!("n{node} cannot read a frame: {error}")),
+        }
+    }
+
+    /// A member that others passed frames on to is out of reach, or has a session from now on.
+    fn lose(&mut self, node: usize, peer: &NodeId) {
+        if self.life_mut(node).is_some_and(|life| life.reached.remove(peer)) {
+            self.feed(node, Input::Disconnected(peer.clone()));
         }
     }
 
@@ -118,6 +135,14 @@ impl World {
                 membership::Effect::Member(member) => self.member(node, member),
                 membership::Effect::Reborn { id } => self.reborn(node, id),
                 membership::Effect::NameTaken { holder } => return self.gives_way(node, &holder),
+                membership::Effect::Ways => {}
+                membership::Effect::Reached { peer } => {
+                    if let Some(life) = self.life_mut(node) {
+                        life.reached.insert(peer.clone());
+                    }
+                    self.feed(node, Input::Connected(peer));
+                }
+                membership::Effect::Lost { peer } => self.lose(node, &peer),
                 membership::Effect::Close { peer, refusal } => self.close(node, &peer, refusal),
             }
         }
@@ -164,7 +189,15 @@ impl World {
 
     /// One input of the layer above membership.
     pub(crate) fn feed(&mut self, node: usize, input: Input) {
-        if self.life(node).is_some() {
+        if let Some(life) = self.life_mut(node) {
+            let alternates = match &input {
+                Input::Connected(peer) => life.in_reach.insert(peer.clone()),
+                Input::Disconnected(peer) => life.in_reach.remove(peer),
+                _ => true,
+            };
+            if !alternates {
+                self.violate(bounded::NAME, false, format!("n{node} is told twice: {input:?}"));
+            }
             self.trace.input(self.now, node, "upper", &input);
             self.do_upper(node, |upper, now| ((), upper.handle(now, input)));
         }

@@ -5,16 +5,18 @@
 //! nothing gives the session up after the idle time. Datagrams travel inside sessions and are lost, delayed, doubled and
 //! reordered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_supervisor::core::Message;
 use ordu_transport::core::message::{Hello, Refusal};
+use ordu_transport::core::ways::{Passed, Step};
 use ordu_transport::core::{Lane, NodeId};
 use rand::RngExt;
 
+use crate::detector::Detector;
 use crate::node::{Arrival, Life, addr_of};
 use crate::world::{Happening, World};
 
@@ -32,9 +34,19 @@ pub(crate) enum Wire {
     Message(Arc<Message>),
 }
 
+impl Wire {
+    /// How long it is, if it is encoded.
+    fn encoded_len(&self) -> usize {
+        match self {
+            Wire::Bytes(bytes) => bytes.len(),
+            Wire::Message(_) => 0,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<(u64, Wire)>,
+    frames: VecDeque<(u64, Option<Passed>, Wire)>,
     last_ready: u64,
     scheduled: bool,
     /// The front frame waits for the direction to open again.
@@ -66,6 +78,13 @@ struct Session {
     sides: [Side; 2],
 }
 
+impl Session {
+    fn pair(&self) -> (usize, usize) {
+        let [one, other] = [self.sides[0].node, self.sides[1].node];
+        (one.min(other), one.max(other))
+    }
+}
+
 #[derive(Debug)]
 struct Dial {
     from: usize,
@@ -94,6 +113,8 @@ pub(crate) struct Network {
     /// How often a direction was cut or opened.
     pub(crate) turns: u64,
     sessions: BTreeMap<u64, Session>,
+    /// Their numbers by the pair of nodes, the lower one first.
+    between: BTreeMap<(usize, usize), BTreeSet<u64>>,
     dials: BTreeMap<u64, Dial>,
     next: u64,
     /// Pairs whose frames wait, from and to.
@@ -119,6 +140,7 @@ impl Network {
             cuts: vec![(0, 0); nodes * nodes],
             turns: 0,
             sessions: BTreeMap::new(),
+            between: BTreeMap::new(),
             dials: BTreeMap::new(),
             next: 0,
             stalls: Vec::new(),
@@ -134,6 +156,19 @@ impl Network {
     /// Whether packets of `from` reach `to`.
     pub(crate) fn is_open(&self, from: usize, to: usize) -> bool {
         self.cuts[from * self.nodes + to].0 == 0
+    }
+
+    fn insert(&mut self, number: u64, session: Session) {
+        self.between.entry(session.pair()).or_default().insert(number);
+        self.sessions.insert(number, session);
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Some(session) = self.sessions.remove(&number)
+            && let Some(numbers) = self.between.get_mut(&session.pair())
+        {
+            numbers.remove(&number);
+        }
     }
 
     fn cut_since(&self, from: usize, to: usize) -> Option<u64> {
@@ -205,11 +240,8 @@ impl World {
 
     /// The sides of `to` in sessions with `from`.
     fn sides_between(&self, from: usize, to: usize) -> Vec<(u64, usize)> {
-        let sides = |(number, session): (&u64, &Session)| {
-            let side = session.sides.iter().position(|side| side.node == to)?;
-            (session.sides[1 - side].node == from).then_some((*number, side))
-        };
-        self.net.sessions.iter().filter_map(sides).collect()
+        let numbers = self.net.between.get(&(from.min(to), from.max(to))).into_iter().flatten();
+        numbers.filter_map(|number| Some((*number, self.side_of(*number, to)?))).collect()
     }
 
     /// The sessions of this node as the others see them: they hear nothing any more.
@@ -250,7 +282,7 @@ impl World {
             let after = if told { self.delay() } else { self.rng.random_range(0..self.plan.idle_us) };
             self.schedule(self.now + after, Happening::SideDown { session, side: 1 - side });
         } else {
-            self.net.sessions.remove(&session);
+            self.net.remove(session);
         }
         if self.is_life(node, life)
             && let Some(living) = self.life_mut(node)
@@ -425,7 +457,7 @@ impl World {
             ends.map(|(node, life, hello)| Side { node, life, hello, phase: Phase::Coming, lanes: Default::default() });
         self.net.next += 1;
         let session = self.net.next;
-        self.net.sessions.insert(session, Session { sides });
+        self.net.insert(session, Session { sides });
         self.raise_side(session, 0);
         let after = self.delay();
         self.schedule(self.now + after, Happening::SessionUp { session });
@@ -460,44 +492,78 @@ impl World {
         if let Some(life) = self.life_mut(node) {
             life.sessions.insert(hello.id.clone(), session);
         }
+        let dialled = (side == 0).then(|| hello.addr.clone());
         // An earlier session with this peer was reset at this instant: its end is told first.
-        self.schedule(self.now, Happening::Arrive { node, life, arrival: Arrival::Connected { hello } });
+        self.schedule(self.now, Happening::Arrive { node, life, arrival: Arrival::Connected { hello, dialled } });
     }
 
     // ---- what travels
 
-    /// Sends one frame to each receiver that there is a session with.
+    /// Sends one frame to each receiver that there is a session with, or that others pass it on to.
     pub(crate) fn send(&mut self, node: usize, to: &[NodeId], lane: Lane, wire: Wire) {
-        let bytes = match &wire {
-            Wire::Bytes(bytes) => bytes.len(),
-            Wire::Message(_) => 0,
-        };
-        self.net.frame_bytes_most = self.net.frame_bytes_most.max(bytes);
+        self.net.frame_bytes_most = self.net.frame_bytes_most.max(wire.encoded_len());
         let lane = lane_index(lane);
         for peer in to {
-            let Some(&session) = self.life(node).and_then(|life| life.sessions.get(peer)) else { continue };
-            let Some(side) = self.side_of(session, node) else { continue };
-            let mut ready = self.now + self.delay();
-            while self.is_lost() {
-                ready += self.rng.random_range(1..RETRANSMIT_US);
+            if self.life(node).is_some_and(|life| life.sessions.contains_key(peer)) {
+                self.send_frame(node, peer, lane, None, wire.clone());
+            } else if let Some((hop, passed)) = self.way(node, peer) {
+                self.send_frame(node, &hop, lane, Some(passed), wire.clone());
             }
-            let most = self.plan.lane_frames_max;
-            let Some(open) = self.net.sessions.get_mut(&session) else { continue };
-            let queue = &mut open.sides[1 - side].lanes[lane];
-            if queue.frames.len() >= most {
+        }
+    }
+
+    fn way(&self, node: usize, peer: &NodeId) -> Option<(NodeId, Passed)> {
+        let Detector::Swim(membership) = &self.life(node)?.detector else { return None };
+        membership.ways().begin(peer).filter(|_| membership.is_reached(peer))
+    }
+
+    /// A frame came that is passed on: to this node, and then returns whose it is, or to another one.
+    pub(crate) fn pass_on(
+        &mut self,
+        node: usize,
+        peer: &NodeId,
+        lane: usize,
+        passed: Passed,
+        wire: &Wire,
+    ) -> Option<NodeId> {
+        let Detector::Swim(membership) = &self.life(node)?.detector else { return None };
+        match membership.ways().step(peer, passed) {
+            Step::Here(from) => membership.is_reached(&from).then_some(from),
+            Step::On(hop, passed) => {
+                self.send_frame(node, &hop, lane, Some(passed), wire.clone());
+                None
+            }
+            Step::Nowhere => None,
+        }
+    }
+
+    /// Sends one frame over the session with this peer.
+    fn send_frame(&mut self, node: usize, peer: &NodeId, lane: usize, passed: Option<Passed>, wire: Wire) {
+        let Some(&session) = self.life(node).and_then(|life| life.sessions.get(peer)) else { return };
+        let Some(side) = self.side_of(session, node) else { return };
+        let mut ready = self.now + self.delay();
+        while self.is_lost() {
+            ready += self.rng.random_range(1..RETRANSMIT_US);
+        }
+        let most = self.plan.lane_frames_max;
+        let Some(open) = self.net.sessions.get_mut(&session) else { return };
+        let queue = &mut open.sides[1 - side].lanes[lane];
+        if queue.frames.len() >= most {
+            // What is passed on may be lost anywhere.
+            if passed.is_none() {
                 self.reset(node, peer);
-                continue;
             }
-            ready = ready.max(queue.last_ready);
-            queue.last_ready = ready;
-            queue.frames.push_back((ready, wire.clone()));
-            self.net.sent[node].frames += 1;
-            self.net.sent[node].frame_bytes += bytes as u64;
-            self.record.sent(self.now, (session, 1 - side, lane), node, peer, &wire);
-            if !queue.scheduled && !queue.stalled {
-                queue.scheduled = true;
-                self.schedule(ready, Happening::LaneDue { session, side: 1 - side, lane });
-            }
+            return;
+        }
+        ready = ready.max(queue.last_ready);
+        queue.last_ready = ready;
+        self.net.sent[node].frames += 1;
+        self.net.sent[node].frame_bytes += wire.encoded_len() as u64;
+        self.record.sent(self.now, (session, 1 - side, lane), node, peer, &wire);
+        queue.frames.push_back((ready, passed, wire));
+        if !queue.scheduled && !queue.stalled {
+            queue.scheduled = true;
+            self.schedule(ready, Happening::LaneDue { session, side: 1 - side, lane });
         }
     }
 
@@ -520,15 +586,16 @@ impl World {
             queue.scheduled = true;
             return self.schedule(self.now + 200, Happening::LaneDue { session, side, lane });
         }
-        let Some((_, wire)) = queue.frames.pop_front() else { return };
+        let Some((_, passed, wire)) = queue.frames.pop_front() else { return };
         self.record.received(self.now, (session, side, lane));
-        if let Some((ready, _)) = queue.frames.front() {
+        if let Some((ready, ..)) = queue.frames.front() {
             let ready = *ready;
             queue.scheduled = true;
             self.schedule(ready, Happening::LaneDue { session, side, lane });
         }
         // By way of the heap, so that it comes after the word that the session began.
-        self.schedule(self.now, Happening::Arrive { node, life, arrival: Arrival::Frame { from: from_id, wire } });
+        let arrival = Arrival::Frame { from: from_id, lane, passed, wire };
+        self.schedule(self.now, Happening::Arrive { node, life, arrival });
     }
 
     /// Sends one membership datagram, if there is a session.

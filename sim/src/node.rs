@@ -9,6 +9,7 @@ use ordu_registry::core::sync::Limits;
 use ordu_supervisor::core::{Config, Supervisor};
 use ordu_transport::core::membership::{Membership, MembershipConfig, Timings};
 use ordu_transport::core::message::{Hello, Refusal};
+use ordu_transport::core::ways::Passed;
 use ordu_transport::core::{Addr, Hlc, Instant, NodeId, NodeName, Now, Pid};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -35,11 +36,11 @@ pub(crate) const INBOX_DATAGRAMS_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Arrival {
     /// A session began.
-    Connected { hello: Hello },
+    Connected { hello: Hello, dialled: Option<Addr> },
     /// A session ended.
     Disconnected { peer: NodeId },
-    /// A frame came.
-    Frame { from: NodeId, wire: Wire },
+    /// A frame came, perhaps to be passed on.
+    Frame { from: NodeId, lane: usize, passed: Option<Passed>, wire: Wire },
     /// A membership datagram came.
     Datagram { from: NodeId, bytes: Bytes },
     /// A dial came to nothing.
@@ -81,6 +82,10 @@ pub(crate) struct Life {
     pub(crate) upper: Upper,
     /// The sessions that are up on this side.
     pub(crate) sessions: BTreeMap<NodeId, u64>,
+    /// Whom it reaches, as the layers above were told, by a session or not.
+    pub(crate) in_reach: BTreeSet<NodeId>,
+    /// Whom it reaches by way of others.
+    pub(crate) reached: BTreeSet<NodeId>,
     pub(crate) dialling: BTreeSet<usize>,
     /// It leaves, and gives its children away before.
     pub(crate) leaving: bool,
@@ -167,6 +172,7 @@ impl World {
         let now = self.now_of(index);
         let seeds: Vec<Addr> = (0..self.nodes.len().min(3)).map(addr_of).collect();
         let (swim, children) = (self.plan.swim, self.plan.children);
+        let limits = Limits::of_events(self.plan.push_events_max);
         let node = &mut self.nodes[index];
         if node.life.is_some() {
             return;
@@ -184,6 +190,7 @@ impl World {
                 seeds,
                 seed: node.rng.next_u64(),
                 timings: Timings::default(),
+                mesh: limits.mesh,
             })))
         } else {
             Detector::Views(Views::default())
@@ -203,7 +210,7 @@ impl World {
         } else {
             Upper::Names(Box::new(Registry::new(id.clone(), self.choices.rank, seed)))
         };
-        upper.set_limits(Limits::of_events(self.plan.push_events_max));
+        upper.set_limits(limits);
         let life = Life {
             number: node.lives,
             id,
@@ -211,6 +218,8 @@ impl World {
             detector,
             upper,
             sessions: BTreeMap::new(),
+            in_reach: BTreeSet::new(),
+            reached: BTreeSet::new(),
             dialling: BTreeSet::new(),
             leaving: false,
             timer_at: None,

@@ -11,6 +11,7 @@ use rand::rngs::SysRng;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::membership::{Membership, MembershipConfig, Timings};
+use crate::core::overlay::Mesh;
 use crate::core::{Addr, FRAME_BYTES_MAX, Hlc, Lane, NodeId, NodeName, Now, View};
 use crate::discovery::{InvalidAddr, parse_addr};
 use crate::driver::{COMMANDS_MAX, Command, Driver};
@@ -105,6 +106,16 @@ impl Cluster {
 
     /// Like [`Cluster::start`], with other than the default timings. All nodes of a cluster should have the same.
     pub async fn start_with(config: ClusterConfig, timings: Timings) -> Result<(Cluster, ClusterEvents), StartError> {
+        Self::start_among(config, timings, Mesh::default()).await
+    }
+
+    /// Like [`Cluster::start_with`], where not all have sessions with all in a cluster of other sizes than by default. All
+    /// nodes of a cluster should have the same, the layers above included.
+    pub async fn start_among(
+        config: ClusterConfig,
+        timings: Timings,
+        mesh: Mesh,
+    ) -> Result<(Cluster, ClusterEvents), StartError> {
         let ClusterConfig { name, cluster, boot, listen, advertise, join, tls } = config;
         let seeds = join.iter().map(|addr| parse_addr(addr)).collect::<Result<_, _>>().map_err(StartError::Join)?;
         let advertised = advertise.as_deref().map(parse_addr).transpose().map_err(StartError::Advertise)?;
@@ -125,6 +136,7 @@ impl Cluster {
             seeds,
             seed: random()?,
             timings,
+            mesh,
         });
         let shared = Shared::new(clock, &core, local_addr);
         let (control, frames, events, forward) = events::channel();
@@ -162,13 +174,14 @@ impl Cluster {
         self.shared.session(peer).map(|session| session.connection.rtt())
     }
 
-    /// Whether there is a session with exactly this incarnation.
+    /// Whether exactly this incarnation is within reach: by a session or, among many members, by way of others.
     pub fn is_connected(&self, peer: &NodeId) -> bool {
-        self.shared.session(peer).is_some()
+        self.shared.session(peer).is_some() || self.shared.is_reached(peer)
     }
 
-    /// Queues a frame for a peer; never waits. Without a session it is dropped; if the lane is full, so is the session:
-    /// then `Disconnected` and, later, `Connected` follow, and the sender begins again at what was acknowledged.
+    /// Queues a frame for a peer; never waits. Out of reach it is dropped; if the lane is full, so is the session:
+    /// then `Disconnected` and, later, `Connected` follow, and the sender begins again at what was acknowledged. Among many
+    /// members others may have to pass it on, and then it may be lost, and nobody is told.
     ///
     /// # Panics
     /// If the frame is longer than [`FRAME_BYTES_MAX`].

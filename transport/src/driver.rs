@@ -113,8 +113,13 @@ impl Driver {
         control: ControlSink,
         frames: FrameSink,
     ) -> Self {
-        let surroundings =
-            Surroundings { commands: sender, frames, counters: shared.counters.clone(), faults: Arc::default() };
+        let surroundings = Surroundings {
+            commands: sender,
+            frames,
+            counters: shared.counters.clone(),
+            faults: Arc::default(),
+            shared: shared.clone(),
+        };
         Self {
             core,
             shared,
@@ -260,6 +265,7 @@ impl Driver {
     }
 
     fn execute(&mut self, effects: Vec<Effect>) {
+        let mut refused = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Datagram { to, bytes } => {
@@ -272,7 +278,7 @@ impl Driver {
                         && slot.session.check_port()
                     {
                         let rtt = slot.session.connection.rtt();
-                        self.input(Input::Unreachable { peer, rtt });
+                        refused.push(Input::Unreachable { peer, rtt });
                     }
                 }
                 Effect::Dial { addr } => self.dial(addr),
@@ -291,6 +297,9 @@ impl Driver {
                     tracing::error!(%holder, "the name of this node is held by another living node");
                     self.tell(ClusterEvent::NameTaken { holder }, None);
                 }
+                Effect::Ways => self.shared.set_ways(self.core.ways().clone()),
+                Effect::Reached { peer } => self.begin_reaching(peer),
+                Effect::Lost { peer } => self.end_reaching(peer),
                 Effect::Close { peer, refusal } => {
                     if let Some(slot) = self.slots.get(&peer) {
                         tracing::debug!(%peer, %refusal, "session closed");
@@ -299,6 +308,7 @@ impl Driver {
                 }
             }
         }
+        refused.into_iter().for_each(|input| self.input(input));
     }
 
     fn tell(&mut self, event: ClusterEvent, told: Option<oneshot::Sender<()>>) {
@@ -347,11 +357,12 @@ impl Driver {
             }
         }
         self.serial += 1;
+        let dialled = dialled.then(|| addr.unwrap_or(&peer.addr).clone());
         let session = Session::new(self.serial, peer, dialled, connection, self.shared.counters.clone());
         let Some(slot) = self.slots.get_mut(&session.hello.id) else { return self.begin_session(session) };
         // Of two connections of a pair both ends keep the one that the lower NodeId dialled; of two of one direction the
         // later, because the dialler knew of no other.
-        let lower = |session: &Session| (own.id < session.hello.id) == session.dialled;
+        let lower = |session: &Session| (own.id < session.hello.id) == session.dialled.is_some();
         if !lower(&session) && lower(&slot.session) && slot.session.connection.close_reason().is_none() {
             return close(&session.connection, CloseCode::Duplicate);
         }
@@ -361,17 +372,43 @@ impl Driver {
         }
     }
 
+    /// To the layer above a member that others pass frames to is as one with a session.
+    fn begin_reaching(&mut self, peer: NodeId) {
+        if self.slots.contains_key(&peer) {
+            // A session of an earlier incarnation of ours, which is about to end.
+            return;
+        }
+        self.serial += 1;
+        let serial = self.serial;
+        self.shared.add_reached(peer.clone(), serial);
+        let (told, is_told) = oneshot::channel();
+        self.tell(ClusterEvent::Connected(peer.clone()), Some(told));
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            if is_told.await.is_ok() {
+                shared.reached_is_told(&peer, serial);
+            }
+        });
+    }
+
+    fn end_reaching(&mut self, peer: NodeId) {
+        if self.shared.remove_reached(&peer) {
+            self.tell(ClusterEvent::Disconnected(peer), None);
+        }
+    }
+
     fn begin_session(&mut self, session: Arc<Session>) {
         let peer = session.hello.id.clone();
+        self.end_reaching(peer.clone());
         self.shared.counters.sessions_made.add(1);
         self.shared.add_session(session.clone());
         self.slots.insert(peer.clone(), Slot { session: session.clone(), next: None });
         let (told, reading) = oneshot::channel();
-        tracing::debug!(%peer, dialled = session.dialled, "session made");
+        tracing::debug!(%peer, dialled = session.dialled.is_some(), "session made");
         self.tell(ClusterEvent::Connected(peer), Some(told));
-        let hello = session.hello.clone();
+        let (hello, dialled) = (session.hello.clone(), session.dialled.clone());
         tokio::spawn(session::run(session, reading, self.surroundings.clone()));
-        self.input(Input::Connected { hello });
+        self.input(Input::Connected { hello, dialled });
     }
 
     fn on_ended(&mut self, ended: Ended) {
@@ -383,7 +420,10 @@ impl Driver {
         self.shared.remove_session(&peer);
         tracing::debug!(%peer, %error, "session ended");
         self.tell(ClusterEvent::Disconnected(peer.clone()), None);
-        self.input(Input::Disconnected { peer });
+        self.input(Input::Disconnected { peer: peer.clone() });
+        if self.core.is_reached(&peer) && !self.shared.is_reached(&peer) {
+            self.begin_reaching(peer);
+        }
         if let Some(refusal) = refusal_of(&error) {
             self.shared.counters.sessions_refused.add(1);
             self.input(Input::DialFailed { addr: slot.session.hello.addr.clone(), refusal: Some(refusal) });

@@ -24,9 +24,10 @@ pub const CONTROL_EVENTS_MAX: usize = 65_536;
 pub enum ClusterEvent {
     /// The view changed. Ourselves first, as up.
     Member(Member),
-    /// A session with this node exists now. Alternates with [`ClusterEvent::Disconnected`] per node.
+    /// A session with this node exists now, or among many members others pass frames on between it and us. Alternates with
+    /// [`ClusterEvent::Disconnected`] per node.
     Connected(NodeId),
-    /// The session with this node is gone, and all frames from it were told before.
+    /// That is over, and all frames from it over a session were told before.
     Disconnected(NodeId),
     /// A frame, in order per lane and session.
     Frame {

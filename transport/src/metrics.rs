@@ -26,8 +26,10 @@ pub struct Metrics {
     pub frames_sent: u64,
     /// Frames taken from sessions.
     pub frames_received: u64,
-    /// Frames dropped for want of a session.
+    /// Frames dropped for want of a session, or of a way.
     pub frames_dropped: u64,
+    /// Frames of others that were passed on.
+    pub frames_passed: u64,
     /// UDP payload bytes sent over sessions.
     pub bytes_sent: u64,
     /// UDP payload bytes received over sessions.
@@ -53,6 +55,7 @@ counters!(
     frames_sent,
     frames_received,
     frames_dropped,
+    frames_passed,
     /// Of sessions that are over.
     bytes_sent,
     bytes_received,
@@ -71,6 +74,7 @@ impl Counters {
             frames_sent: self.frames_sent.get(),
             frames_received: self.frames_received.get(),
             frames_dropped: self.frames_dropped.get(),
+            frames_passed: self.frames_passed.get(),
             bytes_sent: self.bytes_sent.get(),
             bytes_received: self.bytes_received.get(),
             stretch: self.stretch.get(),

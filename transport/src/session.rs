@@ -7,13 +7,15 @@ use quinn::{Connection, ConnectionError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::channel::{Full, LaneEnd, LaneFault, LaneQueue, LaneReader, write_lane};
+use crate::channel::{Framed, Full, LaneEnd, LaneFault, LaneQueue, LaneReader, write_lane};
 use crate::core::message::Hello;
-use crate::core::{Lane, NodeId};
+use crate::core::ways::Passed;
+use crate::core::{Addr, Lane, NodeId};
 use crate::driver::Command;
 use crate::events::FrameSink;
 use crate::handshake::{CloseCode, close};
 use crate::metrics::{Counters, LogLimit};
+use crate::shared::Shared;
 use crate::socket::Port;
 
 /// A session, as everybody may use it.
@@ -23,8 +25,8 @@ pub(crate) struct Session {
     pub(crate) serial: u64,
     /// The peer's.
     pub(crate) hello: Hello,
-    /// Whether we dialled it.
-    pub(crate) dialled: bool,
+    /// The address that we dialled; `None` if the peer dialled us.
+    pub(crate) dialled: Option<Addr>,
     pub(crate) connection: Connection,
     port: Option<Port>,
     lanes: [LaneQueue; Lane::ALL.len()],
@@ -43,7 +45,7 @@ impl Session {
     pub(crate) fn new(
         serial: u64,
         hello: Hello,
-        dialled: bool,
+        dialled: Option<Addr>,
         connection: Connection,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
@@ -55,7 +57,7 @@ impl Session {
 
     /// Queues a frame, to be written after [`Self::wake`], or resets the session if the lane is full.
     pub(crate) fn queue(&self, lane: Lane, frame: Bytes) {
-        match self.lanes[index(lane)].push(frame) {
+        match self.lanes[index(lane)].push(frame.into()) {
             Ok(()) => self.counters.frames_sent.add(1),
             Err(Full) => {
                 if self.connection.close_reason().is_none() {
@@ -66,6 +68,13 @@ impl Session {
                 close(&self.connection, CloseCode::Overflow);
             }
         }
+    }
+
+    /// The same for a frame that is passed on; where there is no room it is lost, as it may be anywhere on its way.
+    pub(crate) fn pass(&self, lane: Lane, passed: Passed, frame: Bytes) -> Result<(), Full> {
+        self.lanes[index(lane)].push(Framed { passed: Some(passed), frame })?;
+        self.wake(lane);
+        Ok(())
     }
 
     /// Lets a lane write what is queued.
@@ -101,6 +110,7 @@ pub(crate) struct Surroundings {
     pub(crate) frames: FrameSink,
     pub(crate) counters: Arc<Counters>,
     pub(crate) faults: Arc<LogLimit>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Runs a session to its end. Frames are read once `told` says that the upper layer knows of the session; when this
@@ -154,7 +164,7 @@ async fn read_lanes(session: Arc<Session>, told: oneshot::Receiver<()>, around: 
                 Ok(Ok((lane, _))) if seen.contains(&lane) => return LaneFault::Second(lane),
                 Ok(Ok((lane, reader))) => {
                     seen.push(lane);
-                    lanes.spawn(read_lane(reader, session.hello.id.clone(), around.clone()));
+                    lanes.spawn(read_lane(lane, reader, session.hello.id.clone(), around.clone()));
                     continue;
                 }
                 Ok(Err(end)) => Some(end),
@@ -168,12 +178,18 @@ async fn read_lanes(session: Arc<Session>, told: oneshot::Receiver<()>, around: 
     }
 }
 
-async fn read_lane(mut reader: LaneReader, peer: NodeId, around: Surroundings) -> LaneEnd {
+async fn read_lane(lane: Lane, mut reader: LaneReader, peer: NodeId, around: Surroundings) -> LaneEnd {
     loop {
         match reader.next().await {
-            Ok(frame) => {
+            Ok(Framed { passed: None, frame }) => {
                 around.counters.frames_received.add(1);
                 around.frames.send(&peer, frame).await;
+            }
+            Ok(Framed { passed: Some(passed), frame }) => {
+                if let Some((from, frame)) = around.shared.pass_on(&peer, lane, passed, frame) {
+                    around.counters.frames_received.add(1);
+                    around.frames.send(&from, frame).await;
+                }
             }
             Err(end) => return end,
         }

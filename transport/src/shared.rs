@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use crate::core::membership::Membership;
 use crate::core::message::Hello;
-use crate::core::{self, Addr, Lane, NodeId, Now, View};
+use crate::core::ways::{Passed, Step};
+use crate::core::{self, Addr, Lane, NodeId, Now, View, Ways};
 use crate::metrics::Counters;
 use crate::session::Session;
 
@@ -44,7 +45,19 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     hello: RwLock<Hello>,
     view: RwLock<View>,
-    sessions: RwLock<BTreeMap<NodeId, Arc<Session>>>,
+    sessions: RwLock<Sessions>,
+    ways: RwLock<Arc<Ways>>,
+    /// Who is within reach without a session, and since which event.
+    reached: RwLock<BTreeMap<NodeId, Reached>>,
+}
+
+type Sessions = BTreeMap<NodeId, Arc<Session>>;
+
+#[derive(Debug)]
+struct Reached {
+    serial: u64,
+    /// Whether the upper layer was told: only then frames of that member mean something to it.
+    told: bool,
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
@@ -67,6 +80,8 @@ impl Shared {
             hello: RwLock::new(hello),
             view: RwLock::new(core.view().clone()),
             sessions: RwLock::default(),
+            ways: RwLock::default(),
+            reached: RwLock::default(),
         })
     }
 
@@ -96,6 +111,7 @@ impl Shared {
 
     pub(crate) fn clear_sessions(&self) {
         write(&self.sessions).clear();
+        write(&self.reached).clear();
     }
 
     pub(crate) fn session(&self, peer: &NodeId) -> Option<Arc<Session>> {
@@ -110,8 +126,68 @@ impl Shared {
         let sessions = read(&self.sessions);
         let known = || to.iter().filter_map(|peer| sessions.get(peer));
         let queued = known().map(|session| session.queue(lane, frame.clone())).count();
-        self.counters.frames_dropped.add((to.len() - queued) as u64);
+        if queued < to.len() {
+            let strangers = to.iter().filter(|peer| !sessions.contains_key(*peer));
+            let begun = strangers.filter(|peer| self.begin_passing(&sessions, peer, lane, frame)).count();
+            self.counters.frames_dropped.add((to.len() - queued - begun) as u64);
+        }
         // Only then: whoever is woken may want the processor that we are on.
         known().for_each(|session| session.wake(lane));
+    }
+
+    // ---- what is passed on
+
+    /// Sends a frame of ours to a member without a session. Returns whether it is under way.
+    fn begin_passing(&self, sessions: &Sessions, to: &NodeId, lane: Lane, frame: &Bytes) -> bool {
+        if !read(&self.reached).contains_key(to) {
+            return false;
+        }
+        let Some((hop, passed)) = read(&self.ways).begin(to) else { return false };
+        let session = sessions.get(&hop);
+        let begun = session.is_some_and(|session| session.pass(lane, passed, frame.clone()).is_ok());
+        self.counters.frames_sent.add(u64::from(begun));
+        begun
+    }
+
+    /// Takes a frame that a peer passed to us: for somebody else, or for us. Then returns whose it is.
+    pub(crate) fn pass_on(&self, peer: &NodeId, lane: Lane, passed: Passed, frame: Bytes) -> Option<(NodeId, Bytes)> {
+        let step = read(&self.ways).step(peer, passed);
+        let passed_on = match step {
+            Step::Here(from) if read(&self.reached).get(&from).is_some_and(|reached| reached.told) => {
+                return Some((from, frame));
+            }
+            Step::On(hop, passed) => {
+                self.session(&hop).is_some_and(|session| session.pass(lane, passed, frame).is_ok())
+            }
+            Step::Here(_) | Step::Nowhere => false,
+        };
+        let counter = if passed_on { &self.counters.frames_passed } else { &self.counters.frames_dropped };
+        counter.add(1);
+        None
+    }
+
+    pub(crate) fn set_ways(&self, ways: Arc<Ways>) {
+        *write(&self.ways) = ways;
+    }
+
+    /// This member is within reach from now on.
+    pub(crate) fn add_reached(&self, peer: NodeId, serial: u64) {
+        write(&self.reached).insert(peer, Reached { serial, told: false });
+    }
+
+    /// The upper layer knows that, unless it has ended since.
+    pub(crate) fn reached_is_told(&self, peer: &NodeId, serial: u64) {
+        if let Some(reached) = write(&self.reached).get_mut(peer).filter(|reached| reached.serial == serial) {
+            reached.told = true;
+        }
+    }
+
+    pub(crate) fn is_reached(&self, peer: &NodeId) -> bool {
+        read(&self.reached).contains_key(peer)
+    }
+
+    /// Returns whether this member was within reach without a session.
+    pub(crate) fn remove_reached(&self, peer: &NodeId) -> bool {
+        write(&self.reached).remove(peer).is_some()
     }
 }

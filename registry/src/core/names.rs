@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_transport::core::defects::{Defect, is_present};
+use ordu_transport::core::overlay::OVERLAY_DELAY;
 use ordu_transport::core::{Hlc, HlcClock, Instant, Lane, Member, NodeId, NodeName, Now, Overlay, Pid, Status, View};
 
 use super::claim::{Claim, Entry, Fence, Name, VALUE_BYTES_MAX};
@@ -31,9 +32,6 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// For how long claims of a member that came up are shown without being believed in conflicts, while we have not heard
 /// what it holds now: what we remember of it may be old.
 pub const HEAR_MAX: Duration = Duration::from_secs(2);
-/// How long changes of the members, and of sessions, are gathered until it is decided anew who speaks to whom, where the
-/// members are too many for all to speak to all.
-pub const OVERLAY_DELAY: Duration = Duration::from_millis(100);
 /// Most names that one process may hold.
 pub const NAMES_PER_PROCESS_MAX: usize = 100_000;
 
@@ -156,6 +154,10 @@ pub struct Registry {
     pub(super) id: NodeId,
     view: View,
     down_since: BTreeMap<NodeId, Instant>,
+    /// See [`Self::counted`].
+    counted: Arc<BTreeSet<NodeId>>,
+    /// When that is no longer true.
+    counted_until: Instant,
     /// Members that came up and were not heard yet, and until when we wait for that.
     pub(super) unheard: Unheard,
     /// Who speaks to whom; `None` where all speak to all.
@@ -184,6 +186,8 @@ impl Registry {
             id,
             view: View::default(),
             down_since: BTreeMap::new(),
+            counted: Arc::default(),
+            counted_until: Instant::default(),
             unheard: Unheard::default(),
             overlay: None,
             overlay_at: None,
@@ -313,16 +317,24 @@ impl Registry {
     }
 
     /// The members whose acknowledgements removals wait for.
-    pub fn counted(&self, now: Now) -> BTreeSet<NodeId> {
-        let counts = |member: &&Member| match member.status {
-            Status::Up | Status::Suspect => true,
-            Status::Down => {
-                self.down_since.get(&member.id).is_some_and(|&since| now.at.saturating_since(since) < FORGET_AFTER)
-            }
-            Status::Left => false,
-        };
-        let others = self.view.members().filter(|member| member.id.name != self.id.name);
-        others.filter(counts).map(|member| member.id.clone()).collect()
+    pub fn counted(&mut self, now: Now) -> Arc<BTreeSet<NodeId>> {
+        if now.at >= self.counted_until {
+            let Self { id, view, down_since, .. } = &*self;
+            let forgotten_at = |member: &Member| down_since.get(&member.id).map(|since| *since + FORGET_AFTER);
+            let counts = |member: &&Member| match member.status {
+                Status::Up | Status::Suspect => true,
+                Status::Down => forgotten_at(member).is_some_and(|at| now.at < at),
+                Status::Left => false,
+            };
+            let counted: Vec<&Member> =
+                view.members().filter(|member| member.id.name != id.name).filter(counts).collect();
+            let down = counted.iter().filter(|member| member.status == Status::Down);
+            let until = down.filter_map(|member| forgotten_at(member)).min();
+            let counted = counted.into_iter().map(|member| member.id.clone()).collect();
+            self.counted = Arc::new(counted);
+            self.counted_until = until.unwrap_or(Instant::from_micros(u64::MAX));
+        }
+        self.counted.clone()
     }
 
     /// Takes into `hasher` all that decides what this registry will do, as it is at `now`. Two that give the same do the
@@ -360,7 +372,8 @@ impl Registry {
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut out = Vec::new();
         self.settle_overlay(now, &mut out);
-        self.names.set_counted(self.counted(now));
+        let counted = self.counted(now);
+        self.names.set_counted(counted);
         self.names.handle_timeout(now.at, &mut out);
         self.settle(now, BTreeSet::new(), effects);
         self.finish(out, effects);
@@ -380,16 +393,17 @@ impl Registry {
             Input::Member(member) => stale = self.on_member(now, member, effects),
             Input::Connected(peer) => {
                 self.names.connected(&peer, &mut out);
-                self.overlay_changes(now);
+                self.reach_changes(now, &peer);
             }
             Input::Disconnected(peer) => {
                 self.names.disconnected(&peer);
-                self.overlay_changes(now);
+                self.reach_changes(now, &peer);
             }
             Input::Message { from, message } => self.names.handle(now.at, &from, message, &mut out),
             Input::Reborn(id) => {
                 self.id = id.clone();
                 self.superseded = false;
+                self.counted_until = Instant::default();
                 self.names.reborn(id);
                 self.overlay_changes(now);
             }
@@ -397,6 +411,16 @@ impl Registry {
         self.settle_overlay(now, &mut out);
         self.settle(now, stale, effects);
         self.finish(out, effects);
+    }
+
+    /// A member came within reach, or went out of it.
+    fn reach_changes(&mut self, now: Now, peer: &NodeId) {
+        let matters = |overlay: &Arc<Overlay>| {
+            overlay.is_neighbour(peer) || overlay.neighbours().iter().any(|id| !self.names.has_session(id))
+        };
+        if self.overlay.as_ref().is_none_or(matters) {
+            self.overlay_changes(now);
+        }
     }
 
     /// Others may be to be spoken to from now on.
@@ -411,7 +435,7 @@ impl Registry {
 
     /// Whether the members are too many for all to speak to all.
     fn is_large(&self) -> bool {
-        let direct = self.names.limits.direct_peers;
+        let direct = self.names.limits.mesh.direct_peers;
         self.view.living().filter(|member| member.id != self.id).nth(direct).is_some()
     }
 
@@ -421,7 +445,7 @@ impl Registry {
         }
         let overlay = self.is_large().then(|| {
             let members = self.view.living().map(|member| member.id.clone()).chain([self.id.clone()]).collect();
-            Overlay::new(&self.id, members, self.names.limits.rings, |id| self.names.has_session(id))
+            Overlay::new(&self.id, members, self.names.limits.mesh.rings, |id| self.names.has_session(id))
         });
         if self.overlay.as_deref() != overlay.as_ref() {
             self.overlay = overlay.map(Arc::new);
@@ -436,6 +460,7 @@ impl Registry {
             return stale;
         }
         let Some(before) = self.view.apply(member.clone()) else { return stale };
+        self.counted_until = Instant::default();
         stale.extend(self.names.table().keys_of(&member.id).cloned());
         let living = |member: &Member| Some(member.id.clone()).filter(|_| member.status.is_living());
         if before.as_ref().and_then(living) != living(&member) {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use triomphe::Arc;
 
 use crdts::{CmRDT, CvRDT};
-use ordu_transport::core::overlay::{DIRECT_PEERS_MAX, RINGS};
+use ordu_transport::core::overlay::Mesh;
 use ordu_transport::core::{Instant, Lane, NodeId, Overlay};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -89,10 +89,8 @@ pub struct Limits {
     pub part_bytes: usize,
     /// In place of [`LOG_REMOVALS_MAX`].
     pub removals: usize,
-    /// In place of [`DIRECT_PEERS_MAX`].
-    pub direct_peers: usize,
-    /// In place of [`RINGS`].
-    pub rings: usize,
+    /// When there is an overlay, and how dense it is; the same as of membership.
+    pub mesh: Mesh,
     /// In place of [`ACK_DELAY`].
     pub ack_delay: Duration,
 }
@@ -105,8 +103,7 @@ impl Default for Limits {
             delta_bytes: DELTA_BYTES_MAX,
             part_bytes: PART_BYTES_MAX,
             removals: LOG_REMOVALS_MAX,
-            direct_peers: DIRECT_PEERS_MAX,
-            rings: RINGS,
+            mesh: Mesh::default(),
             ack_delay: ACK_DELAY,
         }
     }
@@ -126,8 +123,7 @@ impl Limits {
             delta_bytes: bytes.saturating_mul(2).min(most.delta_bytes),
             part_bytes: bytes.min(most.part_bytes),
             removals: count.saturating_mul(2).min(most.removals),
-            direct_peers: count.min(most.direct_peers),
-            rings: 1,
+            mesh: Mesh { direct_peers: count.min(most.mesh.direct_peers), rings: 1 },
             ack_delay: most.ack_delay,
         }
     }
@@ -242,7 +238,7 @@ pub struct Replica<K: Key, V: Payload> {
     pub(super) overlay: Option<std::sync::Arc<Overlay>>,
     pub(super) stable: Stable,
     /// The members whose acknowledgements removals wait for.
-    pub(super) counted: BTreeSet<NodeId>,
+    pub(super) counted: std::sync::Arc<BTreeSet<NodeId>>,
     pub(super) touched: Vec<K>,
     pub(super) next_number: u64,
     pub(super) limits: Limits,
@@ -269,7 +265,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             sessions: BTreeSet::new(),
             overlay: None,
             stable: Stable::default(),
-            counted: BTreeSet::new(),
+            counted: std::sync::Arc::default(),
             touched: Vec::new(),
             next_number: 0,
             limits: Limits::default(),
@@ -455,12 +451,12 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     /// The members whose acknowledgements removals wait for.
-    pub fn counted(&self) -> &BTreeSet<NodeId> {
+    pub fn counted(&self) -> &std::sync::Arc<BTreeSet<NodeId>> {
         &self.counted
     }
 
     /// Sets the members whose acknowledgements removals wait for, ourselves excluded.
-    pub fn set_counted(&mut self, counted: BTreeSet<NodeId>) {
+    pub fn set_counted(&mut self, counted: std::sync::Arc<BTreeSet<NodeId>>) {
         self.peers.retain(|id, peer| peer.connected || counted.contains(id));
         self.counted = counted;
     }

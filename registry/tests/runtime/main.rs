@@ -2,6 +2,7 @@
 
 mod groups;
 mod listening;
+mod many;
 mod visible;
 
 use std::time::Duration;

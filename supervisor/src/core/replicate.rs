@@ -71,7 +71,7 @@ impl Supervisor {
         macro_rules! repair {
             ($($table:ident => $wrap:expr),*) => {$(
                 let mut out = Vec::new();
-                if *self.$table.counted() != counted {
+                if !std::sync::Arc::ptr_eq(self.$table.counted(), &counted) {
                     self.$table.set_counted(counted.clone());
                 }
                 self.$table.handle_timeout(now.at, &mut out);

@@ -21,7 +21,9 @@
 mod boundary;
 mod dials;
 mod judge;
+mod near;
 mod packet;
+mod probe;
 mod refused;
 mod settle;
 mod swim;
@@ -39,7 +41,9 @@ use rand_chacha::ChaCha8Rng;
 
 use self::dials::Dials;
 use self::judge::Ask;
+use self::near::{Digests, Near};
 use self::packet::{Known, Packet, PacketCodec, Update};
+use self::probe::Probes;
 use self::refused::Refusals;
 use self::swim::{Identity, LEFT, Swim, Wishes};
 use self::timers::Timers;
@@ -50,6 +54,7 @@ use super::time::{Hlc, Instant, Now};
 use super::view::{Addr, Member, Status, View};
 
 pub use self::boundary::{Effect, Input, MembershipConfig};
+pub use self::near::LINGER;
 pub use self::packet::{ADDR_BYTES_MAX, DATAGRAM_BYTES_MAX};
 pub use self::refused::{REFUSALS_IGNORED, WITNESSES_MAX};
 pub use self::timers::{GRACE_MAX, HEALED_AFTER, HEALTH_MAX, LATE_MIN, POSTPONED_MAX};
@@ -63,8 +68,13 @@ pub const RENEWAL_MIN: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 struct Session {
     hello: Hello,
+    /// Whether we dialled it.
+    dialled: bool,
+    /// Since when it is needed no more.
+    superfluous_since: Option<Instant>,
     /// When the last datagram came, or the session began.
     heard_at: Instant,
+    digests: Digests,
     /// Whether [`Effect::Close`] was given out.
     closing: bool,
 }
@@ -94,9 +104,15 @@ pub struct Membership {
     known: Known,
     asks: BTreeMap<NodeName, Ask>,
     refusals: Refusals,
+    near: Near,
+    probes: Probes,
     /// foca's gossip timer, while there is nothing to gossip.
     idle_gossip: Option<Timer<Identity>>,
     view: View,
+    /// Of foca's rows when the view was last compared with all of them.
+    rows_sum: Option<u64>,
+    /// The nonces of the rows that this call may have changed; `None`: any.
+    touched: Option<Vec<u64>>,
     renewed_at: Option<Instant>,
     /// When to speak next to the members that are down and have a session.
     announce_at: Option<Instant>,
@@ -108,10 +124,10 @@ pub struct Membership {
 impl Membership {
     /// A core that knows only itself.
     pub fn new(config: MembershipConfig) -> Self {
-        let MembershipConfig { id, addr, started, cluster, seeds, seed, timings } = config;
+        let MembershipConfig { id, addr, started, cluster, seeds, seed, timings, mesh } = config;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(1);
-        let identity = Identity { id, addr, renewal: 0 };
+        let identity = Identity::new(id, addr, 0);
         let swim = Foca::new(identity, swim::config(&timings), ChaCha8Rng::seed_from_u64(seed), PacketCodec::default());
         Self {
             cluster,
@@ -128,8 +144,12 @@ impl Membership {
             known: Known::default(),
             asks: BTreeMap::new(),
             refusals: Refusals::default(),
+            near: Near::new(mesh),
+            probes: Probes::default(),
             idle_gossip: None,
             view: View::default(),
+            rows_sum: None,
+            touched: None,
             renewed_at: None,
             announce_at: None,
             rng,
@@ -164,8 +184,8 @@ impl Membership {
             Phase::Fresh => Some(Instant::default()),
             Phase::Running if !self.pending.is_empty() => Some(Instant::default()),
             Phase::Running => {
-                let firsts = [self.timers.first(), self.dials.first(), self.refusals.first(), self.announce_at];
-                firsts.into_iter().flatten().min()
+                let firsts = [self.timers.first(), self.dials.first(), self.refusals.first(), self.near.first()];
+                firsts.into_iter().chain([self.announce_at, self.probes.first()]).flatten().min()
             }
             Phase::Left => None,
         }
@@ -179,9 +199,19 @@ impl Membership {
         let now = now.at;
         self.begin(effects);
         match input {
-            Input::Connected { hello } => self.on_connected(now, hello, effects),
-            Input::Disconnected { peer } => self.dials_stale |= self.sessions.remove(&peer).is_some(),
-            Input::Datagram { from, bytes } => self.on_datagram(now, &from, &bytes, effects),
+            Input::Connected { hello, dialled } => self.on_connected(now, hello, dialled.as_ref(), effects),
+            Input::Disconnected { peer } => {
+                self.dials_stale |= self.sessions.remove(&peer).is_some();
+                self.near.sessions_changed();
+            }
+            Input::Datagram { from, bytes } => {
+                self.touched = Some(Vec::new());
+                if self.sessions.contains_key(&from)
+                    && let Some((from, bytes)) = self.take_passed(&from, &bytes, effects)
+                {
+                    self.on_datagram(now, &from, &bytes, effects);
+                }
+            }
             Input::DialFailed { addr, refusal } => self.on_dial_failed(now, &addr, refusal, effects),
             Input::Unreachable { peer, rtt } => self.on_unreachable(now, &peer, rtt, effects),
             Input::Leave => return self.on_leave(effects),
@@ -204,6 +234,7 @@ impl Membership {
             self.announce_to_down(now, effects);
         }
         self.look_at_ports(now, effects);
+        self.probe_neighbours(now, effects);
         self.settle(now, effects);
         let jitter = (self.timings.dial_min, self.timings.dial_max);
         while let Some(addr) = self.dials.take_due(now, jitter, &mut self.rng) {
@@ -214,24 +245,41 @@ impl Membership {
     fn begin(&mut self, effects: &mut Vec<Effect>) {
         if self.phase == Phase::Fresh {
             self.phase = Phase::Running;
-            self.show(self.own_row(Status::Up), effects);
+            self.show(Instant::default(), self.own_row(Status::Up), effects);
         }
         effects.append(&mut self.pending);
     }
 
-    fn on_connected(&mut self, now: Instant, hello: Hello, effects: &mut Vec<Effect>) {
+    fn on_connected(&mut self, now: Instant, hello: Hello, dialled: Option<&Addr>, effects: &mut Vec<Effect>) {
         self.asks.remove(&hello.id.name);
+        self.note_met(now, &hello, dialled);
+        self.forget_reached(&hello.id);
+        self.near.sessions_changed();
         let peer = self.identity_of(&hello.id, &hello.addr);
+        // Who was reached by way of others has heard what we have.
+        let is_known = self.near.overlay().is_some() && self.view.is_living(&hello.id);
         let stranger = hello.id.name == self.id().name || self.is_full_for(&hello.id.name);
         self.dials_stale = true;
-        self.sessions.insert(hello.id.clone(), Session { hello, heard_at: now, closing: false });
+        self.sessions.insert(
+            hello.id.clone(),
+            Session {
+                hello,
+                dialled: dialled.is_some(),
+                superfluous_since: None,
+                heard_at: now,
+                digests: Digests::default(),
+                closing: false,
+            },
+        );
         if peer.renewal == LEFT || stranger {
             return;
         }
         let alive = Update::alive(peer.clone());
         self.swim(now, effects, |swim, wishes| swim.apply_many([alive].into_iter(), true, wishes));
         self.swim(now, effects, |swim, wishes| swim.announce(peer.clone(), wishes));
-        self.tell_all(&peer, effects);
+        if !is_known {
+            self.tell_all(&peer, effects);
+        }
     }
 
     /// Sends a new peer every row that we have, the dead ones too, which foca's own feed leaves out.
@@ -245,13 +293,19 @@ impl Membership {
     }
 
     fn on_datagram(&mut self, now: Instant, from: &NodeId, bytes: &[u8], effects: &mut Vec<Effect>) {
+        if let Some(hash) = packet::read_digest(bytes) {
+            return self.on_digest(from, hash);
+        }
         let own = self.swim.identity().clone();
-        let Some(session) = self.sessions.get_mut(from) else { return };
-        let mut packet = match Packet::from_wire(bytes, from, &session.hello.addr, &own, &mut self.known) {
+        let Some(addr) = self.addr_of(from) else { return };
+        let mut packet = match Packet::from_wire(bytes, from, &addr, &own, &mut self.known) {
             Ok(packet) => packet,
             Err(error) => return tracing::debug!(peer = %from, %error, "membership datagram dropped"),
         };
-        session.heard_at = now;
+        if let Some(session) = self.sessions.get_mut(from) {
+            session.heard_at = now;
+        }
+        self.probes.note(from, &packet.header.message);
         if is_present(Defect::SuspectIsDown) && self.view.of(from).is_some_and(|row| row.status == Status::Suspect) {
             return;
         }
@@ -269,6 +323,9 @@ impl Membership {
             self.on_refused_elsewhere(from, &updates, effects);
         }
         packet.updates = updates;
+        if let Some(touched) = &mut self.touched {
+            touched.extend(packet.updates.iter().map(|update| update.id().id.nonce).chain([from.nonce]));
+        }
         let Some(bytes) = packet.to_foca() else { return };
         self.swim(now, effects, |swim, wishes| swim.handle_data(&bytes, wishes));
         if let Some(id) = above {
@@ -303,7 +360,8 @@ impl Membership {
 
     fn on_dial_failed(&mut self, now: Instant, addr: &Addr, refusal: Option<Refusal>, effects: &mut Vec<Effect>) {
         match refusal {
-            None => {}
+            None => self.note_unmet(now, addr),
+            Some(Refusal::Superfluous) => {}
             Some(Refusal::Cluster(_)) => self.dials.set_due(addr, now + self.timings.stranger_retry),
             Some(Refusal::Checking) => self.dials.set_due(addr, now + self.timings.checking_retry),
             Some(Refusal::Silent) => self.dials.set_due(addr, now),
@@ -324,7 +382,7 @@ impl Membership {
             self.gossip_as(Message::Gossip, &peer, vec![Update::down(left.clone())], effects);
         }
         self.phase = Phase::Left;
-        self.show(self.own_row(Status::Left), effects);
+        self.show(Instant::default(), self.own_row(Status::Left), effects);
     }
 
     fn on_remove(&mut self, now: Instant, name: &NodeName, effects: &mut Vec<Effect>) {
@@ -339,18 +397,20 @@ impl Membership {
     /// Becomes a new incarnation above `known`.
     fn be_reborn(&mut self, now: Instant, known: &NodeId, effects: &mut Vec<Effect>) {
         let Some(boot) = known.boot.max(self.id().boot).checked_add(1) else { return };
+        self.touched = None;
         let id = NodeId::new(self.id().name.clone(), boot, self.rng.next_u64());
-        let identity = Identity { id: id.clone(), addr: self.swim.identity().addr.clone(), renewal: 0 };
+        let identity = Identity::new(id.clone(), self.swim.identity().addr.clone(), 0);
         // No datagram of the new incarnation goes over a session of the old one.
         self.sessions.clear();
         self.dials_stale = true;
         self.renewed_at = None;
+        self.lose_all(effects);
         effects.push(Effect::Reborn { id });
         self.swim(now, effects, |swim, wishes| swim.change_identity(identity, wishes));
         let mut wishes = Wishes::default();
         self.go_on_probing(&mut wishes);
         self.grant(now, &mut wishes, effects);
-        self.show(self.own_row(Status::Up), effects);
+        self.show(now, self.own_row(Status::Up), effects);
     }
 
     /// One call into foca, and what it wished for.
@@ -366,6 +426,7 @@ impl Membership {
         }
         self.grant(now, &mut wishes, effects);
         if wishes.rejoined {
+            self.touched = None;
             self.renewed_at = Some(now);
             let mut wishes = Wishes::default();
             self.go_on_probing(&mut wishes);
@@ -388,7 +449,7 @@ impl Membership {
     }
 
     fn grant(&mut self, now: Instant, wishes: &mut Wishes, effects: &mut Vec<Effect>) {
-        let mut restarted = false;
+        let (mut restarted, mut answers) = (false, Vec::new());
         for (after, timer) in wishes.timers.drain(..) {
             if let Timer::ProbeRandomMember(token) = timer {
                 restarted |= std::mem::replace(&mut self.token, token) != token;
@@ -403,15 +464,28 @@ impl Membership {
             self.time_suspects(now);
         }
         for (to, packet) in wishes.packets.drain(..) {
-            if !self.sessions.contains_key(&to.id) {
+            if !self.sessions.contains_key(&to.id) && self.near.graph().is_none() {
                 continue;
             }
-            match packet::to_wire(&packet) {
-                Ok(datagrams) => {
-                    effects.extend(datagrams.into_iter().map(|bytes| Effect::Datagram { to: to.id.clone(), bytes }));
+            if self.is_probed_by_others(&to.id)
+                && let Some(header) = packet::header_of(&packet)
+            {
+                // Who sees which members the neighbours tell each other.
+                if header.message == Message::Announce {
+                    continue;
                 }
+                if let Some(answer) = self.living_row(&to.id).and_then(|row| packet::answer_to_probe(header, &row)) {
+                    answers.push(answer);
+                    continue;
+                }
+            }
+            match packet::to_wire(&packet) {
+                Ok(datagrams) => datagrams.into_iter().for_each(|bytes| self.send(&to.id, bytes, effects)),
                 Err(error) => tracing::error!(node = %self.id(), %error, "foca wrote a packet that we cannot read"),
             }
+        }
+        for answer in answers {
+            self.swim(now, effects, |swim, wishes| swim.handle_data(&answer, wishes));
         }
     }
 
@@ -440,7 +514,7 @@ impl Membership {
             .iter_membership_state()
             .find(|row| row.id().id == *id && row.id().addr == *addr)
             .map_or(0, |row| row.id().renewal);
-        Identity { id: id.clone(), addr: addr.clone(), renewal }
+        Identity::new(id.clone(), addr.clone(), renewal)
     }
 
     fn is_full_for(&self, name: &NodeName) -> bool {

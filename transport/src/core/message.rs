@@ -34,6 +34,9 @@ pub enum Refusal {
     /// Another node of this name was up a moment ago; whether it lives is being found out. The peer shall ask again.
     #[error("whether the name's holder still lives is being found out")]
     Checking,
+    /// The peer is reached by way of others: the session is needed no more.
+    #[error("this node is reached by way of others")]
+    Superfluous,
     /// The peer is held as down and was not heard over this session for a while; it shall dial anew.
     #[error("nothing was heard from this node for too long")]
     Silent,

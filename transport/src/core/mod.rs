@@ -14,6 +14,7 @@ pub mod message;
 pub mod overlay;
 pub mod time;
 pub mod view;
+pub mod ways;
 
 pub use codec::{DecodeError, FRAME_BYTES_MAX, Kind};
 pub use id::{InvalidName, NodeId, NodeName, Pid};
@@ -22,3 +23,4 @@ pub use membership::{Membership, MembershipConfig, Timings};
 pub use overlay::Overlay;
 pub use time::{Hlc, HlcClock, Instant, Now, SKEW_MAX};
 pub use view::{Addr, Member, Status, View};
+pub use ways::Ways;

@@ -14,6 +14,7 @@
 //! Where a neighbour is out of reach, the next one on that ring takes its place, for whoever cannot reach it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::hash::StableHasher;
 use super::id::NodeId;
@@ -26,6 +27,24 @@ pub const DIRECT_PEERS_MAX: usize = 31;
 /// On how many rings a member has neighbours: it speaks to twice as many others.
 pub const RINGS: usize = 4;
 
+/// How long changes of the members, and of sessions, are gathered before the graph follows them.
+pub const OVERLAY_DELAY: Duration = Duration::from_millis(100);
+
+/// When there is an overlay, and how dense it is. All nodes of a cluster should have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mesh {
+    /// Most others that all speak to, each to each; [`DIRECT_PEERS_MAX`] by default.
+    pub direct_peers: usize,
+    /// On how many rings a member has neighbours; [`RINGS`] by default.
+    pub rings: usize,
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self { direct_peers: DIRECT_PEERS_MAX, rings: RINGS }
+    }
+}
+
 /// The graph of the members, as one of them sees it. See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlay {
@@ -37,6 +56,7 @@ pub struct Overlay {
     parent: Option<NodeId>,
     children: Vec<NodeId>,
     stand_ins: Vec<NodeId>,
+    graph: Graph,
 }
 
 impl Overlay {
@@ -48,9 +68,10 @@ impl Overlay {
         let hasher = StableHasher::new(PURPOSE_MEMBERS).number(rings as u64).number(members.len() as u64);
         let hash = members.iter().fold(hasher, |hasher, id| hasher.node(id)).finish();
         let (neighbours, substitutes, parent, children, stand_ins) = Default::default();
-        let mut overlay = Self { members, hash, neighbours, substitutes, parent, children, stand_ins };
+        let graph = Graph::new(&members, rings);
+        let overlay = Self { members, hash, neighbours, substitutes, parent, children, stand_ins, graph };
         let Ok(we) = overlay.members.binary_search(own) else { return overlay };
-        let graph = Graph::new(&overlay.members, rings);
+        let graph = &overlay.graph;
         let Tree { parents, depths } = graph.shortest_paths();
         let beside = graph.beside(we);
         let mut substitutes = graph.instead(we, |at| in_reach(&overlay.members[at]));
@@ -59,15 +80,15 @@ impl Overlay {
         neighbours.sort_unstable();
         neighbours.dedup();
         let named = |at: &usize| overlay.members[*at].clone();
-        overlay.parent = parents[we].as_ref().map(named);
-        overlay.children = neighbours.iter().filter(|at| parents[**at] == Some(we)).map(named).collect();
         let is_above = |at: &&usize| depths[**at] <= depths[we] && parents[we] != Some(**at);
         let mut above: Vec<usize> = neighbours.iter().filter(is_above).copied().collect();
         above.sort_by_key(|at| depths[*at]);
-        overlay.stand_ins = above.iter().map(named).collect();
-        overlay.neighbours = neighbours.iter().map(named).collect();
-        overlay.substitutes = substitutes.iter().map(named).collect();
-        overlay
+        let parent = parents[we].as_ref().map(named);
+        let children = neighbours.iter().filter(|at| parents[**at] == Some(we)).map(named).collect();
+        let stand_ins = above.iter().map(named).collect();
+        let substitutes = substitutes.iter().map(named).collect();
+        let neighbours = neighbours.iter().map(named).collect();
+        Self { neighbours, substitutes, parent, children, stand_ins, ..overlay }
     }
 
     /// A hash of the members and of how many rings there are: who has the same sees the same graph.
@@ -100,6 +121,28 @@ impl Overlay {
         &self.substitutes
     }
 
+    /// Those that this member speaks to, as far as we can know, in order.
+    pub fn neighbours_of(&self, id: &NodeId) -> Vec<NodeId> {
+        let Ok(at) = self.members.binary_search(id) else { return Vec::new() };
+        let mut beside: Vec<usize> = self.beside_member(at).collect();
+        beside.sort_unstable();
+        beside.dedup();
+        beside.into_iter().map(|at| self.members[at].clone()).collect()
+    }
+
+    /// The first behind `own` on the first ring of which something holds.
+    pub fn next_on_ring(&self, own: &NodeId, holds: impl Fn(&NodeId) -> bool) -> Option<&NodeId> {
+        let at = self.members.binary_search(own).ok()?;
+        let (ring, places) = (self.graph.rings.first()?, self.graph.places.first()?);
+        let behind = (1..ring.len()).map(|by| &self.members[ring[(places[at] + by) % ring.len()]]);
+        behind.into_iter().find(|id| holds(id))
+    }
+
+    /// Those beside one of [`Self::members`] on the rings, by their places there, some perhaps more than once.
+    pub(super) fn beside_member(&self, at: usize) -> impl Iterator<Item = usize> {
+        self.graph.beside(at).into_iter()
+    }
+
     /// Who stands between us and the root of the tree; `None` at the root.
     pub fn parent(&self) -> Option<&NodeId> {
         self.parent.as_ref()
@@ -123,6 +166,7 @@ impl Overlay {
 }
 
 /// The members by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Graph {
     /// Per ring, the members around it.
     rings: Vec<Vec<usize>>,

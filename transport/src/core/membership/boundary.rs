@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Timings;
 use crate::core::id::{NodeId, NodeName};
 use crate::core::message::{Hello, Refusal};
+use crate::core::overlay::Mesh;
 use crate::core::time::Hlc;
 use crate::core::view::{Addr, Member};
 
@@ -27,6 +28,8 @@ pub struct MembershipConfig {
     pub seed: u64,
     /// How long to wait for what.
     pub timings: Timings,
+    /// Among how many members not all have sessions with all.
+    pub mesh: Mesh,
 }
 
 /// What happens to the core.
@@ -37,6 +40,8 @@ pub enum Input {
     Connected {
         /// The peer's.
         hello: Hello,
+        /// The address that we dialled; `None` if the peer dialled us.
+        dialled: Option<Addr>,
     },
     /// A session is gone.
     Disconnected {
@@ -81,7 +86,8 @@ pub enum Effect {
     Datagram {
         /// To whom.
         to: NodeId,
-        /// What, at most [`DATAGRAM_BYTES_MAX`](super::DATAGRAM_BYTES_MAX) bytes.
+        /// What, at most [`DATAGRAM_BYTES_MAX`](super::DATAGRAM_BYTES_MAX) bytes, and 18 more
+        /// where others pass it on.
         bytes: Bytes,
     },
     /// Send something that nobody reads to this peer's port, if there is a session: if the kernel says that it is closed,
@@ -113,5 +119,18 @@ pub enum Effect {
         peer: NodeId,
         /// Why; the peer's core gets it as [`Input::DialFailed`].
         refusal: Refusal,
+    },
+    /// [`Membership::ways`](super::Membership::ways) changed.
+    Ways,
+    /// This member is within reach from now on, by [`Membership::ways`](super::Membership::ways). A session that begins
+    /// later takes their place, without [`Effect::Lost`].
+    Reached {
+        /// Which.
+        peer: NodeId,
+    },
+    /// It is not any more.
+    Lost {
+        /// Which.
+        peer: NodeId,
     },
 }

@@ -26,6 +26,17 @@ pub(super) struct Ask {
     first_at: Instant,
 }
 
+impl Ask {
+    /// When it is forgotten.
+    pub(super) fn over_at(&self) -> Instant {
+        self.first_at + ASK_FORGET
+    }
+
+    pub(super) fn is_recent(&self, now: Instant) -> bool {
+        now < self.over_at()
+    }
+}
+
 impl Membership {
     /// Judges the hello of a peer, before there is a session. Both sides ask this; a session exists if both say yes. It
     /// may set timers; and only [`Refusal::Checking`] asks the peer to come again soon.
@@ -45,7 +56,7 @@ impl Membership {
             return Err(Refusal::Checking);
         }
         self.judge_conflict(now.at, hello)?;
-        self.judge_row(hello)
+        self.judge_row(now.at, hello)
     }
 
     /// Against a living session with another holder of the name.
@@ -80,7 +91,7 @@ impl Membership {
     }
 
     /// Against what is known of the name.
-    fn judge_row(&mut self, hello: &Hello) -> Result<(), Refusal> {
+    fn judge_row(&mut self, now: Instant, hello: &Hello) -> Result<(), Refusal> {
         let Some(row) = self.view.get(&hello.id.name) else { return Ok(()) };
         if row.id == hello.id {
             return match row.status {
@@ -89,15 +100,21 @@ impl Membership {
             };
         }
         let given_way = self.sessions.get(&row.id).is_some_and(|session| session.closing);
+        let known = row.id.clone();
         if row.status.is_living() && row.addr != hello.addr && !given_way {
+            if !self.sessions.contains_key(&known) {
+                // Among many the holder may have no session with us: now it shall.
+                self.dials_stale |= self.asked_at(now, hello).is_some();
+                self.near.sessions_changed();
+            }
             return Err(Refusal::Checking);
         }
-        if hello.id > row.id { Ok(()) } else { Err(Refusal::Superseded(row.id.clone())) }
+        if hello.id > known { Ok(()) } else { Err(Refusal::Superseded(known)) }
     }
 
     /// When this newcomer first asked.
     fn asked_at(&mut self, now: Instant, hello: &Hello) -> Option<Instant> {
-        self.asks.retain(|_, ask| now.saturating_since(ask.first_at) < ASK_FORGET);
+        self.asks.retain(|_, ask| ask.is_recent(now));
         if self.asks.get(&hello.id.name).is_none_or(|ask| ask.newcomer != hello.id) {
             if self.asks.len() >= ASKS_MAX {
                 return None;

@@ -15,6 +15,7 @@ use foca::{Header, Message, State};
 use super::swim::{Identity, LEFT};
 use crate::core::id::{NAME_BYTES_MAX, NodeId, NodeName};
 use crate::core::view::Addr;
+use crate::core::ways::{PASSED_BYTES, Passed};
 
 /// Longest datagram, in bytes: fits a QUIC datagram at the smallest MTU that QUIC allows (1,200).
 pub const DATAGRAM_BYTES_MAX: usize = 1100;
@@ -28,6 +29,10 @@ pub const ADDR_BYTES_MAX: usize = 260;
 pub(super) const FEED_ROWS_MAX: usize = 8;
 
 const VERSION: u8 = 1;
+/// Stands in place of the version before what is passed on: a [`Passed`] follows, and then the datagram.
+const PASSED: u8 = b'P';
+/// Stands in place of the version before a hash of the members.
+const DIGEST: u8 = b'D';
 const FEED: u8 = 8;
 const GOSSIP: u8 = 9;
 /// Gossip of suspects whose ports refused the sender. foca has a message of this number that we do not use, and never
@@ -108,7 +113,7 @@ impl Packet {
         if bytes.len() > DATAGRAM_BYTES_MAX || bytes.try_get_u8()? != VERSION {
             return Err(Malformed);
         }
-        let src = Identity { id: peer.clone(), addr: peer_addr.clone(), renewal: bytes.try_get_u32()? };
+        let src = Identity::new(peer.clone(), peer_addr.clone(), bytes.try_get_u32()?);
         let src_incarnation = bytes.try_get_u16()?;
         let nonce = bytes.try_get_u64()?;
         let renewal = bytes.try_get_u32()?;
@@ -129,6 +134,17 @@ impl Packet {
         }
         Ok(Self { header: Header { src, src_incarnation, dst, message }, updates })
     }
+}
+
+/// A datagram that others pass on.
+pub(super) fn wrap(passed: Passed, datagram: &[u8]) -> Bytes {
+    [&[PASSED], &passed.to_bytes()[..], datagram].concat().into()
+}
+
+/// What others have passed on, if a datagram is that.
+pub(super) fn unwrap(bytes: &Bytes) -> Option<(Passed, Bytes)> {
+    let header = bytes.strip_prefix(&[PASSED])?.first_chunk()?;
+    Some((Passed::from_bytes(*header), bytes.slice(1 + PASSED_BYTES..)))
 }
 
 /// What the wire says of both ends of a packet.
@@ -200,6 +216,30 @@ pub(super) fn to_wire(foca: &[u8]) -> Result<Vec<Bytes>, Malformed> {
     if bytes.has_remaining() { Err(Malformed) } else { Ok(datagrams.finish()) }
 }
 
+/// The header of what foca wrote.
+pub(super) fn header_of(foca: &[u8]) -> Option<Header<Identity>> {
+    get_header(&mut &foca[..], &mut Known::default()).ok()
+}
+
+/// If this is the header of a probe: what the answer to it is in foca's form, from a member at its incarnation.
+pub(super) fn answer_to_probe(header: Header<Identity>, member: &Update) -> Option<Vec<u8>> {
+    let Message::Ping(probe_number) = header.message else { return None };
+    let message = Message::Ack(probe_number);
+    let header = Header { src: header.dst, src_incarnation: member.incarnation(), dst: header.src, message };
+    Packet { header, updates: vec![] }.to_foca()
+}
+
+/// A hash of the members that we see, in place of a packet.
+pub(super) fn digest(hash: u64) -> Bytes {
+    [&[DIGEST], &hash.to_be_bytes()[..]].concat().into()
+}
+
+/// The hash that a datagram carries in place of a packet.
+pub(super) fn read_digest(bytes: &[u8]) -> Option<u64> {
+    let hash: [u8; 8] = bytes.strip_prefix(&[DIGEST])?.try_into().ok()?;
+    Some(u64::from_be_bytes(hash))
+}
+
 /// The bytes that `skip` goes over.
 fn taken<'a>(
     bytes: &mut &'a [u8],
@@ -253,7 +293,7 @@ impl<'a> RawIdentity<'a> {
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Malformed);
         let name = NodeName::new(text(self.name)?).map_err(|_| Malformed)?;
         let addr: Addr = Arc::from(text(self.addr)?);
-        Ok(Identity { id: NodeId::new(name, self.boot, self.nonce), addr, renewal: self.renewal })
+        Ok(Identity::new(NodeId::new(name, self.boot, self.nonce), addr, self.renewal))
     }
 }
 
@@ -469,7 +509,7 @@ mod tests {
 
     fn identity(name: &str, boot: u64, renewal: u32) -> Identity {
         let id = NodeId::new(NodeName::new(name).expect("a valid name"), boot, 0xfeed_f00d_0000_0000 ^ boot);
-        Identity { id, addr: "127.0.0.1:7600".into(), renewal }
+        Identity::new(id, "127.0.0.1:7600".into(), renewal)
     }
 
     fn packet(message: Message<Identity>, updates: Vec<Update>) -> Packet {
@@ -545,9 +585,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_passed_on_is_unwrapped() {
+        let passed = Passed { to: 1, from: 2, hops: 3 };
+        let bytes = wrap(passed, b"abc");
+        assert_eq!(unwrap(&bytes), Some((passed, Bytes::from_static(b"abc"))));
+        assert!((0..=PASSED_BYTES).all(|len| unwrap(&bytes.slice(..len)).is_none()));
+        let own = packet(Message::Gossip, vec![]).to_wire();
+        assert!(own.iter().all(|bytes| unwrap(bytes).is_none()));
+    }
+
+    #[test]
     fn the_longest_update_fits_a_datagram() {
         let id = NodeId::new(NodeName::new(&"n".repeat(NAME_BYTES_MAX)).expect("a valid name"), u64::MAX, 1);
-        let longest = Identity { id, addr: "a".repeat(ADDR_BYTES_MAX).into(), renewal: u32::MAX };
+        let longest = Identity::new(id, "a".repeat(ADDR_BYTES_MAX).into(), u32::MAX);
         let message = Message::PingReq { target: longest.clone(), probe_number: 1 };
         let datagrams = packet(message, vec![Update::new(longest, 1, State::Down)]).to_wire();
         assert!(datagrams.len() == 1 && datagrams[0].len() <= DATAGRAM_BYTES_MAX);

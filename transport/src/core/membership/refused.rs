@@ -106,8 +106,8 @@ impl Membership {
         self.tell_suspect(&suspect, effects);
         let others = if witnesses.is_empty() { self.others_than(peer) } else { witnesses };
         for other in others {
-            let Some(session) = self.sessions.get(&other) else { continue };
-            let to = self.identity_of(&other, &session.hello.addr);
+            let Some(addr) = self.addr_of(&other) else { continue };
+            let to = self.identity_of(&other, &addr);
             self.gossip_as(Message::Broadcast, &to, vec![suspect.clone()], effects);
         }
     }
@@ -201,33 +201,40 @@ impl Membership {
         }
     }
 
-    /// The next by name of those that are up and have a session, after the last the first.
+    /// The next by name of those that are up and have a session, after the last the first; among many, the next on the
+    /// first ring.
     fn next_by_name(&self) -> Option<&NodeId> {
         let is_up = |id: &&NodeId| self.view.of(id).is_some_and(|row| row.status == Status::Up);
+        if let Some(overlay) = self.near.overlay() {
+            return overlay.next_on_ring(self.id(), |id| self.sessions.contains_key(id) && is_up(&id));
+        }
         let behind = self.sessions.range((Bound::Excluded(self.id().clone()), Bound::Unbounded));
         let behind = behind.map(|(id, _)| id).find(is_up);
         behind.or_else(|| self.sessions.keys().find(is_up))
     }
 
-    /// Who may be asked about a suspect: whom we have a session with, who lives, and did not refuse us.
+    /// Who may be asked about a suspect: whom we have a session with, or among many the suspect has, who lives, and did not
+    /// refuse us.
     fn others_than(&self, suspect: &NodeId) -> BTreeSet<NodeId> {
         let asked = |id: &&NodeId| {
             *id != suspect
                 && !self.refusals.is_doubted(id)
                 && self.view.of(id).is_some_and(|row| row.status.is_living())
         };
-        self.sessions.keys().filter(asked).cloned().collect()
+        let beside = self.near.overlay().map(|overlay| overlay.neighbours_of(suspect)).unwrap_or_default();
+        let beside = beside.iter().filter(|id| *id != self.id());
+        self.sessions.keys().chain(beside).filter(asked).cloned().collect()
     }
 
     /// Says to a suspect that it is one: foca would do so with its next packet to it, and there is less time.
-    fn tell_suspect(&self, suspect: &Update, effects: &mut Vec<Effect>) {
-        if self.sessions.contains_key(&suspect.id().id) {
+    pub(super) fn tell_suspect(&self, suspect: &Update, effects: &mut Vec<Effect>) {
+        if self.sessions.contains_key(&suspect.id().id) || self.near.overlay().is_some() {
             self.gossip_as(Message::Gossip, suspect.id(), vec![suspect.clone()], effects);
         }
     }
 
     /// foca's row of exactly this incarnation, unless it is down.
-    fn living_row(&self, id: &NodeId) -> Option<Update> {
+    pub(super) fn living_row(&self, id: &NodeId) -> Option<Update> {
         self.swim.iter_membership_state().find(|row| row.id().id == *id && row.state() != State::Down).cloned()
     }
 
@@ -247,6 +254,6 @@ impl Membership {
             message,
         };
         let datagrams = Packet { header, updates }.to_wire();
-        effects.extend(datagrams.into_iter().map(|bytes| Effect::Datagram { to: to.id.clone(), bytes }));
+        datagrams.into_iter().for_each(|bytes| self.send(&to.id, bytes, effects));
     }
 }

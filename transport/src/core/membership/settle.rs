@@ -31,22 +31,11 @@ impl Membership {
 
     /// After every call: brings the view, the sessions and the dials in line with what foca knows now.
     pub(super) fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let own = &self.id().name;
-        let rows = self.swim.iter_membership_state();
-        let rows = rows.filter(|row| row.id().id.name != *own && !self.is_shown(row));
-        let rows: BTreeMap<_, _> = rows.map(|row| (row.id().id.name.clone(), row_of(row))).collect();
-        let mut is_urgent = false;
-        for row in rows.into_values() {
-            let was = self.view.of(&row.id).map(|row| row.status);
-            is_urgent |= row.status != Status::Up || was == Some(Status::Suspect);
-            if row.status == Status::Suspect {
-                effects.push(Effect::CheckPort { peer: row.id.clone() });
-            }
-            self.show(row, effects);
-        }
+        self.settle_view(now, effects);
         self.settle_refusals(now);
-        self.settle_gossip(now, is_urgent, effects);
         self.close_over(now, effects);
+        self.settle_near(now, effects);
+        self.settle_probes(now);
         if self.down_with_session().next().is_none() {
             self.announce_at = None;
         } else {
@@ -58,6 +47,44 @@ impl Membership {
         } else {
             self.dials.want_same(now);
         }
+    }
+
+    /// Shows what foca knows by now, and has it tell the others.
+    fn settle_view(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let mut touched = self.touched.take();
+        let is_same = match &mut touched {
+            Some(touched) => {
+                touched.sort_unstable();
+                if !touched.is_empty() {
+                    // What changes now may change back, and the sum with it.
+                    self.rows_sum = None;
+                }
+                touched.is_empty()
+            }
+            None => {
+                let sum = Some(rows_sum(self.swim.iter_membership_state()));
+                std::mem::replace(&mut self.rows_sum, sum) == sum
+            }
+        };
+        if is_same {
+            return self.settle_gossip(now, false, effects);
+        }
+        let is_touched =
+            |row: &&Update| touched.as_ref().is_none_or(|nonces| nonces.binary_search(&row.id().id.nonce).is_ok());
+        let own = &self.id().name;
+        let rows = self.swim.iter_membership_state().filter(is_touched);
+        let rows = rows.filter(|row| row.id().id.name != *own && !self.is_shown(row));
+        let rows: BTreeMap<_, _> = rows.map(|row| (row.id().id.name.clone(), row_of(row))).collect();
+        let mut is_urgent = false;
+        for row in rows.into_values() {
+            let was = self.view.of(&row.id).map(|row| row.status);
+            is_urgent |= row.status != Status::Up || was == Some(Status::Suspect);
+            if row.status == Status::Suspect {
+                effects.push(Effect::CheckPort { peer: row.id.clone() });
+            }
+            self.show(now, row, effects);
+        }
+        self.settle_gossip(now, is_urgent, effects);
     }
 
     /// Doubts and verdicts are told at once; what else is to be told waits for foca's timer, which runs only then.
@@ -80,9 +107,11 @@ impl Membership {
         })
     }
 
-    pub(super) fn show(&mut self, row: Member, effects: &mut Vec<Effect>) {
-        if self.view.apply(row.clone()).is_some() {
-            self.dials_stale = true;
+    pub(super) fn show(&mut self, now: Instant, row: Member, effects: &mut Vec<Effect>) {
+        if let Some(before) = self.view.apply(row.clone()) {
+            // Among many the dials follow once the members are looked at again.
+            self.dials_stale |= self.near.overlay().is_none();
+            self.near_changes(now, before.as_ref(), &row, effects);
             effects.push(Effect::Member(row));
         }
     }
@@ -114,12 +143,14 @@ impl Membership {
         let own = self.swim.identity();
         let mut wanted = BTreeMap::new();
         for row in self.view.members() {
-            if row.id.name != own.id.name && row.status != Status::Left && !self.sessions.contains_key(&row.id) {
+            let is_wanted = self.near.wants(row) || self.asks.contains_key(&row.id.name);
+            let is_other = row.id.name != own.id.name && row.status != Status::Left;
+            if is_other && is_wanted && !self.sessions.contains_key(&row.id) {
                 let delay = if own.id < row.id { Duration::ZERO } else { self.timings.dial_yield };
                 wanted.insert(row.addr.clone(), delay);
             }
         }
-        for seed in &self.seeds {
+        for seed in self.seeds.iter().filter(|seed| self.near.wants_seed(seed, self.view.living())) {
             // Its name is not known, but if it has us as a seed too, it compares the same two addresses.
             let delay = if own.addr < *seed { Duration::ZERO } else { self.timings.seed_yield };
             wanted.entry(seed.clone()).or_insert(delay);
@@ -130,6 +161,23 @@ impl Membership {
         }
         wanted
     }
+}
+
+/// A sum over foca's rows: if it is the same as before, so are they. Their addresses are left out, which are the same as
+/// long as the rest is.
+fn rows_sum<'a>(rows: impl Iterator<Item = &'a Update>) -> u64 {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    rows.fold(0, |sum, row| {
+        let state = match row.state() {
+            State::Alive => 0,
+            State::Suspect => 1,
+            State::Down => 2,
+        };
+        let place = u64::from(row.id().renewal) << 2 | state;
+        let name = row.id().name_hash.wrapping_add(row.id().id.boot.rotate_left(32));
+        let mixed = (row.id().id.nonce ^ name ^ place.wrapping_mul(SPREAD)).wrapping_mul(SPREAD);
+        sum.wrapping_add((mixed ^ mixed >> 29).wrapping_mul(SPREAD))
+    })
 }
 
 fn row_of(row: &Update) -> Member {

@@ -9,7 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use super::packet::{PACKET_BYTES_MAX, PacketCodec};
 use super::timings::Timings;
 use crate::core::defects::{Defect, is_present};
-use crate::core::id::{NodeId, NodeName};
+use crate::core::hash::StableHasher;
+use crate::core::id::NodeId;
 use crate::core::view::Addr;
 
 /// foca with our types in it.
@@ -26,18 +27,29 @@ pub(super) struct Identity {
     pub(super) addr: Addr,
     /// Counts how often this incarnation was wrongly declared down and came back.
     pub(super) renewal: u32,
+    /// A hash of the name: foca compares names again and again.
+    pub(super) name_hash: u64,
+}
+
+const PURPOSE_NAME: u64 = 0x6e_616d_6500;
+
+impl Identity {
+    pub(super) fn new(id: NodeId, addr: Addr, renewal: u32) -> Self {
+        let name_hash = StableHasher::new(PURPOSE_NAME).bytes(id.name.as_str().as_bytes()).finish();
+        Self { id, addr, renewal, name_hash }
+    }
 }
 
 impl foca::Identity for Identity {
-    type Addr = NodeName;
+    type Addr = u64;
 
     fn renew(&self) -> Option<Self> {
         let renewal = self.renewal.saturating_add(1);
         (renewal < LEFT).then(|| Self { renewal, ..self.clone() })
     }
 
-    fn addr(&self) -> NodeName {
-        self.id.name.clone()
+    fn addr(&self) -> u64 {
+        self.name_hash
     }
 
     fn win_addr_conflict(&self, other: &Self) -> bool {

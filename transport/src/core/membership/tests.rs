@@ -1,5 +1,6 @@
 //! The core by itself: one call and all that came of it; then several cores in a small world of virtual time.
 
+mod among_many;
 mod world;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use proptest::prelude::*;
 
 use self::world::{World, id, ms};
 use super::*;
+use crate::core::overlay::Mesh;
 
 fn membership(name: &str, seeds: &[&str]) -> Membership {
     let id = id(name, 1, 7);
@@ -19,6 +21,7 @@ fn membership(name: &str, seeds: &[&str]) -> Membership {
         seeds: seeds.iter().map(|seed| Addr::from(*seed)).collect(),
         seed: id.nonce,
         timings: Timings::default(),
+        mesh: Mesh::default(),
         id,
     })
 }
@@ -56,7 +59,7 @@ fn refused(name: &str) -> Input {
 fn with_b_down() -> Membership {
     let mut core = membership("a", &[]);
     timeout(&mut core, 0);
-    handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10) });
+    handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10), dialled: None });
     handle(&mut core, 0, Input::Disconnected { peer: id("b", 5, 7) });
     handle(&mut core, 0, refused("b"));
     for at in (0..2000).step_by(10) {
@@ -82,7 +85,7 @@ fn starts_by_showing_itself_and_dialling_the_seeds_but_itself() {
 fn a_peer_is_a_member_at_once() {
     let mut core = membership("a", &["b:1"]);
     timeout(&mut core, 0);
-    let effects = handle(&mut core, 1, Input::Connected { hello: hello("b", 5, "b:1", 10) });
+    let effects = handle(&mut core, 1, Input::Connected { hello: hello("b", 5, "b:1", 10), dialled: None });
     // An announce: version, renewal, incarnation, the receiver's nonce and renewal, the message.
     let announce = Bytes::from_static(b"\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\0\0\0\0\x07");
     assert_eq!(
@@ -97,7 +100,7 @@ fn with_b_refused(others: &[&str]) -> (Membership, Vec<Effect>) {
     let mut core = membership("a", &[]);
     timeout(&mut core, 0);
     for name in ["b"].iter().chain(others) {
-        handle(&mut core, 0, Input::Connected { hello: hello(name, 5, &format!("{name}:1"), 10) });
+        handle(&mut core, 0, Input::Connected { hello: hello(name, 5, &format!("{name}:1"), 10), dialled: None });
     }
     let effects = handle(&mut core, 10, refused("b"));
     assert!(effects.contains(&Effect::Member(row("b", 5, Status::Suspect))), "{effects:?}");
@@ -170,8 +173,8 @@ fn a_living_node_contradicts_a_refused_port() {
 fn leaving_tells_everybody_and_ends() {
     let mut core = membership("a", &[]);
     timeout(&mut core, 0);
-    handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10) });
-    handle(&mut core, 0, Input::Connected { hello: hello("c", 5, "c:1", 10) });
+    handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10), dialled: None });
+    handle(&mut core, 0, Input::Connected { hello: hello("c", 5, "c:1", 10), dialled: None });
     let effects = handle(&mut core, 1, Input::Leave);
     let told: Vec<_> = effects
         .iter()
@@ -197,7 +200,7 @@ fn another_cluster_is_refused() {
 fn a_restart_is_accepted_and_an_older_incarnation_superseded() {
     let mut core = membership("a", &[]);
     timeout(&mut core, 0);
-    handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10) });
+    handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10), dialled: None });
     assert_eq!(core.judge(now(1), &hello("b", 6, "b:1", 20)), Ok(()));
     assert_eq!(core.judge(now(1), &hello("b", 4, "b:1", 20)), Err(Refusal::Superseded(id("b", 5, 7))));
     let mut core = with_b_down();
@@ -211,7 +214,7 @@ fn of_two_living_holders_the_later_gives_way() {
     for (started, expected) in [(20, Err(Refusal::NameTaken("b:1".into()))), (5, Ok(()))] {
         let mut core = membership("a", &[]);
         timeout(&mut core, 0);
-        handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10) });
+        handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10), dialled: None });
         let newcomer = hello("b", 6, "x:1", started);
         assert_eq!(core.judge(now(1), &newcomer), Err(Refusal::Checking));
         // The holder is spoken to, and once it answers the matter is clear.
@@ -240,7 +243,7 @@ fn our_own_name_goes_to_who_started_first() {
 fn superseded_is_reborn_above() {
     let mut core = membership("a", &["b:1"]);
     timeout(&mut core, 0);
-    handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10) });
+    handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10), dialled: None });
     let refusal = Some(Refusal::Superseded(id("a", 6, 1)));
     let effects = handle(&mut core, 1, Input::DialFailed { addr: "b:1".into(), refusal: refusal.clone() });
     let new = core.id().clone();
@@ -270,7 +273,7 @@ proptest! {
     fn garbage_changes_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..1300)) {
         let mut core = membership("a", &[]);
         timeout(&mut core, 0);
-        handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10) });
+        handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10), dialled: None });
         let before = core.view().clone();
         prop_assert_eq!(handle(&mut core, 1, Input::Datagram { from: id("b", 5, 7), bytes: bytes.into() }), []);
         prop_assert_eq!(core.view(), &before);
@@ -281,7 +284,7 @@ proptest! {
     fn a_peer_cannot_make_us_panic(body in proptest::collection::vec(any::<u8>(), 0..200), kind in 1u8..12, flips: u8) {
         let mut core = membership("a", &[]);
         timeout(&mut core, 0);
-        handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10) });
+        handle(&mut core, 0, Input::Connected { hello: hello("b", 5, "b:1", 10), dialled: None });
         let mut update = vec![1u8];
         update.extend_from_slice(b"z");
         update.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, flips, 3]);

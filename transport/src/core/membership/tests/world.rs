@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::RngExt;
 
 use super::super::*;
+use crate::core::overlay::Mesh;
+use crate::core::ways::Step;
 
 /// One way through the network.
 const DELAY: Duration = Duration::from_millis(1);
+/// How long nobody answers until a dial has failed.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// After this silence a session is gone.
 const IDLE: Duration = Duration::from_secs(3);
 
@@ -26,6 +30,8 @@ struct Node {
     paused_until: Instant,
     left: bool,
     downs: usize,
+    /// Whom it was told to reach by way of others.
+    reached: BTreeSet<NodeId>,
     name_taken: Option<Addr>,
 }
 
@@ -61,6 +67,7 @@ pub(super) struct World {
     sessions: BTreeMap<(usize, usize), Session>,
     cut: BTreeSet<(usize, usize)>,
     seed: u64,
+    mesh: Mesh,
     /// Of a hundred datagrams so many are lost.
     pub(super) loss_percent: u32,
     /// Whether the hosts of killed nodes still answer.
@@ -80,6 +87,11 @@ fn pair(a: usize, b: usize) -> (usize, usize) {
 impl World {
     /// Nodes `n0`, `n1`, ..., each of which is told of all the others.
     pub(super) fn new(seed: u64, nodes: usize) -> Self {
+        Self::among(seed, nodes, nodes, Mesh::default())
+    }
+
+    /// The same, each told of the first few only, and not all with sessions with all.
+    pub(super) fn among(seed: u64, nodes: usize, seeds: usize, mesh: Mesh) -> Self {
         let mut world = Self {
             now: ms(0),
             serial: 0,
@@ -88,6 +100,7 @@ impl World {
             sessions: BTreeMap::new(),
             cut: BTreeSet::new(),
             seed,
+            mesh,
             loss_percent: 0,
             hosts_answer: false,
             cuts_refuse: false,
@@ -96,7 +109,7 @@ impl World {
             sessions_made: 0,
             doubles: 0,
         };
-        let all: Vec<_> = (0..nodes).collect();
+        let all: Vec<_> = (0..seeds).collect();
         for node in 0..nodes {
             world.start(&format!("n{node}"), 1, &format!("n{node}:1"), &all);
         }
@@ -117,6 +130,7 @@ impl World {
             seeds: seeds.collect(),
             seed: nonce,
             timings: Timings::default(),
+            mesh: self.mesh,
         });
         self.nodes.push(Node {
             core,
@@ -125,6 +139,7 @@ impl World {
             paused_until: self.now,
             left: false,
             downs: 0,
+            reached: BTreeSet::new(),
             name_taken: None,
         });
         self.nodes.len() - 1
@@ -169,6 +184,38 @@ impl World {
     /// What a node believes of exactly this incarnation of another.
     pub(super) fn status(&self, node: usize, of: usize) -> Option<Status> {
         self.nodes[node].core.view().of(&self.id(of)).map(|row| row.status)
+    }
+
+    /// How many sessions a node has.
+    pub(super) fn sessions_of(&self, node: usize) -> usize {
+        self.sessions.keys().filter(|key| key.0 == node || key.1 == node).count()
+    }
+
+    /// Whether two nodes have a session.
+    pub(super) fn has_session(&self, one: usize, other: usize) -> bool {
+        self.sessions.contains_key(&pair(one, other))
+    }
+
+    /// Whether what a node sends to another one arrives, over a session or by way of others.
+    pub(super) fn gets_through(&self, from: usize, to: usize) -> bool {
+        let target = self.id(to);
+        if self.session_of(from, &target).is_some() {
+            return self.hears(to, from);
+        }
+        let Some((mut hop, mut passed)) = self.nodes[from].core.ways().begin(&target) else { return false };
+        let mut at = from;
+        loop {
+            let Some((next, _)) = self.session_of(at, &hop).filter(|(next, _)| self.hears(*next, at)) else {
+                return false;
+            };
+            let peer = self.id(at);
+            at = next;
+            match self.nodes[at].core.ways().step(&peer, passed) {
+                Step::Here(whose) => return at == to && whose == self.id(from),
+                Step::On(next, further) => (hop, passed) = (next, further),
+                Step::Nowhere => return false,
+            }
+        }
     }
 
     pub(super) fn downs(&self, node: usize) -> usize {
@@ -291,7 +338,9 @@ impl World {
 
     fn on_dialled(&mut self, from: usize, to: usize) {
         if !self.hears(to, from) || from == to {
-            return;
+            let addr = self.nodes[to].addr.clone();
+            let gave_up = Event::Input { node: from, input: Input::DialFailed { addr, refusal: None } };
+            return self.push(self.now + DIAL_TIMEOUT, gave_up);
         }
         if let Some(session) = self.sessions.get(&pair(from, to))
             && session.ids == (self.id(pair(from, to).0), self.id(pair(from, to).1))
@@ -328,8 +377,12 @@ impl World {
         let ids = (self.id(key.0), self.id(key.1));
         self.sessions.insert(key, Session { serial: self.serial, ids, heard_at: self.now });
         self.push(self.now + IDLE, Event::Broken { session: key, serial: self.serial });
-        self.input(to, Input::Connected { hello: theirs });
-        self.input(from, Input::Connected { hello: ours });
+        for (node, peer) in [(to, &theirs.id), (from, &ours.id)] {
+            self.nodes[node].reached.remove(peer);
+        }
+        let dialled = Some(ours.addr.clone());
+        self.input(to, Input::Connected { hello: theirs, dialled: None });
+        self.input(from, Input::Connected { hello: ours, dialled });
     }
 
     fn on_broken(&mut self, key: (usize, usize), serial: u64) {
@@ -412,6 +465,12 @@ impl World {
                         self.disconnect(key, None);
                     }
                 }
+                Effect::Ways => {}
+                Effect::Reached { peer } => {
+                    assert!(self.session_of(node, &peer).is_none(), "there is a session");
+                    assert!(self.nodes[node].reached.insert(peer), "it was told already");
+                }
+                Effect::Lost { peer } => assert!(self.nodes[node].reached.remove(&peer), "it was never told"),
                 Effect::NameTaken { holder } => self.nodes[node].name_taken = Some(holder),
                 Effect::Close { peer, refusal } => {
                     if let Some((other, key)) = self.session_of(node, &peer) {
