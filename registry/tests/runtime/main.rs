@@ -2,7 +2,6 @@
 
 mod groups;
 mod listening;
-mod many;
 mod visible;
 
 use std::time::Duration;

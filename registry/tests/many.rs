@@ -1,28 +1,59 @@
-//! So many nodes that not all have sessions with all.
+//! So many nodes that not all have sessions with all. In a process of its own: so many are a load to whatever runs beside.
 
-use ordu_registry::core::Scope;
-use ordu_transport::core::Lane;
+use std::time::Duration;
+
+use ordu_registry::core::{Name, Scope};
+use ordu_registry::{Registry, RegistryConfig, RegistryNode};
 use ordu_transport::core::membership::LINGER;
 use ordu_transport::core::overlay::RINGS;
+use ordu_transport::core::{Lane, NodeName};
+use ordu_transport::{CertificateAuthority, Cluster, ClusterConfig};
+use tokio::time::timeout;
 
-use super::*;
-
+/// How long anything here may take; far more than it takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 const NODES: usize = 40;
+/// How many of them the others are told of.
+const SEEDS: usize = 2;
+
+/// Starts all, and waits for none.
+async fn start_all() -> Vec<RegistryNode> {
+    let authority = CertificateAuthority::generate().unwrap();
+    let mut nodes: Vec<RegistryNode> = Vec::new();
+    for number in 0..NODES {
+        let node_name = NodeName::new(&format!("n{number}")).unwrap();
+        let config = ClusterConfig {
+            cluster: "many".to_owned(),
+            boot: 1,
+            listen: "127.0.0.1:0".parse().unwrap(),
+            advertise: None,
+            join: nodes.iter().take(SEEDS).map(|node| node.cluster().addr().to_string()).collect(),
+            tls: authority.issue(&node_name).unwrap(),
+            name: node_name,
+        };
+        let (cluster, events) = Cluster::start(config).await.unwrap();
+        nodes.push(Registry::start(cluster, events, RegistryConfig::default()));
+    }
+    nodes
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("it happens in time")
+}
 
 async fn all_see(nodes: &[RegistryNode], count: usize) {
     for node in nodes {
-        until(node, |node| node.view().living().count() == count).await;
+        within(node.wait_until(|node| node.view().living().count() == count)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn few_sessions_are_enough() {
-    let mut nodes = Nodes::new();
-    let mut all = Vec::new();
-    for number in 0..NODES {
-        all.push(nodes.start(&format!("n{number}"), 1).await);
-        nodes.addrs.truncate(2);
-    }
+    let mut all = start_all().await;
     all_see(&all, NODES).await;
 
     // What is written anywhere is seen everywhere, and everybody counts for a majority.
@@ -30,7 +61,8 @@ async fn few_sessions_are_enough() {
     assert_eq!(process.register_quorum(name("x"), "", PATIENCE).await, Ok(()));
     assert_eq!(process.await_visible(&name("x"), Scope::All, PATIENCE).await, Ok(()));
     for node in &all {
-        until(node, |node| shows(node, "x", &process)).await;
+        let shows = |node: &Registry| node.lookup("x").is_some_and(|entry| entry.pid() == process.pid());
+        within(node.wait_until(shows)).await;
     }
 
     // What is needed no more is hung up.
