@@ -32,6 +32,9 @@ use crate::core::ways::{Step, Ways};
 /// How long a session stays that is needed no more: the view may change again.
 pub const LINGER: Duration = Duration::from_secs(10);
 
+/// How long the last overlay is gone by where there is none any more, until all have sessions with all.
+const FADING: Duration = Duration::from_secs(2);
+
 /// At how many turns of a peer in a row it may see other members than we do until it is told of all.
 const DIFFERS_MAX: u32 = 2;
 /// After so many of its turns a peer is told again what it was told before: it may have been lost.
@@ -236,7 +239,7 @@ impl Membership {
         }
         match (&overlay, self.near.overlay.take()) {
             (Some(_), _) => self.near.fading = None,
-            (None, Some(before)) => self.near.fading = Some((before, now + LINGER)),
+            (None, Some(before)) => self.near.fading = Some((before, now + FADING)),
             (None, None) => {}
         }
         (self.near.overlay, self.near.missed) = (overlay, missed);

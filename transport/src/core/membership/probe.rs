@@ -150,8 +150,8 @@ impl Membership {
         self.tell_suspect(&suspect, effects);
     }
 
-    /// Whether foca's probe of this member is answered in its place.
+    /// Whether foca's probe of this member is answered in its place. Who is out of reach is vouched for by nobody.
     pub(super) fn is_probed_by_others(&self, id: &NodeId) -> bool {
-        self.near.graph().is_some() && !self.sessions.contains_key(id)
+        self.near.graph().is_some() && self.is_reached(id)
     }
 }
