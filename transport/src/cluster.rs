@@ -106,16 +106,6 @@ impl Cluster {
 
     /// Like [`Cluster::start`], with other than the default timings. All nodes of a cluster should have the same.
     pub async fn start_with(config: ClusterConfig, timings: Timings) -> Result<(Cluster, ClusterEvents), StartError> {
-        Self::start_among(config, timings, Mesh::default()).await
-    }
-
-    /// Like [`Cluster::start_with`], where not all have sessions with all in a cluster of other sizes than by default. All
-    /// nodes of a cluster should have the same, the layers above included.
-    pub async fn start_among(
-        config: ClusterConfig,
-        timings: Timings,
-        mesh: Mesh,
-    ) -> Result<(Cluster, ClusterEvents), StartError> {
         let ClusterConfig { name, cluster, boot, listen, advertise, join, tls } = config;
         let seeds = join.iter().map(|addr| parse_addr(addr)).collect::<Result<_, _>>().map_err(StartError::Join)?;
         let advertised = advertise.as_deref().map(parse_addr).transpose().map_err(StartError::Advertise)?;
@@ -136,7 +126,7 @@ impl Cluster {
             seeds,
             seed: random()?,
             timings,
-            mesh,
+            mesh: Mesh::default(),
         });
         let shared = Shared::new(clock, &core, local_addr);
         let (control, frames, events, forward) = events::channel();

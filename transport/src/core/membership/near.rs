@@ -10,8 +10,8 @@
 //!                       overlay ─▶ Close                           whoever dialled hangs up what it needs no more
 //! ```
 //!
-//! Of those that are down a node dials the ones that would be its neighbours among all that have not left: over any cut
-//! somebody looks for somebody. A seed is dialled until a member is known by its address or it was met.
+//! Of those that are down a node dials the ones that would be its neighbours among all that have not left, and one of the
+//! others in turn: over any cut somebody looks for somebody. A seed is dialled unless it is known as a living member.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
