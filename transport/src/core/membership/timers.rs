@@ -1,9 +1,9 @@
 //! foca's timers, in order, and the health of our own clockwork.
 //!
 //! A timer that fires late says that *we* were not there (paused, starved), not that the members were silent: their
-//! answers may still wait in a queue. So the first late timer moves all of them on, in their order, by how late we are
-//! and a grace; and while we keep being late every new period is longer. (Local health: Dadgar, Phillips, Currey:
-//! "Lifeguard", 2018, section IV; the scale is ours.)
+//! answers may still wait in a queue. So the first late timer moves on all that were set before it was due, in their order,
+//! by how late we are and a grace; and while we keep being late every new period is longer. (Local health: Dadgar,
+//! Phillips, Currey: "Lifeguard", 2018, section IV; the scale is ours.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub const HEALED_AFTER: u32 = 20;
 /// Pending timers by when they are due, then by when they were set.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    due: BTreeMap<(Instant, u64), Timer<Identity>>,
+    due: BTreeMap<(Instant, u64), Pending>,
     serial: u64,
     /// 0 is healthy.
     health: u32,
@@ -37,10 +37,17 @@ pub(super) struct Timers {
     in_time: u32,
 }
 
+#[derive(Debug)]
+struct Pending {
+    set_at: Instant,
+    timer: Timer<Identity>,
+}
+
 impl Timers {
     pub(super) fn insert(&mut self, now: Instant, after: Duration, timer: Timer<Identity>) {
         self.serial += 1;
-        self.due.insert((now + after * (1 + self.health), self.serial), timer);
+        let pending = Pending { set_at: now, timer };
+        self.due.insert((now + after * (1 + self.health), self.serial), pending);
     }
 
     pub(super) fn first(&self) -> Option<Instant> {
@@ -52,13 +59,13 @@ impl Timers {
         let at = self.first().filter(|at| *at <= now)?;
         let late = now.saturating_since(at);
         if late > LATE_MIN && self.postponed < POSTPONED_MAX && !is_present(Defect::PauseBlamesOthers) {
-            self.postpone(late + late.min(GRACE_MAX));
+            self.postpone(at, late + late.min(GRACE_MAX));
             return None;
         }
         if late <= LATE_MIN {
             self.on_in_time();
         }
-        self.due.pop_first().map(|(_, timer)| timer)
+        self.due.pop_first().map(|(_, pending)| pending.timer)
     }
 
     /// How many times longer than configured periods are now.
@@ -66,8 +73,13 @@ impl Timers {
         1 + self.health
     }
 
-    fn postpone(&mut self, by: Duration) {
-        self.due = std::mem::take(&mut self.due).into_iter().map(|((at, n), timer)| ((at + by, n), timer)).collect();
+    /// We were away since `since`, and what was set later, by something that had waited for us, runs from our return.
+    fn postpone(&mut self, since: Instant, by: Duration) {
+        let moved = |((at, n), pending): ((Instant, u64), Pending)| {
+            let by = if pending.set_at > since { Duration::ZERO } else { by };
+            ((at + by, n), pending)
+        };
+        self.due = std::mem::take(&mut self.due).into_iter().map(moved).collect();
         self.postponed += 1;
         self.in_time = 0;
         self.health = (self.health + 1).min(HEALTH_MAX);
@@ -117,6 +129,17 @@ mod tests {
         assert_eq!(timers.take_due(at(30_000)), None);
         assert_eq!(timers.first(), Some(at(30_500)));
         assert_eq!(timers.stretch(), 2);
+        assert_eq!(timers.take_due(at(30_500)), Some(Timer::PeriodicGossip(0)));
+        assert_eq!(timers.first(), Some(at(30_700)));
+    }
+
+    #[test]
+    fn what_is_set_after_a_pause_does_not_wait_for_it() {
+        let mut timers = timers(&[100, 300]);
+        timers.insert(at(30_000), Duration::from_millis(400), Timer::PeriodicGossip(2));
+        assert_eq!(timers.take_due(at(30_000)), None);
+        assert_eq!(timers.first(), Some(at(30_400)));
+        assert_eq!(timers.take_due(at(30_400)), Some(Timer::PeriodicGossip(2)));
         assert_eq!(timers.take_due(at(30_500)), Some(Timer::PeriodicGossip(0)));
         assert_eq!(timers.first(), Some(at(30_700)));
     }
