@@ -56,7 +56,12 @@ pub(crate) struct Asked {
 }
 
 /// The fences that lookups of one name showed on a node, each with the time; only those above all before.
-type FencesShown = Vec<(u64, Fence)>;
+#[derive(Debug)]
+struct FencesShown {
+    first: (u64, Fence),
+    /// Of most names there are none; a list of one would be ten million lists among a thousand nodes.
+    more: Vec<(u64, Fence)>,
+}
 
 /// That a node was killed.
 #[derive(Debug, Clone, Copy)]
@@ -173,9 +178,12 @@ impl Oracle {
         if self.processes.get(entry.pid()).is_some_and(here) {
             self.follows(entry.pid(), entry.name());
         }
-        let highest = self.fences_shown.entry(at).or_default().entry(entry.name().clone()).or_default();
-        if highest.last().is_none_or(|(_, fence)| *fence < entry.fence()) {
-            highest.push((at_us, entry.fence()));
+        let now = (at_us, entry.fence());
+        let of_node = self.fences_shown.entry(at).or_default();
+        match of_node.get_mut(entry.name()) {
+            Some(shown) if shown.more.last().unwrap_or(&shown.first).1 < now.1 => shown.more.push(now),
+            Some(_) => {}
+            None => drop(of_node.insert(entry.name().clone(), FencesShown { first: now, more: Vec::new() })),
         }
     }
 
@@ -183,7 +191,10 @@ impl Oracle {
     fn follows(&mut self, pid: &Pid, name: &Name) {
         let Some(process) = self.processes.get(pid) else { return };
         let shown = self.fences_shown.get(&(process.node, process.life)).and_then(|names| names.get(name));
-        let before = shown.and_then(|shown| shown.iter().rfind(|(seen_us, _)| *seen_us < process.activated_us));
+        let before = shown.and_then(|shown| {
+            let mut all = shown.more.iter().rev().chain([&shown.first]);
+            all.find(|(seen_us, _)| *seen_us < process.activated_us)
+        });
         if let Some((seen_us, fence)) = before.filter(|(_, fence)| *fence >= process.fence) {
             let what = format!(
                 "{pid:?}, activated at {}, has the fence {} for {name:?}, where {fence} was shown at {seen_us}",

@@ -253,6 +253,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::older_fence::SCENARIO,
     scenarios::clock_skew::SCENARIO,
     scenarios::namesake::SCENARIO,
+    scenarios::halves::SCENARIO,
 ];
 
 /// The scenario that is run where none is named.

@@ -158,6 +158,11 @@ impl<K: Key, V: Payload> Table<K, V> {
         self.log.is_empty()
     }
 
+    /// Who may write which events.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// How many live values there are.
     pub fn live_len(&self) -> usize {
         self.live

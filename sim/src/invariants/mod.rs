@@ -46,39 +46,57 @@ pub(crate) struct Look<'a> {
     pub(crate) retired: &'a Retired,
     pub(crate) live: usize,
     pub(crate) removals: usize,
+    pub(crate) kept: &'a dyn Kept,
+}
+
+/// What of a table takes a walk through it.
+pub(crate) trait Kept {
     /// How many of the removals wait for nothing that died with an incarnation that is over.
-    pub(crate) waiting: usize,
+    fn waiting(&self) -> usize;
     /// Whose each early dot is that waits for nothing such.
-    pub(crate) early: Vec<&'a NodeId>,
-    pub(crate) log: usize,
+    fn early(&self) -> Vec<&NodeId>;
+    /// How many events the log holds.
+    fn log(&self) -> usize;
+}
+
+impl<K: Key, V: Payload> Kept for Table<K, V> {
+    fn waiting(&self) -> usize {
+        let complete = |event: &&Shared<K, V>| {
+            let covers = event.covers.iter();
+            !covers.chain([(&event.dot.actor, event.dot.counter)]).any(|(of, counter)| is_lost(self, of, counter))
+        };
+        self.removals().filter(complete).count()
+    }
+
+    fn early(&self) -> Vec<&NodeId> {
+        let early = self.context().cloud().flat_map(|(of, dots)| dots.iter().map(move |&dot| (of, dot)));
+        early.filter(|(of, counter)| !is_lost(self, of, *counter)).map(|(of, _)| of).collect()
+    }
+
+    fn log(&self) -> usize {
+        self.log_len()
+    }
+}
+
+/// In a shared table an incarnation that is over keeps its slot, with gaps that nobody can fill any more.
+fn is_lost<K: Key, V: Payload>(table: &Table<K, V>, of: &NodeId, counter: u64) -> bool {
+    table.kind() == Kind::Shared && table.retired().contains(of) && table.context().clock().get(of) < counter
 }
 
 /// The tables of a node.
 pub(crate) fn tables(upper: &Upper) -> impl Iterator<Item = Look<'_>> {
-    fn look<'a, K: Key, V: Payload>(name: &'static str, kind: Kind, table: &'a Table<K, V>) -> Option<Look<'a>> {
-        let (revision, origin, context) = (table.revision(), table.origin(), table.context());
-        let (live, removals, log) = (table.live_len(), table.removals_len(), table.log_len());
-        let retired = table.retired();
-        // In a shared table an incarnation that is over keeps its slot, with gaps that nobody can fill any more.
-        let lost = |of: &NodeId, counter: u64| {
-            kind == Kind::Shared && retired.contains(of) && context.clock().get(of) < counter
-        };
-        let complete = |event: &&Shared<K, V>| {
-            let covers = event.covers.iter();
-            !covers.chain([(&event.dot.actor, event.dot.counter)]).any(|(of, counter)| lost(of, counter))
-        };
-        let early = context.cloud().flat_map(|(of, dots)| dots.iter().map(move |&dot| (of, dot)));
-        let waiting = table.removals().filter(complete).count();
-        let early = early.filter(|(of, counter)| !lost(of, *counter)).map(|(of, _)| of).collect();
-        Some(Look { name, kind, revision, origin, context, retired, live, removals, waiting, early, log })
+    fn look<'a, K: Key, V: Payload>(name: &'static str, table: &'a Table<K, V>) -> Option<Look<'a>> {
+        let (kind, revision, origin, context) = (table.kind(), table.revision(), table.origin(), table.context());
+        let (retired, live, removals) = (table.retired(), table.live_len(), table.removals_len());
+        Some(Look { name, kind, revision, origin, context, retired, live, removals, kept: table })
     }
     let children = upper.children();
     let tables = [
-        look("names", Kind::OwnerWritten, upper.names().names().table()),
-        children.and_then(|children| look("desired", Kind::Shared, children.desired().table())),
-        children.and_then(|children| look("actual", Kind::OwnerWritten, children.actual().table())),
-        children.and_then(|children| look("marks", Kind::Shared, children.marks().table())),
-        children.and_then(|children| look("facts", Kind::OwnerWritten, children.facts().table())),
+        look("names", upper.names().names().table()),
+        children.and_then(|children| look("desired", children.desired().table())),
+        children.and_then(|children| look("actual", children.actual().table())),
+        children.and_then(|children| look("marks", children.marks().table())),
+        children.and_then(|children| look("facts", children.facts().table())),
     ];
     tables.into_iter().flatten()
 }
@@ -155,10 +173,16 @@ pub(crate) struct Remembered {
     held: RefCell<BTreeMap<&'static str, State>>,
     /// Of each node's table with the digest of another's, that other one, and the revisions in which both were equal.
     equal: RefCell<BTreeMap<(&'static str, usize), Pair>>,
+    /// Of each table of a node, whose it was and the revision in which it held no more than it may.
+    checked: RefCell<BTreeMap<TableOf, (NodeId, u64)>>,
+    /// Who showed every name as it is held.
+    shown: RefCell<one_owner::Shown>,
     /// The nodes of a group and their state, and the children that are due in it.
     due: RefCell<BTreeMap<Vec<usize>, Due>>,
 }
 
+/// The name of a table and the node that has it.
+type TableOf = (&'static str, usize);
 /// A state, and the children that are due in it.
 type Due = (State, Vec<ChildId>);
 /// A life of a node and the revision of its table, and the same of another life.
@@ -188,7 +212,9 @@ pub(crate) fn look_anew(world: &World) -> Option<Violation> {
     world.twin.look_anew();
     world.remembered.held.borrow_mut().clear();
     world.remembered.equal.borrow_mut().clear();
+    world.remembered.checked.borrow_mut().clear();
     world.remembered.due.borrow_mut().clear();
+    world.remembered.shown.take();
     check(world, Moment::Quiet)
 }
 

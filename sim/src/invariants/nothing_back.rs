@@ -1,6 +1,8 @@
 //! G4: a released name, or a terminated child, is not revived by an old replica, wherever some replica of the group has
 //! seen the removal; and what should run is put there by nobody but a caller.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::nothing_lost::winner;
 use super::{Broken, Invariant, Moment, about_state, noted};
 use crate::world::World;
@@ -27,15 +29,16 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
 
 fn given_up(world: &World) -> Option<Broken> {
     let up: Vec<_> = world.up().collect();
+    let owners: BTreeMap<_, _> = up.iter().map(|(_, life)| (&life.id, *life)).collect();
+    let names: BTreeSet<_> = owners.keys().map(|id| &id.name).collect();
     for (node, life) in &up {
         let table = life.upper.names().names().table();
         for name in table.keys() {
             for (origin, _, claim) in table.live(name) {
-                let owner = up.iter().find(|(_, other)| other.id == *origin);
-                let stale = match owner {
-                    Some((_, owner)) => !owner.upper.names().holdings(&claim.pid).any(|held| held == name),
+                let stale = match owners.get(origin) {
+                    Some(owner) => !owner.upper.names().holdings(&claim.pid).any(|held| held == name),
                     // A claim of a node that went for good stays, hidden; of a node that came back it does not.
-                    None => up.iter().any(|(_, other)| other.id.name == origin.name),
+                    None => names.contains(&origin.name),
                 };
                 if stale {
                     return Some(Broken::NotYet(format!(

@@ -48,18 +48,39 @@ fn held_by_one(world: &World) -> Option<Broken> {
     if let Some((name, pids)) = holders.iter().find(|(_, pids)| pids.len() > 1) {
         return Some(Broken::NotYet(format!("{name:?} is held by {pids:?}")));
     }
+    let mut shown = world.remembered.shown.borrow_mut();
+    if shown.holders != holders {
+        *shown = Shown { holders, nodes: BTreeMap::new() };
+    }
+    let Shown { holders, nodes } = &mut *shown;
     for (node, life) in world.up() {
-        for (name, pids) in &holders {
-            let shown = life.upper.names().lookup(name).map(|entry| entry.pid().clone());
+        let names = life.upper.names();
+        let state = (life.number, names.shown_revision());
+        if nodes.get(&node) == Some(&state) {
+            continue;
+        }
+        for (name, pids) in holders.iter() {
+            let shown = names.lookup(name).map(|entry| entry.pid().clone());
             if shown.as_ref() != pids.first() {
                 return Some(Broken::NotYet(format!("n{node} shows {name:?} at {shown:?}, not {:?}", pids.first())));
             }
         }
-        if let Some(entry) = life.upper.names().entries("").find(|entry| !holders.contains_key(entry.name())) {
+        if names.len() != holders.len()
+            && let Some(entry) = names.entries("").find(|entry| !holders.contains_key(entry.name()))
+        {
             return Some(Broken::NotYet(format!("n{node} shows {:?}, which nobody holds", entry.name())));
         }
+        nodes.insert(node, state);
     }
     None
+}
+
+/// Which nodes showed every name as it is held, and nothing else.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    holders: BTreeMap<Name, Vec<Pid>>,
+    /// The lives and what they showed.
+    nodes: BTreeMap<usize, (u64, u64)>,
 }
 
 /// The living processes of every name.

@@ -17,6 +17,7 @@ pub mod failed_starts;
 pub mod foreign_superseder;
 pub mod fresh_copies;
 pub mod full_log;
+pub mod halves;
 pub mod killed_after_ok;
 pub mod killed_or_starved;
 pub mod many_lives;
@@ -87,6 +88,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (older_fence::SCENARIO, older_fence::CATCHES),
     (clock_skew::SCENARIO, clock_skew::CATCHES),
     (namesake::SCENARIO, namesake::CATCHES),
+    (halves::SCENARIO, halves::CATCHES),
 ];
 
 /// A story: nothing is drawn but what its stage draws.

@@ -110,9 +110,14 @@ impl<'a> Tale<'a> {
         self.script.steps.push(Step { at_us: self.at_us, act: Act::Fault { fault, lasts_us } });
     }
 
+    /// Somebody asks a node for something. Time does not pass.
+    pub(super) fn asks_now(&mut self, node: usize, ask: Op) {
+        self.script.steps.push(Step { at_us: self.at_us, act: Act::Op { node, ask } });
+    }
+
     /// Somebody asks a node for something; a moment passes.
     pub(super) fn ask(&mut self, node: usize, ask: Op) {
-        self.script.steps.push(Step { at_us: self.at_us, act: Act::Op { node, ask } });
+        self.asks_now(node, ask);
         self.at_us += self.rng.random_range(200..15_000);
     }
 
