@@ -7,9 +7,10 @@
 use std::ops::Bound;
 use std::time::Duration;
 
-use crdts::CvRDT;
+use crdts::{CmRDT, CvRDT};
 use ordu_transport::core::{Instant, Lane, NodeId};
 
+use super::clock::Dot;
 use super::delta::{Key, Message, Payload};
 use super::sync::{Outgoing, REPAIR_INTERVAL, Replica};
 
@@ -105,7 +106,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
         peer.state = None;
         (peer.nudged, peer.postponed) = (false, false);
         peer.relayed.clear();
-        if peer.acked != *clock {
+        if peer.guest {
+            let origin = self.table.origin();
+            peer.acked.apply(Dot::new(origin.clone(), clock.get(origin)));
+        } else if peer.acked != *clock {
             peer.acked.merge(clock.clone());
         }
         peer.has_up_to(self.table.origin());

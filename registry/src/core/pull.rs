@@ -118,7 +118,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             return;
         }
         let mut incoming = match peer.state.take() {
-            Some(incoming) => incoming,
+            Some(incoming) => *incoming,
             None if elsewhere => return (peer.pulling, peer.postponed) = (None, true),
             None if is_present(Defect::StaleSnapshot) => Incoming::new(answer.number, Context::default()),
             None => Incoming::new(answer.number, self.table.context().clone()),
@@ -127,10 +127,10 @@ impl<K: Key, V: Payload> Replica<K, V> {
             Next::Ask => {
                 let message = Message::More(incoming.ask().clone());
                 let peer = self.peer(from);
-                (peer.state, peer.pulling) = (Some(incoming), Some(now));
+                (peer.state, peer.pulling) = (Some(Box::new(incoming)), Some(now));
                 out.push(Outgoing { to: vec![from.clone()], lane: Lane::Delta, message });
             }
-            Next::Stale => self.peer(from).state = Some(incoming),
+            Next::Stale => self.peer(from).state = Some(Box::new(incoming)),
             Next::Refused => {
                 tracing::warn!(peer = %from, "a peer answers what it was not asked; giving its answer up");
             }

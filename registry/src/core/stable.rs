@@ -424,8 +424,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     /// Takes those up for a while with whom we do not speak otherwise: they have spoken to us, or are to be asked.
     pub(super) fn receive_guest(&mut self, id: &NodeId) {
         if self.sessions.contains(id) && !self.is_linked(id) {
-            self.begin(id);
-            self.peer(id).guest = true;
+            self.begin(id, true);
         }
     }
 

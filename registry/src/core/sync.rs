@@ -171,7 +171,7 @@ pub(super) struct Peer {
     /// Its unfinished deltas: how many events of each were taken.
     pub(super) open: BTreeMap<u64, u64>,
     /// What it is sending us part by part.
-    pub(super) state: Option<Incoming>,
+    pub(super) state: Option<Box<Incoming>>,
     /// The digest it showed last, and when.
     pub(super) digest: Option<(u64, Instant)>,
     /// Whether, since it last came up, we had everything that it had at some moment.
@@ -245,6 +245,8 @@ pub struct Replica<K: Key, V: Payload> {
     pub(super) repair_at: Instant,
     /// When acknowledgements that wait are sent.
     pub(super) ack_at: Option<Instant>,
+    /// Every peer to whom we speak was sent our own events up to here, or they were left to relays.
+    pub(super) caught_up: Option<u64>,
     /// Our own events up to here are to be acknowledged at once.
     pub(super) hurried: u64,
     /// The peer that was told our digest last in its turn.
@@ -271,6 +273,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             limits: Limits::default(),
             repair_at: Instant::default(),
             ack_at: None,
+            caught_up: None,
             hurried: 0,
             turn: None,
             stranger: None,
@@ -394,7 +397,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     /// How far this replica is with what it lacks, while it takes that from a peer part by part.
     pub fn progress(&self, now: Instant) -> Option<Progress> {
         let asked = self.peers.values().filter(|peer| peer.is_asked(now));
-        asked.filter_map(|peer| peer.state.as_ref()).map(Incoming::progress).next()
+        asked.filter_map(|peer| peer.state.as_ref()).map(|state| state.progress()).next()
     }
 
     /// How often equal contexts came with unequal sums. Anything but zero is a bug of ours.
@@ -465,7 +468,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
     pub fn connected(&mut self, id: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
         self.sessions.insert(id.clone());
         if self.speaks_to(id) {
-            self.begin(id);
+            self.begin(id, false);
             self.link(id, out);
         } else {
             self.end(id);
@@ -481,17 +484,24 @@ impl<K: Key, V: Payload> Replica<K, V> {
     /// From now on we speak to a peer, with whom there is a session.
     pub(super) fn link(&mut self, id: &NodeId, out: &mut Vec<Outgoing<K, V>>) {
         if !self.is_linked(id) {
-            self.begin(id);
+            self.begin(id, false);
         }
-        self.peer(id).guest = false;
+        let known = self.known_of(id).filter(|_| self.peers.get(id).is_some_and(|peer| peer.guest)).cloned();
+        let peer = self.peer(id);
+        peer.guest = false;
+        known.into_iter().for_each(|known| peer.acked.merge(known));
         out.push(self.digest_to(vec![id.clone()], false));
     }
 
-    pub(super) fn begin(&mut self, id: &NodeId) {
+    pub(super) fn begin(&mut self, id: &NodeId, guest: bool) {
         let Peer { mut acked, heard, digest, .. } = self.peers.remove(id).unwrap_or_default();
-        self.known_of(id).into_iter().for_each(|known| acked.merge(known.clone()));
+        if !guest {
+            // Guests are many, and nothing is pushed to them.
+            self.known_of(id).into_iter().for_each(|known| acked.merge(known.clone()));
+        }
         let sent = acked.get(self.table.origin());
-        self.peers.insert(id.clone(), Peer { connected: true, sent, acked, heard, digest, ..Peer::default() });
+        self.caught_up = None;
+        self.peers.insert(id.clone(), Peer { connected: true, sent, acked, heard, digest, guest, ..Peer::default() });
     }
 
     pub(super) fn end(&mut self, id: &NodeId) {
@@ -590,7 +600,7 @@ impl<K: Key, V: Payload> Replica<K, V> {
             (peer.sent, peer.left_at, peer.retired_sent) = (0, 0, false);
             peer.in_flight.clear();
         }
-        self.hurried = 0;
+        (self.hurried, self.caught_up) = (0, None);
     }
 
     /// Takes a message of a peer.

@@ -25,6 +25,7 @@ mod near;
 mod packet;
 mod probe;
 mod refused;
+mod rows;
 mod settle;
 mod swim;
 #[cfg(test)]
@@ -35,7 +36,7 @@ mod timings;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use foca::{Foca, Message, State, Timer};
+use foca::{Foca, Header, Message, State, Timer};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -45,6 +46,7 @@ use self::near::{Digests, Near};
 use self::packet::{Known, Packet, PacketCodec, Update};
 use self::probe::Probes;
 use self::refused::Refusals;
+use self::rows::Rows;
 use self::swim::{Identity, LEFT, Swim, Wishes};
 use self::timers::Timers;
 use super::defects::{Defect, is_present};
@@ -101,6 +103,10 @@ pub struct Membership {
     dials: Dials,
     /// Whether the view, a session or our id changed since the dials were looked at.
     dials_stale: bool,
+    /// Whether what is believed of a member, a session or our id changed since the last call was settled.
+    peers_stale: bool,
+    /// Whether there is a session with somebody who is not believed to live.
+    odd_sessions: bool,
     known: Known,
     asks: BTreeMap<NodeName, Ask>,
     refusals: Refusals,
@@ -109,9 +115,10 @@ pub struct Membership {
     /// foca's gossip timer, while there is nothing to gossip.
     idle_gossip: Option<Timer<Identity>>,
     view: View,
+    rows: Rows,
     /// Of foca's rows when the view was last compared with all of them.
     rows_sum: Option<u64>,
-    /// The nonces of the rows that this call may have changed; `None`: any.
+    /// The hashed names of the rows that this call may have changed; `None`: any.
     touched: Option<Vec<u64>>,
     renewed_at: Option<Instant>,
     /// When to speak next to the members that are down and have a session.
@@ -141,6 +148,8 @@ impl Membership {
             sessions: BTreeMap::new(),
             dials: Dials::default(),
             dials_stale: true,
+            peers_stale: true,
+            odd_sessions: false,
             known: Known::default(),
             asks: BTreeMap::new(),
             refusals: Refusals::default(),
@@ -148,6 +157,7 @@ impl Membership {
             probes: Probes::default(),
             idle_gossip: None,
             view: View::default(),
+            rows: Rows::default(),
             rows_sum: None,
             touched: None,
             renewed_at: None,
@@ -202,7 +212,7 @@ impl Membership {
             Input::Connected { hello, dialled } => self.on_connected(now, hello, dialled.as_ref(), effects),
             Input::Disconnected { peer } => {
                 self.dials_stale |= self.sessions.remove(&peer).is_some();
-                self.near.sessions_changed();
+                self.sessions_changed();
             }
             Input::Datagram { from, bytes } => {
                 self.touched = Some(Vec::new());
@@ -254,7 +264,7 @@ impl Membership {
         self.asks.remove(&hello.id.name);
         self.note_met(now, &hello, dialled);
         self.forget_reached(&hello.id);
-        self.near.sessions_changed();
+        self.sessions_changed();
         let peer = self.identity_of(&hello.id, &hello.addr);
         // Who was reached by way of others has heard what we have.
         let is_known = self.near.overlay().is_some() && self.view.is_living(&hello.id);
@@ -298,7 +308,7 @@ impl Membership {
         }
         let own = self.swim.identity().clone();
         let Some(addr) = self.addr_of(from) else { return };
-        let mut packet = match Packet::from_wire(bytes, from, &addr, &own, &mut self.known) {
+        let mut packet = match Packet::from_wire(bytes, from, &addr, &own, &mut self.known, &self.rows) {
             Ok(packet) => packet,
             Err(error) => return tracing::debug!(peer = %from, %error, "membership datagram dropped"),
         };
@@ -324,7 +334,10 @@ impl Membership {
         }
         packet.updates = updates;
         if let Some(touched) = &mut self.touched {
-            touched.extend(packet.updates.iter().map(|update| update.id().id.nonce).chain([from.nonce]));
+            let Header { src, src_incarnation, .. } = &packet.header;
+            let speaks = Update::new(src.clone(), *src_incarnation, State::Alive);
+            let sender = Some(src.name_hash).filter(|_| !self.rows.knows(&speaks));
+            touched.extend(packet.updates.iter().map(|update| update.id().name_hash).chain(sender));
         }
         let Some(bytes) = packet.to_foca() else { return };
         self.swim(now, effects, |swim, wishes| swim.handle_data(&bytes, wishes));
@@ -404,6 +417,7 @@ impl Membership {
         self.sessions.clear();
         self.dials_stale = true;
         self.renewed_at = None;
+        self.peers_stale = true;
         self.lose_all(effects);
         effects.push(Effect::Reborn { id });
         self.swim(now, effects, |swim, wishes| swim.change_identity(identity, wishes));
@@ -448,6 +462,11 @@ impl Membership {
         }
     }
 
+    fn sessions_changed(&mut self) {
+        self.near.sessions_changed();
+        self.peers_stale = true;
+    }
+
     fn grant(&mut self, now: Instant, wishes: &mut Wishes, effects: &mut Vec<Effect>) {
         let (mut restarted, mut answers) = (false, Vec::new());
         for (after, timer) in wishes.timers.drain(..) {
@@ -467,9 +486,16 @@ impl Membership {
             if !self.sessions.contains_key(&to.id) && self.near.graph().is_none() {
                 continue;
             }
+            let mut to = to;
             if self.is_probed_by_others(&to.id)
                 && let Some(header) = packet::header_of(&packet)
             {
+                // News go from neighbour to neighbour: any member is good for them.
+                if header.message == Message::Gossip
+                    && let Some(neighbour) = self.next_to_gossip()
+                {
+                    to = neighbour;
+                }
                 // Who sees which members the neighbours tell each other.
                 if header.message == Message::Announce {
                     continue;
@@ -479,7 +505,7 @@ impl Membership {
                     continue;
                 }
             }
-            match packet::to_wire(&packet) {
+            match packet::to_wire(&packet, &to) {
                 Ok(datagrams) => datagrams.into_iter().for_each(|bytes| self.send(&to.id, bytes, effects)),
                 Err(error) => tracing::error!(node = %self.id(), %error, "foca wrote a packet that we cannot read"),
             }
@@ -509,11 +535,7 @@ impl Membership {
 
     /// foca's identity of an incarnation, at the latest renewal that we heard of.
     fn identity_of(&self, id: &NodeId, addr: &Addr) -> Identity {
-        let renewal = self
-            .swim
-            .iter_membership_state()
-            .find(|row| row.id().id == *id && row.id().addr == *addr)
-            .map_or(0, |row| row.id().renewal);
+        let renewal = self.row_of(id).filter(|row| row.id().addr == *addr).map_or(0, |row| row.id().renewal);
         Identity::new(id.clone(), addr.clone(), renewal)
     }
 

@@ -14,6 +14,7 @@
 //! Where a neighbour is out of reach, the next one on that ring takes its place, for whoever cannot reach it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::hash::StableHasher;
@@ -48,8 +49,7 @@ impl Default for Mesh {
 /// The graph of the members, as one of them sees it. See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlay {
-    /// In order.
-    members: Vec<NodeId>,
+    members: Members,
     hash: u64,
     neighbours: Vec<NodeId>,
     substitutes: Vec<NodeId>,
@@ -57,6 +57,22 @@ pub struct Overlay {
     children: Vec<NodeId>,
     stand_ins: Vec<NodeId>,
     graph: Graph,
+}
+
+/// Members; clones share them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Members {
+    pub(super) in_order: Arc<[NodeId]>,
+    /// The nonce of each, and its place in the order, by nonce.
+    pub(super) by_nonce: Arc<[(u64, usize)]>,
+}
+
+impl Members {
+    fn new(in_order: Vec<NodeId>) -> Self {
+        let mut by_nonce: Vec<_> = in_order.iter().enumerate().map(|(at, id)| (id.nonce, at)).collect();
+        by_nonce.sort_unstable();
+        Self { in_order: in_order.into(), by_nonce: by_nonce.into() }
+    }
 }
 
 impl Overlay {
@@ -69,17 +85,18 @@ impl Overlay {
         let hash = members.iter().fold(hasher, |hasher, id| hasher.node(id)).finish();
         let (neighbours, substitutes, parent, children, stand_ins) = Default::default();
         let graph = Graph::new(&members, rings);
+        let members = Members::new(members);
         let overlay = Self { members, hash, neighbours, substitutes, parent, children, stand_ins, graph };
-        let Ok(we) = overlay.members.binary_search(own) else { return overlay };
+        let Ok(we) = overlay.members().binary_search(own) else { return overlay };
         let graph = &overlay.graph;
         let Tree { parents, depths } = graph.shortest_paths();
-        let beside = graph.beside(we);
-        let mut substitutes = graph.instead(we, |at| in_reach(&overlay.members[at]));
+        let beside: Vec<usize> = graph.beside(we).collect();
+        let mut substitutes = graph.instead(we, |at| in_reach(&overlay.members()[at]));
         substitutes.retain(|at| !beside.contains(at));
         let mut neighbours = [beside, substitutes.clone()].concat();
         neighbours.sort_unstable();
         neighbours.dedup();
-        let named = |at: &usize| overlay.members[*at].clone();
+        let named = |at: &usize| overlay.members()[*at].clone();
         let is_above = |at: &&usize| depths[**at] <= depths[we] && parents[we] != Some(**at);
         let mut above: Vec<usize> = neighbours.iter().filter(is_above).copied().collect();
         above.sort_by_key(|at| depths[*at]);
@@ -98,12 +115,12 @@ impl Overlay {
 
     /// All members, ourselves included, in order.
     pub fn members(&self) -> &[NodeId] {
-        &self.members
+        &self.members.in_order
     }
 
     /// Whether this one is a member.
     pub fn has(&self, id: &NodeId) -> bool {
-        self.members.binary_search(id).is_ok()
+        self.members().binary_search(id).is_ok()
     }
 
     /// Those that we speak to, in order.
@@ -123,24 +140,29 @@ impl Overlay {
 
     /// Those that this member speaks to, as far as we can know, in order.
     pub fn neighbours_of(&self, id: &NodeId) -> Vec<NodeId> {
-        let Ok(at) = self.members.binary_search(id) else { return Vec::new() };
+        let Ok(at) = self.members().binary_search(id) else { return Vec::new() };
         let mut beside: Vec<usize> = self.beside_member(at).collect();
         beside.sort_unstable();
         beside.dedup();
-        beside.into_iter().map(|at| self.members[at].clone()).collect()
+        beside.into_iter().map(|at| self.members()[at].clone()).collect()
     }
 
     /// The first behind `own` on the first ring of which something holds.
     pub fn next_on_ring(&self, own: &NodeId, holds: impl Fn(&NodeId) -> bool) -> Option<&NodeId> {
-        let at = self.members.binary_search(own).ok()?;
+        let at = self.members().binary_search(own).ok()?;
         let (ring, places) = (self.graph.rings.first()?, self.graph.places.first()?);
-        let behind = (1..ring.len()).map(|by| &self.members[ring[(places[at] + by) % ring.len()]]);
+        let behind = (1..ring.len()).map(|by| &self.members()[ring[(places[at] + by) % ring.len()]]);
         behind.into_iter().find(|id| holds(id))
     }
 
     /// Those beside one of [`Self::members`] on the rings, by their places there, some perhaps more than once.
     pub(super) fn beside_member(&self, at: usize) -> impl Iterator<Item = usize> {
-        self.graph.beside(at).into_iter()
+        self.graph.beside(at)
+    }
+
+    /// [`Self::members`], to be shared.
+    pub(super) fn shared_members(&self) -> &Members {
+        &self.members
     }
 
     /// Who stands between us and the root of the tree; `None` at the root.
@@ -195,12 +217,14 @@ impl Graph {
     }
 
     /// Those beside a member, some perhaps more than once.
-    fn beside(&self, at: usize) -> Vec<usize> {
-        let both = self.rings.iter().zip(&self.places).flat_map(|(ring, places)| {
+    fn beside(&self, at: usize) -> impl Iterator<Item = usize> {
+        let both = self.rings.iter().zip(&self.places).flat_map(move |(ring, places)| {
             let (place, size) = (places[at], ring.len());
-            [ring[(place + size - 1) % size], ring[(place + 1) % size]]
+            let before = if place == 0 { size - 1 } else { place - 1 };
+            let behind = if place + 1 == size { 0 } else { place + 1 };
+            [ring[before], ring[behind]]
         });
-        both.filter(|other| *other != at).collect()
+        both.filter(move |other| *other != at)
     }
 
     /// On each ring and to each side, whom a member takes instead of one beside it that is out of reach.

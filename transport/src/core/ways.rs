@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 
 use super::id::NodeId;
-use super::overlay::Overlay;
+use super::overlay::{Members, Overlay};
 
 /// How often something is passed on at most. With a thousand members a path has about four hops.
 pub const HOPS_MAX: u8 = 12;
@@ -65,8 +65,9 @@ pub enum Step {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ways {
     own: u64,
-    /// The other members by their nonces, and which of the first hops lead there on a shortest path.
-    to: Vec<(u64, NodeId, u64)>,
+    members: Members,
+    /// Which of the first hops lead to each of them on a shortest path; none to whom there is no way.
+    by: Vec<u64>,
     /// Those with whom there is a session.
     first: Vec<NodeId>,
 }
@@ -77,10 +78,9 @@ impl Ways {
         let members = overlay.members();
         let first: Vec<NodeId> = sessions.filter(|id| overlay.has(id)).take(FIRST_HOPS_MAX).cloned().collect();
         let mut reached = vec![(0_u64, usize::MAX); members.len()];
-        let mut next = VecDeque::new();
-        if let Ok(we) = members.binary_search(own) {
-            reached[we].1 = 0;
-        }
+        let mut next = VecDeque::with_capacity(members.len());
+        let we = members.binary_search(own).ok();
+        we.into_iter().for_each(|we| reached[we].1 = 0);
         for (bit, id) in first.iter().enumerate() {
             let Ok(at) = members.binary_search(id) else { continue };
             reached[at] = (1 << bit, 1);
@@ -99,20 +99,19 @@ impl Ways {
                 }
             }
         }
-        let others = members.iter().zip(reached).filter(|(id, (by, _))| *by != 0 && *id != own);
-        let mut to: Vec<_> = others.map(|(id, (by, _))| (id.nonce, id.clone(), by)).collect();
-        to.sort_unstable();
-        Self { own: own.nonce, to, first }
+        let by = reached.into_iter().map(|(by, _)| by).collect();
+        Self { own: own.nonce, members: overlay.shared_members().clone(), by, first }
     }
 
     /// Whether nobody is reached this way.
     pub fn is_empty(&self) -> bool {
-        self.to.is_empty()
+        self.first.is_empty()
     }
 
-    /// All to whom there is a way, those included with whom there is a session; in no order that means something.
-    pub fn reached(&self) -> impl Iterator<Item = &NodeId> {
-        self.to.iter().map(|(_, id, _)| id)
+    /// All to whom there is a way, those included with whom there is a session, by their nonces.
+    pub fn reached(&self) -> impl Iterator<Item = (u64, &NodeId)> {
+        let Members { in_order, by_nonce } = &self.members;
+        by_nonce.iter().filter(|(_, at)| self.by[*at] != 0).map(|(nonce, at)| (*nonce, &in_order[*at]))
     }
 
     /// How something of ours gets to this member.
@@ -139,8 +138,10 @@ impl Ways {
     }
 
     fn way(&self, nonce: u64) -> Option<(&NodeId, u64)> {
-        let at = self.to.binary_search_by_key(&nonce, |(nonce, ..)| *nonce).ok()?;
-        self.to.get(at).map(|(_, id, by)| (id, *by))
+        let Members { in_order, by_nonce } = &self.members;
+        let found = by_nonce.binary_search_by_key(&nonce, |(nonce, _)| *nonce).ok()?;
+        let (_, at) = *by_nonce.get(found)?;
+        Some((in_order.get(at)?, *self.by.get(at).filter(|by| **by != 0)?))
     }
 
     /// One of the first hops, the same for all that passes between two: one of `by`, or else any, but not where it came

@@ -20,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::judge::Ask;
+use super::swim::Identity;
 use super::{Effect, Membership, Session, packet};
 use crate::core::hash::StableHasher;
 use crate::core::id::{NodeId, NodeName};
@@ -54,13 +55,17 @@ pub(super) struct Near {
     missed: Option<BTreeSet<NodeId>>,
     /// Which of them is looked for beside those that would be neighbours.
     turn: usize,
+    /// Which session is next to hear news.
+    gossip_turn: usize,
     /// When to look at the members again.
     look_at: Option<Instant>,
     ways: Arc<Ways>,
     /// Whether the overlay, or who has a session, changed since.
     ways_stale: bool,
     /// Who is within reach without a session, as was told; by nonce.
-    reached: BTreeMap<u64, NodeId>,
+    reached: Vec<(u64, NodeId)>,
+    /// The nonces of those in the overlay who live no more.
+    gone: BTreeSet<u64>,
     /// Living members that did not answer when they were dialled.
     failing: BTreeSet<Addr>,
     /// Seeds that answered, and who that was.
@@ -118,8 +123,8 @@ impl Near {
 
     /// A member is within reach no more, or by a session. Returns whether it was without.
     fn forget(&mut self, peer: &NodeId) -> bool {
-        let is = self.reached.get(&peer.nonce) == Some(peer);
-        is && self.reached.remove(&peer.nonce).is_some()
+        let at = self.reached.binary_search_by_key(&peer.nonce, |(nonce, _)| *nonce);
+        at.is_ok_and(|at| self.reached[at].1 == *peer && self.reached.remove(at).1 == *peer)
     }
 
     /// Sessions came or went, or whether they are good for passing something on.
@@ -136,7 +141,8 @@ impl Membership {
 
     /// Whether a member is within reach without a session, as was told by [`Effect::Reached`].
     pub fn is_reached(&self, id: &NodeId) -> bool {
-        self.near.reached.get(&id.nonce) == Some(id)
+        let at = self.near.reached.binary_search_by_key(&id.nonce, |(nonce, _)| *nonce);
+        at.is_ok_and(|at| self.near.reached[at].1 == *id)
     }
 
     /// A row of the view changed.
@@ -153,11 +159,18 @@ impl Membership {
         self.near.ways_stale |= self.sessions.contains_key(&row.id);
         let gone = before.filter(|before| before.id != row.id).map(|before| &before.id);
         let gone = gone.or(Some(&row.id).filter(|_| !row.status.is_living()));
-        if let Some(peer) = gone.filter(|id| self.near.forget(id)) {
-            effects.push(Effect::Lost { peer: peer.clone() });
-            // It may be back before anybody looks.
-            self.near.ways_stale = true;
+        if let Some(peer) = gone {
+            self.near.gone.insert(peer.nonce);
+            if self.near.forget(peer) {
+                effects.push(Effect::Lost { peer: peer.clone() });
+            }
         }
+        if row.status.is_living() {
+            self.near.gone.remove(&row.id.nonce);
+        }
+        // It may be back before anybody has looked at the members again.
+        let is_back = before.is_some_and(|before| !before.status.is_living()) && row.status.is_living();
+        self.near.ways_stale |= is_back && self.near.graph().is_some_and(|overlay| overlay.has(&row.id));
         if before.map(place) != Some(place(row)) {
             self.look_soon(now);
         }
@@ -238,12 +251,16 @@ impl Membership {
             self.near.met.clear();
         }
         match (&overlay, self.near.overlay.take()) {
-            (Some(_), _) => self.near.fading = None,
+            (Some(_), _) => {
+                self.near.fading = None;
+                self.near.gone.clear();
+            }
             (None, Some(before)) => self.near.fading = Some((before, now + FADING)),
             (None, None) => {}
         }
         (self.near.overlay, self.near.missed) = (overlay, missed);
         (self.near.ways_stale, self.dials_stale) = (true, true);
+        self.peers_stale = true;
         if self.near.missed.is_some() {
             self.near.look_at = Some(now + LINGER);
         }
@@ -260,17 +277,23 @@ impl Membership {
             self.near.ways = Arc::new(ways);
             effects.push(Effect::Ways);
         }
-        // Those in the overlay lived when it was made.
-        let may_be_over = self.near.look_at.is_some() || self.near.fading.is_some();
-        let is_stranger = |id: &&NodeId| !(self.sessions.contains_key(*id) || may_be_over && !self.view.is_living(id));
-        let reached = self.near.ways.reached().filter(is_stranger).map(|id| (id.nonce, id.clone())).collect();
-        let before = std::mem::replace(&mut self.near.reached, reached);
-        let but = |of: &BTreeMap<u64, NodeId>, nonce: u64, id: &NodeId| of.get(&nonce) != Some(id);
-        let reached = &self.near.reached;
-        let lost = before.iter().filter(|(nonce, id)| but(reached, **nonce, id));
-        effects.extend(lost.map(|(_, id)| Effect::Lost { peer: id.clone() }));
-        let new = reached.iter().filter(|(nonce, id)| but(&before, **nonce, id));
-        effects.extend(new.map(|(_, id)| Effect::Reached { peer: id.clone() }));
+        let mut met: Vec<u64> = self.sessions.keys().map(|id| id.nonce).collect();
+        met.sort_unstable();
+        let is_stranger = |nonce: u64| met.binary_search(&nonce).is_err() && !self.near.gone.contains(&nonce);
+        let mut before = std::mem::take(&mut self.near.reached).into_iter().peekable();
+        let (mut lost, mut new) = (Vec::new(), Vec::new());
+        for (nonce, id) in self.near.ways.reached().filter(|(nonce, _)| is_stranger(*nonce)) {
+            while let Some((_, peer)) = before.next_if(|(other, _)| *other < nonce) {
+                lost.push(Effect::Lost { peer });
+            }
+            let known = before.next_if(|(other, _)| *other == nonce).unwrap_or_else(|| {
+                new.push(Effect::Reached { peer: id.clone() });
+                (nonce, id.clone())
+            });
+            self.near.reached.push(known);
+        }
+        lost.extend(before.map(|(_, peer)| Effect::Lost { peer }));
+        effects.extend(lost.into_iter().chain(new));
     }
 
     /// We go on as another incarnation, or a session takes the place of the ways.
@@ -281,7 +304,7 @@ impl Membership {
     /// Nobody is within reach any more, for we go on as another incarnation.
     pub(super) fn lose_all(&mut self, effects: &mut Vec<Effect>) {
         let reached = std::mem::take(&mut self.near.reached);
-        effects.extend(reached.into_values().map(|peer| Effect::Lost { peer }));
+        effects.extend(reached.into_iter().map(|(_, peer)| Effect::Lost { peer }));
         let mesh = self.near.mesh;
         let before = std::mem::replace(&mut self.near, Near::new(mesh));
         self.near.met = before.met;
@@ -370,6 +393,16 @@ impl Membership {
     }
 
     // ---- datagrams
+
+    /// The neighbour whose turn it is to hear news that foca would tell a stranger.
+    pub(super) fn next_to_gossip(&mut self) -> Option<Identity> {
+        let is_open = |session: &&Session| !session.closing && self.view.is_living(&session.hello.id);
+        let open: Vec<&Session> = self.sessions.values().filter(is_open).collect();
+        let at = self.near.gossip_turn.checked_rem(open.len())?;
+        let peer = open.get(at).map(|session| self.identity_of(&session.hello.id, &session.hello.addr));
+        self.near.gossip_turn = at + 1;
+        peer
+    }
 
     /// Sends a datagram over the session with a member, or by way of others; without either it is lost.
     pub(super) fn send(&self, to: &NodeId, bytes: Bytes, effects: &mut Vec<Effect>) {

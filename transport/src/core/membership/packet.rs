@@ -12,7 +12,8 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes};
 use foca::{Header, Message, State};
 
-use super::swim::{Identity, LEFT};
+use super::rows::{Rows, is_news};
+use super::swim::{Identity, LEFT, name_hash};
 use crate::core::id::{NAME_BYTES_MAX, NodeId, NodeName};
 use crate::core::view::Addr;
 use crate::core::ways::{PASSED_BYTES, Passed};
@@ -102,13 +103,15 @@ impl Packet {
         datagrams.finish()
     }
 
-    /// Reads one datagram that came over the session with `peer`, who is dialled at `peer_addr`.
+    /// Reads one datagram that came over the session with `peer`, who is dialled at `peer_addr`. Updates that say nothing
+    /// new are left out.
     pub(super) fn from_wire(
         mut bytes: &[u8],
         peer: &NodeId,
         peer_addr: &Addr,
         own: &Identity,
         known: &mut Known,
+        rows: &Rows,
     ) -> Result<Self, Malformed> {
         if bytes.len() > DATAGRAM_BYTES_MAX || bytes.try_get_u8()? != VERSION {
             return Err(Malformed);
@@ -126,10 +129,15 @@ impl Packet {
         let renewal = if is_gossip { own.renewal } else { renewal };
         let dst = Identity { renewal, ..own.clone() };
         let mut updates = Vec::new();
+        let is_refusal = message == Message::Broadcast;
+        let is_alone = !bytes.has_remaining();
         while bytes.has_remaining() {
-            updates.push(get_update(&mut bytes, known)?);
+            let update = RawUpdate::take(&mut bytes)?;
+            if is_refusal || !update.is_known(rows) {
+                updates.push(update.read(known)?);
+            }
         }
-        if !updates.is_empty() && matches!(message, Message::Announce | Message::TurnUndead) {
+        if !is_alone && matches!(message, Message::Announce | Message::TurnUndead) {
             return Err(Malformed);
         }
         Ok(Self { header: Header { src, src_incarnation, dst, message }, updates })
@@ -195,19 +203,19 @@ impl Datagrams {
     }
 }
 
-/// The datagrams of what foca wrote. Only their ends are other than in foca's form: the rest is copied.
-pub(super) fn to_wire(foca: &[u8]) -> Result<Vec<Bytes>, Malformed> {
+/// The datagrams of what foca wrote, to this member. Only their ends are other than in foca's form: the rest is copied.
+pub(super) fn to_wire(foca: &[u8], to: &Identity) -> Result<Vec<Bytes>, Malformed> {
     let mut bytes = foca;
     let src = RawIdentity::take(&mut bytes)?.renewal;
     let src_incarnation = bytes.try_get_u16()?;
-    let dst = RawIdentity::take(&mut bytes)?;
+    RawIdentity::take(&mut bytes)?;
     let message = taken(&mut bytes, skip_message)?;
-    let mut datagrams = Datagrams::new(Ends { src, src_incarnation, dst: (dst.nonce, dst.renewal) }, message);
+    let mut datagrams = Datagrams::new(Ends { src, src_incarnation, dst: (to.id.nonce, to.renewal) }, message);
     if bytes.has_remaining() {
         let count = usize::from(bytes.try_get_u16()?);
         let most = if message == [FEED] { FEED_ROWS_MAX } else { count };
         for row in 0..count {
-            let update = taken(&mut bytes, skip_update)?;
+            let update = taken(&mut bytes, |bytes| RawUpdate::take(bytes).map(|_| ()))?;
             if row < most {
                 datagrams.add(update);
             }
@@ -261,13 +269,6 @@ fn skip_message(bytes: &mut &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn skip_update(bytes: &mut &[u8]) -> Result<(), Malformed> {
-    RawIdentity::take(bytes)?;
-    bytes.try_get_u16()?;
-    bytes.try_get_u8()?;
-    Ok(())
-}
-
 /// An identity as it is written; its texts are not looked at.
 struct RawIdentity<'a> {
     whole: &'a [u8],
@@ -289,11 +290,51 @@ impl<'a> RawIdentity<'a> {
         Ok(Self { whole: &begin[..begin.len() - bytes.len()], name, boot, nonce, addr, renewal })
     }
 
+    fn is(&self, other: &Identity) -> bool {
+        let Identity { id, addr, renewal, .. } = other;
+        let (name, boot, nonce) = (id.name.as_str().as_bytes(), id.boot, id.nonce);
+        (self.nonce, self.boot, self.renewal, self.name, self.addr) == (nonce, boot, *renewal, name, addr.as_bytes())
+    }
+
     fn read(&self) -> Result<Identity, Malformed> {
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Malformed);
         let name = NodeName::new(text(self.name)?).map_err(|_| Malformed)?;
         let addr: Addr = Arc::from(text(self.addr)?);
         Ok(Identity::new(NodeId::new(name, self.boot, self.nonce), addr, self.renewal))
+    }
+}
+
+/// An update as it is written.
+struct RawUpdate<'a> {
+    identity: RawIdentity<'a>,
+    incarnation: u16,
+    state: State,
+}
+
+impl<'a> RawUpdate<'a> {
+    fn take(bytes: &mut &'a [u8]) -> Result<Self, Malformed> {
+        let identity = RawIdentity::take(bytes)?;
+        let incarnation = bytes.try_get_u16()?;
+        let state = match bytes.try_get_u8()? {
+            0 => State::Alive,
+            1 => State::Suspect,
+            2 => State::Down,
+            _ => return Err(Malformed),
+        };
+        if identity.renewal == LEFT && state != State::Down {
+            return Err(Malformed);
+        }
+        Ok(Self { identity, incarnation, state })
+    }
+
+    fn read(&self, known: &mut Known) -> Result<Update, Malformed> {
+        Ok(Update::new(known.get(&self.identity)?, self.incarnation, self.state))
+    }
+
+    /// Whether foca has nothing to learn by it.
+    fn is_known(&self, rows: &Rows) -> bool {
+        let row = rows.of(name_hash(self.identity.name)).filter(|row| self.identity.is(row.id()));
+        row.is_some_and(|row| !is_news(row, self.incarnation, self.state))
     }
 }
 
@@ -436,18 +477,7 @@ fn put_update(update: &Update, bytes: &mut Vec<u8>) {
 }
 
 fn get_update(bytes: &mut &[u8], known: &mut Known) -> Result<Update, Malformed> {
-    let identity = get_identity(bytes, known)?;
-    let incarnation = bytes.try_get_u16()?;
-    let state = match bytes.try_get_u8()? {
-        0 => State::Alive,
-        1 => State::Suspect,
-        2 => State::Down,
-        _ => return Err(Malformed),
-    };
-    if identity.renewal == LEFT && state != State::Down {
-        return Err(Malformed);
-    }
-    Ok(Update::new(identity, incarnation, state))
+    RawUpdate::take(bytes)?.read(known)
 }
 
 fn put_identity(identity: &Identity, bytes: &mut Vec<u8>) {
@@ -518,7 +548,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], peer: &Identity, own: &Identity) -> Result<Packet, Malformed> {
-        Packet::from_wire(bytes, &peer.id, &peer.addr, own, &mut Known::default())
+        Packet::from_wire(bytes, &peer.id, &peer.addr, own, &mut Known::default(), &Rows::default())
     }
 
     #[test]
@@ -540,8 +570,9 @@ mod tests {
             if packet.header.message == Message::Feed {
                 packet.updates.truncate(FEED_ROWS_MAX);
             }
-            assert_eq!(to_wire(&foca), Ok(packet.to_wire()));
-            assert!((0..foca.len()).all(|len| to_wire(&foca[..len]) != Ok(packet.to_wire())));
+            let to = packet.header.dst.clone();
+            assert_eq!(to_wire(&foca, &to), Ok(packet.to_wire()));
+            assert!((0..foca.len()).all(|len| to_wire(&foca[..len], &to) != Ok(packet.to_wire())));
         }
     }
 
@@ -554,6 +585,27 @@ mod tests {
             put_identity(&identity, &mut bytes);
             assert_eq!(get_identity(&mut &bytes[..], &mut known), Ok(identity));
         }
+    }
+
+    #[test]
+    fn what_is_known_is_left_out_of_all_but_refusals() {
+        let mut rows = Rows::default();
+        rows.note(&Update::new(identity("n3", 1, 0), 5, State::Alive));
+        let read = |message, about, incarnation, state| {
+            let Packet { header, .. } = packet(message, vec![]);
+            let packet = Packet { header, updates: vec![Update::new(about, incarnation, state)] };
+            let Header { src, dst, .. } = &packet.header;
+            let datagram = packet.to_wire().remove(0);
+            let read = Packet::from_wire(&datagram, &src.id, &src.addr, dst, &mut Known::default(), &rows);
+            read.expect("it is well-formed").updates.len()
+        };
+        let about = || identity("n3", 1, 0);
+        assert_eq!(read(Message::Gossip, about(), 5, State::Alive), 0);
+        assert_eq!(read(Message::Ping(1), about(), 4, State::Suspect), 0);
+        assert_eq!(read(Message::Broadcast, about(), 4, State::Suspect), 1, "it says who was refused");
+        assert_eq!(read(Message::Gossip, about(), 5, State::Suspect), 1);
+        assert_eq!(read(Message::Gossip, identity("n3", 1, 1), 0, State::Alive), 1);
+        assert_eq!(read(Message::Gossip, identity("n4", 1, 0), 0, State::Alive), 1);
     }
 
     #[test]

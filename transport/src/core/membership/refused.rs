@@ -22,6 +22,7 @@ use std::time::Duration;
 use foca::{Message, State};
 
 use super::packet::{Packet, Update};
+use super::swim::id_hash;
 use super::timers::LATE_MIN;
 use super::{Effect, Membership};
 use crate::core::defects::{Defect, is_present};
@@ -180,7 +181,7 @@ impl Membership {
     }
 
     /// After every call: forgets the suspects that are none any more, and finds whom to look after.
-    pub(super) fn settle_refusals(&mut self, now: Instant) {
+    pub(super) fn settle_refusals(&mut self, now: Instant, peers_changed: bool) {
         if !self.refusals.doubts.is_empty() {
             let Self { refusals, view, sessions, .. } = self;
             refusals.believed.retain(|id, (until, _)| now < *until || sessions.contains_key(id));
@@ -194,6 +195,9 @@ impl Membership {
                 }
                 status == Some(Status::Suspect)
             });
+        }
+        if !peers_changed {
+            return;
         }
         let next = self.next_by_name().cloned();
         if self.refusals.watched.as_ref().map(|(id, _)| id) != next.as_ref() {
@@ -233,9 +237,15 @@ impl Membership {
         }
     }
 
-    /// foca's row of exactly this incarnation, unless it is down.
+    /// foca's row of exactly this incarnation.
+    pub(super) fn row_of(&self, id: &NodeId) -> Option<&Update> {
+        let hash = id_hash(id);
+        self.swim.iter_membership_state().find(|row| row.id().id_hash == hash && row.id().id == *id)
+    }
+
+    /// The same, unless it is down.
     pub(super) fn living_row(&self, id: &NodeId) -> Option<Update> {
-        self.swim.iter_membership_state().find(|row| row.id().id == *id && row.state() != State::Down).cloned()
+        self.row_of(id).filter(|row| row.state() != State::Down).cloned()
     }
 
     /// Gossip in our own name, outside foca's schedule; as `Broadcast` it tells who refused us.

@@ -11,7 +11,7 @@ use super::{Effect, Membership};
 use crate::core::id::NodeId;
 use crate::core::message::{Hello, Refusal};
 use crate::core::time::Instant;
-use crate::core::view::{Addr, Member, Status};
+use crate::core::view::{Addr, Member, Status, View};
 
 impl Membership {
     /// foca does so too, but not while it holds everybody as down: two nodes that gave up one another over a session
@@ -32,11 +32,17 @@ impl Membership {
     /// After every call: brings the view, the sessions and the dials in line with what foca knows now.
     pub(super) fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.settle_view(now, effects);
-        self.settle_refusals(now);
-        self.close_over(now, effects);
+        let peers_changed = std::mem::take(&mut self.peers_stale);
+        if peers_changed {
+            self.odd_sessions = !self.sessions.keys().all(|id| self.view.is_living(id));
+        }
+        self.settle_refusals(now, peers_changed);
+        if self.odd_sessions {
+            self.close_over(now, effects);
+        }
         self.settle_near(now, effects);
         self.settle_probes(now);
-        if self.down_with_session().next().is_none() {
+        if !self.odd_sessions || self.down_with_session().next().is_none() {
             self.announce_at = None;
         } else {
             let next = now + self.timings.announce_to_down;
@@ -70,13 +76,18 @@ impl Membership {
             return self.settle_gossip(now, false, effects);
         }
         let is_touched =
-            |row: &&Update| touched.as_ref().is_none_or(|nonces| nonces.binary_search(&row.id().id.nonce).is_ok());
-        let own = &self.id().name;
+            |row: &&Update| touched.as_ref().is_none_or(|names| names.binary_search(&row.id().name_hash).is_ok());
+        let own = self.swim.identity().name_hash;
         let rows = self.swim.iter_membership_state().filter(is_touched);
-        let rows = rows.filter(|row| row.id().id.name != *own && !self.is_shown(row));
-        let rows: BTreeMap<_, _> = rows.map(|row| (row.id().id.name.clone(), row_of(row))).collect();
+        let mut changed = BTreeMap::new();
+        for row in rows.filter(|row| row.id().name_hash != own) {
+            self.rows.note(row);
+            if !is_shown(&self.view, row) {
+                changed.insert(row.id().id.name.clone(), row_of(row));
+            }
+        }
         let mut is_urgent = false;
-        for row in rows.into_values() {
+        for row in changed.into_values() {
             let was = self.view.of(&row.id).map(|row| row.status);
             is_urgent |= row.status != Status::Up || was == Some(Status::Suspect);
             if row.status == Status::Suspect {
@@ -99,18 +110,11 @@ impl Membership {
         }
     }
 
-    /// Whether the view says so already, or something later.
-    fn is_shown(&self, row: &Update) -> bool {
-        let id = row.id();
-        self.view.get(&id.id.name).is_some_and(|known| {
-            known.id > id.id || (known.id == id.id && known.status == status_of(row) && known.addr == id.addr)
-        })
-    }
-
     pub(super) fn show(&mut self, now: Instant, row: Member, effects: &mut Vec<Effect>) {
         if let Some(before) = self.view.apply(row.clone()) {
             // Among many the dials follow once the members are looked at again.
             self.dials_stale |= self.near.overlay().is_none();
+            self.peers_stale = true;
             self.near_changes(now, before.as_ref(), &row, effects);
             effects.push(Effect::Member(row));
         }
@@ -174,9 +178,16 @@ fn rows_sum<'a>(rows: impl Iterator<Item = &'a Update>) -> u64 {
             State::Down => 2,
         };
         let place = u64::from(row.id().renewal) << 2 | state;
-        let name = row.id().name_hash.wrapping_add(row.id().id.boot.rotate_left(32));
-        let mixed = (row.id().id.nonce ^ name ^ place.wrapping_mul(SPREAD)).wrapping_mul(SPREAD);
+        let mixed = (row.id().id_hash ^ place.wrapping_mul(SPREAD)).wrapping_mul(SPREAD);
         sum.wrapping_add((mixed ^ mixed >> 29).wrapping_mul(SPREAD))
+    })
+}
+
+/// Whether the view says so already, or something later.
+fn is_shown(view: &View, row: &Update) -> bool {
+    let id = row.id();
+    view.get(&id.id.name).is_some_and(|known| {
+        known.id > id.id || (known.id == id.id && known.status == status_of(row) && known.addr == id.addr)
     })
 }
 

@@ -29,14 +29,26 @@ pub(super) struct Identity {
     pub(super) renewal: u32,
     /// A hash of the name: foca compares names again and again.
     pub(super) name_hash: u64,
+    /// A hash of the NodeId, to compare rows by.
+    pub(super) id_hash: u64,
 }
 
 const PURPOSE_NAME: u64 = 0x6e_616d_6500;
+const PURPOSE_ID: u64 = 0x6964_0000;
+
+pub(super) fn name_hash(name: &[u8]) -> u64 {
+    StableHasher::new(PURPOSE_NAME).bytes(name).finish()
+}
+
+pub(super) fn id_hash(id: &NodeId) -> u64 {
+    StableHasher::new(PURPOSE_ID).node(id).finish()
+}
 
 impl Identity {
     pub(super) fn new(id: NodeId, addr: Addr, renewal: u32) -> Self {
-        let name_hash = StableHasher::new(PURPOSE_NAME).bytes(id.name.as_str().as_bytes()).finish();
-        Self { id, addr, renewal, name_hash }
+        let name_hash = name_hash(id.name.as_str().as_bytes());
+        let id_hash = id_hash(&id);
+        Self { id, addr, renewal, name_hash, id_hash }
     }
 }
 
@@ -48,6 +60,7 @@ impl foca::Identity for Identity {
         (renewal < LEFT).then(|| Self { renewal, ..self.clone() })
     }
 
+    #[inline]
     fn addr(&self) -> u64 {
         self.name_hash
     }
