@@ -26,7 +26,8 @@ const PLAIN: &[(Defect, u64)] = &[
     (Defect::DotReuse, 10),
     (Defect::SkewDecides, 20),
     (Defect::ClockFalls, 20),
-    (Defect::SuspectIsDown, 60),
+    // Sooner only while verdicts that were set after a pause came late: the two together gave a child two copies.
+    (Defect::SuspectIsDown, 400),
     (Defect::LoserLives, 5),
     (Defect::RankPerName, 20),
     (Defect::LosingClaimCounts, 60),
