@@ -487,9 +487,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
             self.begin(id, false);
         }
         let known = self.known_of(id).filter(|_| self.peers.get(id).is_some_and(|peer| peer.guest)).cloned();
+        let origin = self.table.origin().clone();
         let peer = self.peer(id);
         peer.guest = false;
-        known.into_iter().for_each(|known| peer.acked.merge(known));
+        if let Some(known) = known {
+            peer.acked.merge(known);
+            peer.has_up_to(&origin);
+        }
         out.push(self.digest_to(vec![id.clone()], false));
     }
 
@@ -577,7 +581,9 @@ impl<K: Key, V: Payload> Replica<K, V> {
         }
         let origin = self.table.origin();
         let last = self.table.context().clock().get(origin);
-        let behind = self.peers.values().map(|peer| peer.acked.get(origin)).min().unwrap_or(last);
+        // Guests are not pushed to.
+        let pushed_to = self.peers.values().filter(|peer| !peer.guest);
+        let behind = pushed_to.map(|peer| peer.acked.get(origin)).min().unwrap_or(last);
         self.table.forget_left_out(behind);
     }
 

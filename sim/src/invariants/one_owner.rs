@@ -65,7 +65,7 @@ fn held_by_one(world: &World) -> Option<Broken> {
                 return Some(Broken::NotYet(format!("n{node} shows {name:?} at {shown:?}, not {:?}", pids.first())));
             }
         }
-        if names.len() != holders.len()
+        if names.entries("").count() != holders.len()
             && let Some(entry) = names.entries("").find(|entry| !holders.contains_key(entry.name()))
         {
             return Some(Broken::NotYet(format!("n{node} shows {:?}, which nobody holds", entry.name())));

@@ -207,6 +207,7 @@ impl Membership {
             return;
         }
         let now = now.at;
+        self.timers.called(now);
         self.begin(effects);
         match input {
             Input::Connected { hello, dialled } => self.on_connected(now, hello, dialled.as_ref(), effects),
@@ -236,6 +237,7 @@ impl Membership {
             return;
         }
         let now = now.at;
+        self.timers.called(now);
         self.begin(effects);
         while let Some(timer) = self.timers.take_due(now) {
             self.swim(now, effects, |swim, wishes| swim.handle_timer(timer, wishes));

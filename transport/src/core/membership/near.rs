@@ -55,7 +55,7 @@ pub(super) struct Near {
     missed: Option<BTreeSet<NodeId>>,
     /// Which of them is looked for beside those that would be neighbours.
     turn: usize,
-    /// Which session is next to hear news.
+    /// How often a neighbour was told news.
     gossip_turn: usize,
     /// When to look at the members again.
     look_at: Option<Instant>,
@@ -160,7 +160,9 @@ impl Membership {
         let gone = before.filter(|before| before.id != row.id).map(|before| &before.id);
         let gone = gone.or(Some(&row.id).filter(|_| !row.status.is_living()));
         if let Some(peer) = gone {
-            self.near.gone.insert(peer.nonce);
+            if self.near.graph().is_some_and(|overlay| overlay.has(peer)) {
+                self.near.gone.insert(peer.nonce);
+            }
             if self.near.forget(peer) {
                 effects.push(Effect::Lost { peer: peer.clone() });
             }
@@ -398,9 +400,11 @@ impl Membership {
     pub(super) fn next_to_gossip(&mut self) -> Option<Identity> {
         let is_open = |session: &&Session| !session.closing && self.view.is_living(&session.hello.id);
         let open: Vec<&Session> = self.sessions.values().filter(is_open).collect();
-        let at = self.near.gossip_turn.checked_rem(open.len())?;
+        let (turn, len) = (self.near.gossip_turn, open.len());
+        // Another one first each round: what goes in every second packet would reach every second neighbour only.
+        let at = turn.wrapping_add(turn.checked_div(len)?) % len;
         let peer = open.get(at).map(|session| self.identity_of(&session.hello.id, &session.hello.addr));
-        self.near.gossip_turn = at + 1;
+        self.near.gossip_turn = turn.wrapping_add(1);
         peer
     }
 

@@ -103,8 +103,8 @@ impl Packet {
         datagrams.finish()
     }
 
-    /// Reads one datagram that came over the session with `peer`, who is dialled at `peer_addr`. Updates that say nothing
-    /// new are left out.
+    /// Reads one datagram that came over the session with `peer`, who is dialled at `peer_addr`. Updates that say no
+    /// more than the row of the same identity are left out.
     pub(super) fn from_wire(
         mut bytes: &[u8],
         peer: &NodeId,

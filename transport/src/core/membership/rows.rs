@@ -1,4 +1,4 @@
-//! foca's rows as they stood after the last call, found by name.
+//! foca's rows, or what they were a little before, found by name.
 //!
 //! foca keeps them in no order, and gossip tells most of what it tells several times: what foca would learn nothing by is
 //! not given to it.

@@ -1,7 +1,7 @@
 //! foca's timers, in order, and the health of our own clockwork.
 //!
 //! A timer that fires late says that *we* were not there (paused, starved), not that the members were silent: their
-//! answers may still wait in a queue. So the first late timer moves on all that were set before it was due, in their order,
+//! answers may still wait in a queue. So the first late timer moves on all that were set before we were away, in their order,
 //! by how late we are and a grace; and while we keep being late every new period is longer. (Local health: Dadgar,
 //! Phillips, Currey: "Lifeguard", 2018, section IV; the scale is ours.)
 
@@ -31,6 +31,10 @@ pub const HEALED_AFTER: u32 = 20;
 pub(super) struct Timers {
     due: BTreeMap<(Instant, u64), Pending>,
     serial: u64,
+    /// When we were called last.
+    called_at: Instant,
+    /// The last call before a gap in which a timer was due that has not fired yet.
+    away_since: Option<Instant>,
     /// 0 is healthy.
     health: u32,
     postponed: u32,
@@ -44,6 +48,14 @@ struct Pending {
 }
 
 impl Timers {
+    /// Something is handled now, timers or not.
+    pub(super) fn called(&mut self, now: Instant) {
+        let before = std::mem::replace(&mut self.called_at, now);
+        let is_late = self.first().is_some_and(|at| now.saturating_since(at) > LATE_MIN);
+        let gap = Some(before).filter(|before| now.saturating_since(*before) > LATE_MIN);
+        self.away_since = self.away_since.or(gap).filter(|_| is_late);
+    }
+
     pub(super) fn insert(&mut self, now: Instant, after: Duration, timer: Timer<Identity>) {
         self.serial += 1;
         let pending = Pending { set_at: now, timer };
@@ -59,7 +71,8 @@ impl Timers {
         let at = self.first().filter(|at| *at <= now)?;
         let late = now.saturating_since(at);
         if late > LATE_MIN && self.postponed < POSTPONED_MAX && !is_present(Defect::PauseBlamesOthers) {
-            self.postpone(at, late + late.min(GRACE_MAX));
+            let since = self.away_since.take().unwrap_or(at);
+            self.postpone(now, since, late + late.min(GRACE_MAX));
             return None;
         }
         if late <= LATE_MIN {
@@ -73,10 +86,10 @@ impl Timers {
         1 + self.health
     }
 
-    /// We were away since `since`, and what was set later, by something that had waited for us, runs from our return.
-    fn postpone(&mut self, since: Instant, by: Duration) {
+    /// What was set since, by something that had waited for us, runs from our return, unless it is late itself.
+    fn postpone(&mut self, now: Instant, since: Instant, by: Duration) {
         let moved = |((at, n), pending): ((Instant, u64), Pending)| {
-            let by = if pending.set_at > since { Duration::ZERO } else { by };
+            let by = if pending.set_at > since && at > now { Duration::ZERO } else { by };
             ((at + by, n), pending)
         };
         self.due = std::mem::take(&mut self.due).into_iter().map(moved).collect();
@@ -133,9 +146,45 @@ mod tests {
         assert_eq!(timers.first(), Some(at(30_700)));
     }
 
+    /// Inputs go first: a timer may be due and not have fired, and another one be set, when a pause begins.
+    #[test]
+    fn what_is_set_right_before_a_pause_waits_like_the_rest() {
+        for (until, verdict_at) in [(30_000, 31_750), (1_340, 3_090)] {
+            let mut timers = timers(&[100]);
+            timers.called(at(101));
+            timers.insert(at(101), Duration::from_millis(1_249), Timer::PeriodicGossip(7));
+            timers.called(at(until));
+            assert_eq!(timers.take_due(at(until)), None);
+            let late = until - 100;
+            let by = late + late.min(500);
+            assert_eq!(timers.take_due(at(100 + by)), Some(Timer::PeriodicGossip(0)));
+            assert_eq!(timers.first(), Some(at(1_350 + by)));
+            assert_eq!(verdict_at, 1_350 + by);
+            assert_eq!((timers.stretch(), timers.postponed), (2, 0), "one pause counts once");
+        }
+    }
+
+    #[test]
+    fn who_is_busy_moves_all_that_is_late_once() {
+        let mut timers = timers(&[100]);
+        timers.called(at(60));
+        for ms in (100..=200).step_by(10) {
+            timers.called(at(ms));
+            if ms == 110 {
+                timers.insert(at(ms), Duration::from_millis(20), Timer::PeriodicGossip(7));
+            }
+        }
+        assert_eq!(timers.take_due(at(200)), None);
+        assert_eq!((timers.first(), timers.postponed), (Some(at(300)), 1));
+        assert_eq!(timers.take_due(at(200)), None);
+        assert_eq!(timers.postponed, 1);
+    }
+
     #[test]
     fn what_is_set_after_a_pause_does_not_wait_for_it() {
         let mut timers = timers(&[100, 300]);
+        timers.called(at(0));
+        timers.called(at(30_000));
         timers.insert(at(30_000), Duration::from_millis(400), Timer::PeriodicGossip(2));
         assert_eq!(timers.take_due(at(30_000)), None);
         assert_eq!(timers.first(), Some(at(30_400)));
