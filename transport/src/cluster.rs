@@ -28,7 +28,8 @@ pub struct ClusterConfig {
     pub name: NodeName,
     /// The cluster's name; nodes of other clusters are refused.
     pub cluster: String,
-    /// Counts the node's starts; the caller keeps it.
+    /// Counts the node's starts, from 1. The caller keeps it, on disk, and raises it before each start: a node that comes
+    /// back with the same number may be taken for its own past, and then goes on under a higher one.
     pub boot: u64,
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
