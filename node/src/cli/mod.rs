@@ -57,7 +57,7 @@ enum Command {
     Lookup(cluster::Lookup),
     /// Tell what happened lately, or follow it
     Events(cluster::Events),
-    /// Move a node's children away, but those pinned to it, and give it no more
+    /// Begin to move a node's children away, but those pinned to it, and give it no more
     Drain(cluster::OneNode),
     /// Give a drained node children again
     Undrain(cluster::OneNode),
@@ -126,7 +126,7 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Names(names) => names.run(),
         Command::Lookup(lookup) => lookup.run(),
         Command::Events(events) => events.run(),
-        Command::Drain(node) => node.run("drain", "is draining"),
+        Command::Drain(node) => node.run("drain", "is draining; `ordu ps` tells what is still to move"),
         Command::Undrain(node) => node.run("undrain", "takes children again"),
         Command::Logs(_) => Err(Failure::not_yet("logs")),
         Command::Apply(_) => Err(Failure::not_yet("apply")),
