@@ -31,6 +31,7 @@ use tokio::sync::{Notify, watch};
 
 pub use crate::local::Local;
 
+use crate::core::names::EFFECTS_KEPT_MAX;
 use crate::core::{self, names};
 
 /// Most events that the task takes under one lock.
@@ -131,9 +132,24 @@ pub struct Driver<C: Core> {
 
 struct State<C: Core> {
     core: C,
+    /// Empty between calls: memory for what the core wants done.
+    effects: Vec<C::Effect>,
     outbox: VecDeque<Outgoing<C::Message>>,
     /// When the task wakes by itself.
     wakes_at: Option<Instant>,
+}
+
+impl<C: Core> State<C> {
+    /// Calls the core, and executes what comes of it.
+    fn call<T>(&mut self, now: Now, run: impl FnOnce(&mut C, Now, &mut Vec<C::Effect>) -> T) -> T {
+        let mut effects = std::mem::take(&mut self.effects);
+        let value = run(&mut self.core, now, &mut effects);
+        self.outbox.extend(effects.drain(..).filter_map(|effect| self.core.execute(effect)));
+        if effects.capacity() <= EFFECTS_KEPT_MAX {
+            self.effects = effects;
+        }
+        value
+    }
 }
 
 impl<C: Core> fmt::Debug for Driver<C> {
@@ -147,7 +163,7 @@ impl<C: Core> Driver<C> {
     pub fn new(cluster: Cluster, core: C) -> Self {
         Self {
             cluster,
-            state: Mutex::new(State { core, outbox: VecDeque::new(), wakes_at: None }),
+            state: Mutex::new(State { core, effects: Vec::new(), outbox: VecDeque::new(), wakes_at: None }),
             sending: Mutex::new(()),
             wake: Notify::new(),
             turned: Notify::new(),
@@ -175,7 +191,7 @@ impl<C: Core> Driver<C> {
 
     /// Calls the core, and executes what comes of it before it returns.
     pub fn with<T>(&self, run: impl FnOnce(&mut C, Now, &mut Vec<C::Effect>) -> T) -> T {
-        let (value, wakes, sends) = self.call(run);
+        let (value, wakes, sends) = self.call(|state, now| state.call(now, run));
         let rest = sends && !self.send(SENDS_PER_CALL_MAX);
         if wakes || rest {
             self.wake.notify_one();
@@ -205,19 +221,16 @@ impl<C: Core> Driver<C> {
     }
 
     /// Returns also whether the task must wake earlier than it would, and whether there is something to send.
-    fn call<T>(&self, run: impl FnOnce(&mut C, Now, &mut Vec<C::Effect>) -> T) -> (T, bool, bool) {
+    fn call<T>(&self, run: impl FnOnce(&mut State<C>, Now) -> T) -> (T, bool, bool) {
         let mut state = self.lock();
-        let State { core, outbox, wakes_at } = &mut *state;
-        let mut effects = Vec::new();
         // Under the lock, so that the core never sees time go back.
-        let value = run(core, self.cluster.now(), &mut effects);
-        outbox.extend(effects.into_iter().filter_map(|effect| core.execute(effect)));
-        let next = core.poll_timeout();
-        let wakes = next.is_some_and(|next| wakes_at.is_none_or(|at| next < at));
+        let value = run(&mut state, self.cluster.now());
+        let next = state.core.poll_timeout();
+        let wakes = next.is_some_and(|next| state.wakes_at.is_none_or(|at| next < at));
         if wakes {
-            *wakes_at = next;
+            state.wakes_at = next;
         }
-        let sends = !outbox.is_empty();
+        let sends = !state.outbox.is_empty();
         drop(state);
         self.turned.notify_waiters();
         (value, wakes, sends)
@@ -296,12 +309,12 @@ impl<C: Core> Driver<C> {
     }
 
     fn turn(&self, inputs: Vec<Input<C::Message>>) {
-        self.call(|core, now, effects| {
+        self.call(|state, now| {
             for input in inputs {
-                core.handle(now, input, effects);
+                state.call(now, |core, now, effects| core.handle(now, input, effects));
             }
-            if core.poll_timeout().is_some_and(|at| at <= now.at) {
-                core.handle_timeout(now, effects);
+            if state.core.poll_timeout().is_some_and(|at| at <= now.at) {
+                state.call(now, |core, now, effects| core.handle_timeout(now, effects));
             }
         });
     }
@@ -332,7 +345,7 @@ impl<C: Core> Driver<C> {
     }
 
     fn close(&self, reason: Closed) {
-        self.call(|core, now, effects| core.close(now, effects));
+        self.call(|state, now| state.call(now, |core, now, effects| core.close(now, effects)));
         self.closed.send_if_modified(|closed| {
             let first = closed.is_none();
             closed.get_or_insert(reason);

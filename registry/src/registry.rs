@@ -321,12 +321,12 @@ impl Core for Alone {
 
     fn execute(&mut self, effect: names::Effect) -> Option<Outgoing<names::Message>> {
         match effect {
-            names::Effect::Send { to, lane, message } => return Some(Outgoing { to, lane, message }),
+            names::Effect::Send { to, lane, message } => return Some(Outgoing { to, lane, message: *message }),
             names::Effect::Visible { name, entry, was: _, gone } => self.local.show(&name, entry, gone),
             names::Effect::Member { entry, was, gone } => self.local.show_member(entry, was, gone),
             names::Effect::Fence { pid, fence } => drop(self.local.raise_fence(&pid, fence)),
-            names::Effect::Exit { pid, conflict } => drop(self.local.exit(&pid, conflict)),
-            names::Effect::Conflict { loser, conflict } => self.local.tell_conflict(loser, conflict),
+            names::Effect::Exit { pid, conflict } => drop(self.local.exit(&pid, *conflict)),
+            names::Effect::Conflict { loser, conflict } => self.local.tell_conflict(loser, *conflict),
             names::Effect::Superseded(by) => tracing::warn!(%by, "a later incarnation of this node's name is known"),
         }
         None

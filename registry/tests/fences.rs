@@ -36,7 +36,7 @@ fn a_survivor_passes_the_fence_of_a_loser_that_is_hidden() {
     younger.register(now(5), &loser, name, Bytes::new(), &mut effects).expect("free there");
     let (_, fence) = younger.standing(&loser).expect("it lives");
     let pushed = effects.drain(..).find_map(|effect| match effect {
-        Effect::Send { message, .. } => Some(message),
+        Effect::Send { message, .. } => Some(*message),
         _ => None,
     });
 

@@ -20,7 +20,6 @@ use ordu_registry::core::sync::{
     SMALL_PUSHES_MAX, SMALL_PUSHES_WEIGH,
 };
 use ordu_registry::core::table::{Kind, LEFT_OUT_MAX};
-use ordu_registry::travels_as_it_is;
 use ordu_transport::core::codec::{self, FRAME_BYTES_MAX};
 use ordu_transport::core::{Instant, Lane, NodeId};
 use proptest::prelude::*;
@@ -780,8 +779,6 @@ struct Number(u32);
 impl delta::Key for Number {}
 
 impl Payload for Number {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         5
     }
@@ -797,8 +794,6 @@ impl Blob {
 }
 
 impl Payload for Blob {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         self.0.len() + 3
     }

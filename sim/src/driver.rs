@@ -274,7 +274,7 @@ impl World {
                     let wire = if self.plan.codec {
                         Wire::Bytes(codec::encode(Kind::Replication, &message))
                     } else {
-                        Wire::Message(Arc::new(Message::Names(message)))
+                        Wire::Message(Arc::new(Message::Names(*message)))
                     };
                     self.send(node, &to, lane, wire);
                 }
@@ -299,7 +299,7 @@ impl World {
         let (mut superseded, mut drained) = (Vec::new(), false);
         for effect in effects {
             match effect {
-                supervisor::Effect::Send { to, lane, message } => self.send_message(node, &to, lane, message),
+                supervisor::Effect::Send { to, lane, message } => self.send_message(node, &to, lane, *message),
                 supervisor::Effect::Start { pid, spec, fence } => {
                     self.runs_for(node, &pid, &spec.id);
                     self.start_child(node, pid, spec, fence);

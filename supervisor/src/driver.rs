@@ -129,7 +129,7 @@ impl driver::Core for Machine {
 
     fn execute(&mut self, effect: Effect) -> Option<Outgoing<Message>> {
         match effect {
-            Effect::Send { to, lane, message } => return Some(Outgoing { to, lane, message }),
+            Effect::Send { to, lane, message } => return Some(Outgoing { to, lane, message: *message }),
             Effect::Start { pid, spec, fence } => match self.handle.upgrade() {
                 Some(handle) => {
                     let kind = self.kinds.get(&spec.kind);

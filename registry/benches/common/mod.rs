@@ -73,7 +73,7 @@ pub fn meet(registry: &mut Registry, peer: &str) -> Vec<Effect> {
 /// What is to be sent.
 pub fn sent(effects: impl IntoIterator<Item = Effect>) -> impl Iterator<Item = Message> {
     effects.into_iter().filter_map(|effect| match effect {
-        Effect::Send { message, .. } => Some(message),
+        Effect::Send { message, .. } => Some(*message),
         _ => None,
     })
 }

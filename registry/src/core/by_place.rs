@@ -250,8 +250,6 @@ mod tests {
     struct Number(u64);
 
     impl Payload for Number {
-        crate::travels_as_it_is!();
-
         fn size_bytes(&self) -> usize {
             8
         }

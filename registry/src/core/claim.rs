@@ -11,10 +11,10 @@ use ordu_transport::core::{Hlc, InvalidName, NodeId, Pid};
 use serde::{Deserialize, Serialize};
 
 use super::delta::{Key, Payload, place_of};
-use super::groups::{checked, place_of_group};
+use super::groups::{check, place_of_group};
 use super::rank::Rank;
 use super::table::Shared;
-use crate::travels_as_it_is;
+use super::wire::{Malformed, Near, Reader, Writer};
 
 /// Longest value of a claim, in bytes.
 pub const VALUE_BYTES_MAX: usize = 64 << 10;
@@ -49,7 +49,7 @@ impl Name {
 impl TryFrom<CompactString> for Name {
     type Error = InvalidName;
     fn try_from(text: CompactString) -> Result<Self, InvalidName> {
-        checked(text).map(Self)
+        check(&text).map(|()| Self(text))
     }
 }
 
@@ -78,10 +78,18 @@ impl Key for Name {
 }
 
 impl Payload for Name {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         self.0.len() + 2
+    }
+
+    fn write<'a>(&'a self, _: &NodeId, to: &mut Writer<'a>) {
+        to.bytes(self.0.as_bytes());
+    }
+
+    fn read(from: &mut Reader<'_>, _: &NodeId) -> Result<Self, Malformed> {
+        let text = from.text()?;
+        check(text).map_err(Malformed::new)?;
+        Ok(Self(text.into()))
     }
 }
 
@@ -167,47 +175,77 @@ impl Claim {
     }
 }
 
-impl Payload for Claim {
-    type Packed = PackedClaim;
+/// What the first byte of a claim on the wire says: which of the parts that most claims do without are there.
+const NODE: u8 = 1;
+const RANK: u8 = 2;
+const FENCE: u8 = 4;
+const VALUE: u8 = 8;
+const LOSING: u8 = 16;
 
+/// On the wire: flags; the process's serial; when it was activated; and where they do not follow from those and from who
+/// wrote the claim, the node under which the process began, an earlier incarnation of its writer; its rank; its fence; its
+/// value; to whom it loses.
+impl Payload for Claim {
     fn size_bytes(&self) -> usize {
         const FIXED_BYTES: usize = 64;
         FIXED_BYTES + self.pid.node.name.as_str().len() + self.rank.size_bytes() + self.value.len()
     }
 
-    fn pack(&self, origin: &NodeId) -> PackedClaim {
-        let node = (self.pid.node != *origin).then(|| self.pid.node.clone());
-        let rank = (self.rank != Rank::longest_running(self.since)).then(|| self.rank.clone());
-        let fence = (self.fence != Fence::new(self.since, origin)).then_some(self.fence);
-        PackedClaim(
-            self.pid.serial,
-            node,
-            self.since,
-            rank,
-            fence,
-            Bytes::clone(&self.value),
-            self.losing.as_deref().cloned(),
-        )
-    }
-
-    fn unpack(packed: PackedClaim, origin: &NodeId) -> Self {
-        let PackedClaim(serial, node, since, rank, fence, value, losing) = packed;
-        Claim {
-            pid: Pid::new(node.unwrap_or_else(|| origin.clone()), serial),
-            rank: rank.unwrap_or_else(|| Rank::longest_running(since)),
-            fence: fence.unwrap_or_else(|| Fence::new(since, origin)),
-            since,
-            value: value.into(),
-            losing: losing.map(Box::new),
+    fn write<'a>(&'a self, origin: &NodeId, to: &mut Writer<'a>) {
+        let Claim { pid, rank, fence, since, value, losing } = self;
+        let node = Some(&pid.node).filter(|node| *node != origin);
+        let rank = Some(rank).filter(|rank| **rank != Rank::longest_running(*since));
+        let fence = Some(fence).filter(|fence| **fence != Fence::new(*since, origin));
+        let value = Some(value).filter(|value| !value.is_empty());
+        let parts = [
+            (node.is_some(), NODE),
+            (rank.is_some(), RANK),
+            (fence.is_some(), FENCE),
+            (value.is_some(), VALUE),
+            (losing.is_some(), LOSING),
+        ];
+        to.byte(parts.iter().filter(|(is_there, _)| *is_there).fold(0, |flags, (_, part)| flags | part));
+        to.near(Near::Serial, pid.serial);
+        to.near(Near::Stamp, since.as_u64());
+        if let Some(node) = node {
+            to.node(node);
+        }
+        if let Some(rank) = rank {
+            to.bytes(rank.as_bytes());
+        }
+        if let Some(fence) = fence {
+            to.near(Near::Stamp, fence.at.as_u64());
+            to.number(fence.node);
+        }
+        if let Some(value) = value {
+            to.bytes(value);
+        }
+        if let Some(pid) = losing {
+            to.node(&pid.node);
+            to.number(pid.serial);
         }
     }
-}
 
-/// A claim as it travels: serial; the node, where its process began under an earlier incarnation of its writer; since;
-/// rank, where it is another than that of the longest-running; fence, where it is another than that of the activation;
-/// value; to whom it loses.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct PackedClaim(u64, Option<NodeId>, Hlc, Option<Rank>, Option<Fence>, Bytes, Option<Pid>);
+    fn read(from: &mut Reader<'_>, origin: &NodeId) -> Result<Self, Malformed> {
+        let flags = from.byte()?;
+        if flags & !(NODE | RANK | FENCE | VALUE | LOSING) != 0 {
+            return Err(Malformed::new(format_args!("a claim of unknown flags {flags:#04x}")));
+        }
+        let has = |part: u8| flags & part != 0;
+        let serial = from.near(Near::Serial)?;
+        let since = Hlc::from_u64(from.near(Near::Stamp)?);
+        let node = if has(NODE) { from.node()? } else { origin };
+        let rank = if has(RANK) { Rank::new(from.bytes()?) } else { Rank::longest_running(since) };
+        let fence = if has(FENCE) {
+            Fence { at: Hlc::from_u64(from.near(Near::Stamp)?), node: from.number()? }
+        } else {
+            Fence::new(since, origin)
+        };
+        let value = if has(VALUE) { Bytes::copy_from_slice(from.bytes()?).into() } else { Value::default() };
+        let losing = if has(LOSING) { Some(Box::new(Pid::new(from.node()?.clone(), from.number()?))) } else { None };
+        Ok(Claim { pid: Pid::new(node.clone(), serial), rank, fence, since, value, losing })
+    }
+}
 
 /// What a lookup shows: the best-ranked visible claim to a name. Clones share it, and it is the event that the table holds.
 #[derive(Clone)]

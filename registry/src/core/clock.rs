@@ -114,9 +114,11 @@ impl CmRDT for Context {
 
     /// Takes one dot as seen, early or in turn.
     fn apply(&mut self, dot: Dot) {
-        let next = self.clock.get(&dot.actor).checked_add(1) == Some(dot.counter);
-        if next && !self.cloud.contains_key(&dot.actor) {
-            self.clock.apply(dot);
+        if !self.cloud.contains_key(&dot.actor)
+            && let Some(closed) = self.clock.dots.get_mut(&dot.actor)
+            && closed.checked_add(1) == Some(dot.counter)
+        {
+            *closed = dot.counter;
         } else if !self.contains(&dot.actor, dot.counter) {
             self.cloud.entry(dot.actor.clone()).or_default().insert(dot.counter);
             self.compact(&dot.actor);

@@ -13,38 +13,36 @@ use super::clock::{Clock, Context, Dot};
 use super::covers::Covers;
 use super::reconcile::{Answer, Ask};
 use super::retire::Retired;
-use super::wire::Events;
+use super::sync::DELTA_BYTES_MAX;
+use super::wire::{Events, Malformed, Reader, Writer};
 
 /// A key or a value of a replicated table.
 pub trait Payload: Clone + Eq + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// What travels: the same, less what follows from who wrote it.
-    type Packed: Serialize + DeserializeOwned;
-
     /// About how many bytes it takes on the wire; bounds deltas.
     fn size_bytes(&self) -> usize;
 
-    /// What travels of it in an event of `origin`.
-    fn pack(&self, origin: &NodeId) -> Self::Packed;
+    /// Writes what travels of it in an event of `origin`: all but what follows from that. MessagePack, unless a kind of
+    /// payload has better.
+    fn write<'a>(&'a self, origin: &NodeId, to: &mut Writer<'a>) {
+        let _ = origin;
+        to.message_pack(self);
+    }
 
-    /// The value that travelled in an event of `origin`.
-    fn unpack(packed: Self::Packed, origin: &NodeId) -> Self;
-}
-
-/// Lets a type travel as it is.
-#[macro_export]
-macro_rules! travels_as_it_is {
-    () => {
-        type Packed = Self;
-        fn pack(&self, _: &::ordu_transport::core::NodeId) -> Self {
-            self.clone()
-        }
-        fn unpack(packed: Self, _: &::ordu_transport::core::NodeId) -> Self {
-            packed
-        }
-    };
+    /// Reads what travelled in an event of `origin`.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is none.
+    fn read(from: &mut Reader<'_>, origin: &NodeId) -> Result<Self, Malformed> {
+        let _ = origin;
+        from.message_pack()
+    }
 }
 
 const PURPOSE_PLACE: u64 = 3;
+
+const DOT_BYTES: usize = 32;
+/// Most events of a message: no sender takes more together, as each counts as more than its dot.
+pub const EVENTS_MAX: usize = DELTA_BYTES_MAX / DOT_BYTES;
 
 /// A key of a replicated table. Its `Hash` must be the same on every machine.
 pub trait Key: Payload + Ord + Hash {
@@ -87,7 +85,6 @@ impl<K: Key, V: Payload> Event<K, V> {
 
     /// About how many bytes it takes on the wire.
     pub fn size_bytes(&self) -> usize {
-        const DOT_BYTES: usize = 32;
         let covers = DOT_BYTES * self.covers.len();
         self.key.size_bytes() + self.value.as_ref().map_or(1, Payload::size_bytes) + DOT_BYTES + covers
     }

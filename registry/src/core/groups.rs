@@ -12,7 +12,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use compact_str::{CompactString, format_compact};
+use compact_str::format_compact;
 use ordu_transport::core::id::validate_name;
 use ordu_transport::core::{Hlc, InvalidName, NodeId, Now, Pid};
 
@@ -105,9 +105,9 @@ impl Name {
 }
 
 /// What comes from another node and is no name may be a well-formed key of a membership.
-pub(super) fn checked(text: CompactString) -> Result<CompactString, InvalidName> {
+pub(super) fn check(text: &str) -> Result<(), InvalidName> {
     let Some((group, tag)) = text.strip_prefix(MARK).and_then(|rest| rest.split_once(MARK)) else {
-        return validate_name(&text, true).map(|()| text);
+        return validate_name(text, true);
     };
     validate_name(group, true)?;
     if tag.len() > TAG_BYTES_MAX {
@@ -115,7 +115,7 @@ pub(super) fn checked(text: CompactString) -> Result<CompactString, InvalidName>
     }
     match tag.chars().find(|c| !matches!(c, '0'..='9' | 'a'..='f' | '.')) {
         Some(c) => Err(InvalidName::Character(c, "")),
-        None => Ok(text),
+        None => Ok(()),
     }
 }
 

@@ -36,4 +36,4 @@ pub use groups::{GroupEntry, JoinError};
 pub use names::{Effect, Input, Message, NameConflict, RegisterError, Registry};
 pub use rank::{Activation, CustomRank, Rank, RankPolicy};
 pub use visible::Scope;
-pub use wire::Events;
+pub use wire::{Events, Malformed, Near, Reader, Writer};

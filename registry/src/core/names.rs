@@ -23,7 +23,7 @@ use super::held::Held;
 use super::processes::{Process, Processes};
 use super::rank::{Activation, Rank, RankPolicy};
 use super::retire::Retired;
-use super::sync::{Limits, Outgoing, REPAIR_INTERVAL, Replica, wait};
+use super::sync::{Limits, Outgoing, PUSH_EVENTS_MAX, REPAIR_INTERVAL, Replica, wait};
 use super::table::Kind;
 use super::unheard::Unheard;
 
@@ -32,6 +32,8 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// For how long claims of a member that came up are shown without being believed in conflicts, while we have not heard
 /// what it holds now: what we remember of it may be old.
 pub const HEAR_MAX: Duration = Duration::from_secs(2);
+/// Most effects for which room is kept between two calls: what a full push of names comes to, events and all.
+pub const EFFECTS_KEPT_MAX: usize = 4 * PUSH_EVENTS_MAX;
 /// Most names that one process may hold.
 pub const NAMES_PER_PROCESS_MAX: usize = 100_000;
 
@@ -67,8 +69,8 @@ pub enum Effect {
         to: Vec<NodeId>,
         /// The lane.
         lane: Lane,
-        /// The message.
-        message: Message,
+        /// The message; an effect is small without, and most are none.
+        message: Box<Message>,
     },
     /// Lookups of the name show this now; `None`: nothing.
     Visible {
@@ -95,7 +97,7 @@ pub enum Effect {
         /// The process.
         pid: Pid,
         /// Why.
-        conflict: NameConflict,
+        conflict: Box<NameConflict>,
     },
     /// The fence of this local process rose.
     Fence {
@@ -109,7 +111,7 @@ pub enum Effect {
         /// The loser.
         loser: Pid,
         /// Against whom.
-        conflict: NameConflict,
+        conflict: Box<NameConflict>,
     },
     /// A later incarnation of our own name is known to the cluster: membership shall give us a new one above it.
     Superseded(NodeId),
@@ -550,7 +552,8 @@ impl Registry {
 
     pub(super) fn finish(&mut self, mut out: Vec<Outgoing<Name, Claim>>, effects: &mut Vec<Effect>) {
         self.names.flush(&mut out);
-        effects.extend(out.into_iter().map(|Outgoing { to, lane, message }| Effect::Send { to, lane, message }));
+        let sends = out.into_iter().map(|Outgoing { to, lane, message }| (to, lane, Box::new(message)));
+        effects.extend(sends.map(|(to, lane, message)| Effect::Send { to, lane, message }));
     }
 
     // ---- local processes

@@ -54,7 +54,7 @@ impl Rank {
         Self::new([&priority.to_be_bytes()[..], &since.as_u64().to_be_bytes()].concat())
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Key::Stamp(key) => key,
             Key::Long(key) => key,

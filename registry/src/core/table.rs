@@ -403,10 +403,13 @@ impl<K: Key, V: Payload> Table<K, V> {
         if ours || self.is_dropped(&event.dot.actor) || self.context.contains(&event.dot.actor, event.dot.counter) {
             return false;
         }
-        let written = self.context.clock().get(&self.origin);
-        if event.covers.get(&self.origin) > written {
-            // Nobody can have seen what we have not written; it must not kill what we write next.
-            Arc::make_mut(&mut event).covers.limit(&self.origin, written);
+        let covered = event.covers.get(&self.origin);
+        // Nobody can have seen what we have not written; it must not kill what we write next.
+        if covered > 0 {
+            let written = self.context.clock().get(&self.origin);
+            if covered > written {
+                Arc::make_mut(&mut event).covers.limit(&self.origin, written);
+            }
         }
         self.insert(event)
     }

@@ -1,25 +1,39 @@
-//! How events travel: whoever wrote them is named once a message, and what follows from that is left out.
+//! How events travel: dense rows, in which nodes are named by their place in a list, and what follows from who wrote an
+//! event is left out.
+
+mod cells;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use triomphe::Arc;
 
+use bytes::Bytes;
 use ordu_transport::core::NodeId;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Visitor};
-use serde::ser::{SerializeSeq, SerializeTuple};
+use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use triomphe::Arc;
 
 use super::clock::Dot;
-use super::delta::{Event, Key, Payload};
+use super::covers::Covers;
+use super::delta::{EVENTS_MAX, Event, Key, Payload};
+pub use cells::{Malformed, Near, Reader, Writer};
 
+/// About as many bytes as a registration takes beside others.
+const USUAL_ROW_BYTES: usize = 24;
 /// Most events for which room is made before they are there.
 const TRUSTED_EVENTS: usize = 1024;
 
+/// What the first byte of a row says.
+const REMOVES: u8 = 1;
+const COVERS: u8 = 2;
+const ANOTHER_ORIGIN: u8 = 4;
+
 /// The events of a message.
 ///
-/// On the wire a pair: the origins, and the events, each as `[origin, counter, key, value, covers]`, where `origin` is a
-/// place in the list of origins and `covers` is a list of origin and counter by turns.
+/// On the wire a pair: nodes, and the rows of the events as bytes. A row is a byte of flags, the node that wrote the event
+/// unless it wrote the one before too, the counter of its dot, its key, its value unless it removes, and what it covers,
+/// if anything: how many slots, and of each its node and counter. See [`Writer`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Events<K: Key, V: Payload>(Vec<Arc<Event<K, V>>>);
 
@@ -44,71 +58,40 @@ impl<K: Key, V: Payload> Deref for Events<K, V> {
 
 // ---- out
 
-/// The origins of a message, in the order in which they come up. They are few, and mostly the same one as before.
-#[derive(Default)]
-struct Origins<'a>(Vec<&'a NodeId>);
-
-impl<'a> Origins<'a> {
-    fn note(&mut self, origin: &'a NodeId) {
-        if self.0.last() != Some(&origin) && !self.0.contains(&origin) {
-            self.0.push(origin);
-        }
-    }
-
-    fn place(&self, origin: &NodeId) -> u64 {
-        self.0.iter().position(|of| *of == origin).expect("all origins were noted") as u64
-    }
-}
-
 impl<K: Key, V: Payload> Serialize for Events<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut origins = Origins::default();
+        let mut rows = Writer::with_capacity(self.0.len() * USUAL_ROW_BYTES);
+        let mut before = None;
         for event in &self.0 {
-            origins.note(&event.dot.actor);
-            event.covers.iter().for_each(|(origin, _)| origins.note(origin));
+            write_row(event, before.replace(&event.dot.actor), &mut rows);
         }
+        let (nodes, rows) = rows.finish();
         let mut pair = serializer.serialize_tuple(2)?;
-        pair.serialize_element(&origins.0)?;
-        pair.serialize_element(&Rows(&origins, &self.0))?;
+        pair.serialize_element(&nodes)?;
+        pair.serialize_element(&Bytes::from(rows))?;
         pair.end()
     }
 }
 
-struct Rows<'a, K: Key, V: Payload>(&'a Origins<'a>, &'a [Arc<Event<K, V>>]);
-
-impl<K: Key, V: Payload> Serialize for Rows<'_, K, V> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut rows = serializer.serialize_seq(Some(self.1.len()))?;
-        self.1.iter().try_for_each(|event| rows.serialize_element(&Row(self.0, event)))?;
-        rows.end()
+fn write_row<'a, K: Key, V: Payload>(event: &'a Event<K, V>, before: Option<&NodeId>, to: &mut Writer<'a>) {
+    let Event { dot, key, value, covers } = event;
+    let is_another = before != Some(&dot.actor);
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    to.byte(flag(value.is_none(), REMOVES) | flag(!covers.is_empty(), COVERS) | flag(is_another, ANOTHER_ORIGIN));
+    if is_another {
+        to.node(&dot.actor);
     }
-}
-
-struct Row<'a, K: Key, V: Payload>(&'a Origins<'a>, &'a Event<K, V>);
-
-impl<K: Key, V: Payload> Serialize for Row<'_, K, V> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Row(origins, Event { dot, key, value, covers }) = self;
-        let mut row = serializer.serialize_tuple(5)?;
-        row.serialize_element(&origins.place(&dot.actor))?;
-        row.serialize_element(&dot.counter)?;
-        row.serialize_element(key)?;
-        row.serialize_element(&value.as_ref().map(|value| value.pack(&dot.actor)))?;
-        row.serialize_element(&Slots(origins, covers))?;
-        row.end()
+    to.near(Near::Counter, dot.counter);
+    key.write(&dot.actor, to);
+    if let Some(value) = value {
+        value.write(&dot.actor, to);
     }
-}
-
-struct Slots<'a>(&'a Origins<'a>, &'a super::covers::Covers);
-
-impl Serialize for Slots<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut slots = serializer.serialize_seq(Some(2 * self.1.len()))?;
-        for (origin, counter) in self.1.iter() {
-            slots.serialize_element(&self.0.place(origin))?;
-            slots.serialize_element(&counter)?;
+    if !covers.is_empty() {
+        to.number(covers.len() as u64);
+        for (origin, counter) in covers.iter() {
+            to.node(origin);
+            to.number(counter);
         }
-        slots.end()
     }
 }
 
@@ -126,52 +109,74 @@ impl<'de, K: Key, V: Payload> Visitor<'de> for PairVisitor<K, V> {
     type Value = Vec<Arc<Event<K, V>>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("origins and events")
+        f.write_str("nodes and rows")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Self::Value, A::Error> {
-        let origins: Vec<NodeId> = pair.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
-        let rows = pair.next_element_seed(RowsSeed(&origins, PhantomData))?;
+        let nodes: Vec<NodeId> = pair.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+        let rows = pair.next_element_seed(Rows(&nodes, PhantomData))?;
         rows.ok_or_else(|| A::Error::invalid_length(1, &self))
     }
 }
 
-struct RowsSeed<'a, K, V>(&'a [NodeId], PhantomData<(K, V)>);
+/// Reads rows that name these nodes.
+struct Rows<'a, K, V>(&'a [NodeId], PhantomData<(K, V)>);
 
-impl<'de, K: Key, V: Payload> DeserializeSeed<'de> for RowsSeed<'_, K, V> {
+impl<'de, K: Key, V: Payload> DeserializeSeed<'de> for Rows<'_, K, V> {
     type Value = Vec<Arc<Event<K, V>>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_bytes(self)
     }
 }
 
-impl<'de, K: Key, V: Payload> Visitor<'de> for RowsSeed<'_, K, V> {
+impl<K: Key, V: Payload> Visitor<'_> for Rows<'_, K, V> {
     type Value = Vec<Arc<Event<K, V>>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("events")
+        f.write_str("rows")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Self::Value, A::Error> {
-        let mut events = Vec::with_capacity(rows.size_hint().unwrap_or(0).min(TRUSTED_EVENTS));
-        let origin_at = |place: u64| {
-            let origin = usize::try_from(place).ok().and_then(|place| self.0.get(place));
-            origin.ok_or_else(|| A::Error::custom(format_args!("an event of origin {place} of {}", self.0.len())))
-        };
-        type Packed<K, V> = (u64, u64, K, Option<<V as Payload>::Packed>, Vec<u64>);
-        while let Some((origin, counter, key, value, slots)) = rows.next_element::<Packed<K, V>>()? {
-            let origin = origin_at(origin)?;
-            if slots.len() % 2 != 0 {
-                return Err(A::Error::custom("an origin without its counter"));
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+        let mut events = Vec::with_capacity((bytes.len() / USUAL_ROW_BYTES).min(TRUSTED_EVENTS));
+        let mut rows = Reader::new(self.0, bytes);
+        let mut before = None;
+        while !rows.is_empty() {
+            if events.len() == EVENTS_MAX {
+                return Err(E::custom(format_args!("more than {EVENTS_MAX} events")));
             }
-            let covers = slots.chunks_exact(2).map(|slot| Ok((origin_at(slot[0])?.clone(), slot[1])));
-            let covers = covers.collect::<Result<Vec<_>, A::Error>>()?.into();
-            let value = value.map(|value| V::unpack(value, origin));
-            events.push(Arc::new(Event { dot: Dot::new(origin.clone(), counter), key, value, covers }));
+            let (event, origin) = read_row(before, &mut rows).map_err(E::custom)?;
+            events.push(Arc::new(event));
+            before = Some(origin);
         }
         Ok(events)
     }
+}
+
+fn read_row<'a, K: Key, V: Payload>(
+    before: Option<&'a NodeId>,
+    from: &mut Reader<'a>,
+) -> Result<(Event<K, V>, &'a NodeId), Malformed> {
+    let flags = from.byte()?;
+    if flags & !(REMOVES | COVERS | ANOTHER_ORIGIN) != 0 {
+        return Err(Malformed::new(format_args!("a row of unknown flags {flags:#04x}")));
+    }
+    let origin = match before {
+        _ if flags & ANOTHER_ORIGIN != 0 => from.node()?,
+        Some(before) => before,
+        None => return Err(Malformed::new("an event of nobody")),
+    };
+    let dot = Dot::new(origin.clone(), from.near(Near::Counter)?);
+    let key = K::read(from, origin)?;
+    let value = if flags & REMOVES == 0 { Some(V::read(from, origin)?) } else { None };
+    let covers = if flags & COVERS == 0 { Covers::default() } else { read_covers(from)? };
+    Ok((Event { dot, key, value, covers }, origin))
+}
+
+fn read_covers(from: &mut Reader<'_>) -> Result<Covers, Malformed> {
+    let slots = from.number()?;
+    // Whatever the number says, each slot takes bytes.
+    (0..slots).map(|_| Ok((from.node()?.clone(), from.number()?))).collect::<Result<Vec<_>, _>>().map(Covers::from)
 }
 
 #[cfg(test)]
@@ -211,11 +216,21 @@ mod tests {
         let a = node("a", 1);
         let events = NameEvents::from(vec![event(&a, 3, Some(claim(&a, 7)), Covers::default())]);
         let bytes = rmp_serde::to_vec(&events).expect("it encodes");
-        let origins = b"\x91\x93\xa1a\x01\x09";
-        let value = b"\x97\x07\xc0\xce\x00\x05\x00\x00\xc0\xc0\xc4\x00\xc0";
-        let expected = [&b"\x92"[..], origins, b"\x91\x95\x00\x03\xa3web", value, b"\x90"].concat();
+        let nodes = b"\x92\x91\x93\xa1a\x01\x09";
+        let claim = b"\x00\x0e\x80\x80\x28";
+        let expected = [&nodes[..], b"\xc4\x0c", b"\x04\x00\x06", b"\x03web", claim].concat();
         assert_eq!(bytes, expected, "{bytes:02x?}");
         assert_eq!(rmp_serde::from_slice::<NameEvents>(&bytes).expect("it decodes"), events);
+    }
+
+    #[test]
+    fn what_is_near_the_row_before_is_short() {
+        let a = node("a", 1);
+        let events: Vec<_> = (1_000..1_100).map(|n| event(&a, n, Some(claim(&a, n)), Covers::default())).collect();
+        let bytes = rmp_serde::to_vec(&NameEvents::from(events.clone())).expect("it encodes");
+        let row = b"\x00\x02\x03web\x00\x02\x00";
+        assert!(bytes.ends_with(&[&row[..], row].concat()));
+        assert_eq!(rmp_serde::from_slice::<NameEvents>(&bytes).expect("it decodes"), NameEvents::from(events));
     }
 
     #[test]
@@ -227,9 +242,9 @@ mod tests {
         let event = Arc::new(Event { dot, key, value: Some(claim(&a, 7)), covers: Covers::default() });
         let events = NameEvents::from(vec![event]);
         let bytes = rmp_serde::to_vec(&events).expect("it encodes");
-        let value = b"\x97\x07\xc0\xce\x00\x05\x00\x00\xc0\xc0\xc4\x00\xc0";
-        let head = b"\x92\x91\x93\xa1a\x01\x09\x91\x95\x00\x03\xa8*web*7.9";
-        assert_eq!(bytes, [&head[..], value, b"\x90"].concat(), "{bytes:02x?}");
+        let claim = b"\x00\x0e\x80\x80\x28";
+        let head = b"\x92\x91\x93\xa1a\x01\x09\xc4\x11\x04\x00\x06\x08*web*7.9";
+        assert_eq!(bytes, [&head[..], claim].concat(), "{bytes:02x?}");
         assert_eq!(rmp_serde::from_slice::<NameEvents>(&bytes).expect("it decodes"), events);
     }
 
@@ -256,23 +271,45 @@ mod tests {
     }
 
     #[test]
-    fn a_place_beyond_the_origins_is_refused() {
-        let a = (("a", 1, 9),);
-        type Row<'a> = (u64, u64, &'a str, Option<()>, Vec<u64>);
-        let read = |row: Row<'_>| {
-            let bytes = rmp_serde::to_vec(&(a, [row])).expect("it encodes");
+    fn what_no_row_says_is_refused() {
+        let read = |rows: &[u8]| {
+            let nodes = [("a", 1, 9), ("b", 1, 8)];
+            let bytes = rmp_serde::to_vec(&(nodes, Bytes::copy_from_slice(rows))).expect("it encodes");
             rmp_serde::from_slice::<NameEvents>(&bytes).map_err(|error| error.to_string())
         };
-        assert!(read((0, 1, "web", None, vec![0, 1])).is_ok());
-        for (row, why) in [
-            ((1, 1, "web", None, vec![]), "origin 1 of 1"),
-            ((u64::MAX, 1, "web", None, vec![]), "origin 18446744073709551615 of 1"),
-            ((0, 1, "web", None, vec![3, 1]), "origin 3 of 1"),
-            ((0, 1, "web", None, vec![0]), "without its counter"),
-            ((0, 1, "a web", None, vec![]), "' '"),
+        // A removal of "web" by the second node, which covers the third dot of the first, and one more by the second.
+        let good = b"\x07\x01\x02\x03web\x01\x00\x03\x01\x02\x03web";
+        let events = read(good).expect("it decodes");
+        let dots: Vec<_> = events.iter().map(|event| (event.dot.actor.name.as_str(), event.dot.counter)).collect();
+        assert_eq!((dots, events[0].covers.get(&node("a", 1))), (vec![("b", 1), ("b", 2)], 3));
+        for end in 0..good.len() {
+            assert!(read(&good[..end]).is_ok() == [0, 10].contains(&end), "{end}");
+        }
+        for (rows, why) in [
+            (&b"\x05\x02\x02\x03web"[..], "node 2 of 2"),
+            (b"\x07\x00\x02\x03web\x01\x05\x01", "node 5 of 2"),
+            (b"\x07\x00\x02\x03web\xff\xff\xff\xff\x0f\x00\x01", "too early"),
+            (b"\x01\x02\x03web", "an event of nobody"),
+            (b"\x0d\x00\x02\x03web", "unknown flags 0x0d"),
+            (b"\x04\x00\x02\x03web\x20\x02\x00", "unknown flags 0x20"),
+            (b"\x05\x00\x02\x05a web", "' '"),
+            (b"\x05\x00\x02\x00", "empty"),
         ] {
-            let error = read(row).expect_err(why);
+            let error = read(rows).expect_err(why);
             assert!(error.contains(why), "{error}");
+        }
+        let many = [&b"\x05\x00\x02\x01a"[..], &b"\x01\x02\x01a".repeat(EVENTS_MAX)].concat();
+        assert!(read(&many).expect_err("they are too many").contains("more than"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_events_or_an_error(rows: Vec<u8>) {
+            let bytes = rmp_serde::to_vec(&([("a", 1, 9)], Bytes::from(rows))).expect("it encodes");
+            if let Ok(events) = rmp_serde::from_slice::<NameEvents>(&bytes) {
+                let again = rmp_serde::to_vec(&events).expect("it encodes");
+                assert_eq!(rmp_serde::from_slice::<NameEvents>(&again).expect("it decodes"), events);
+            }
         }
     }
 }

@@ -11,7 +11,6 @@ use ordu_registry::core::clock::{Context, Dot};
 use ordu_registry::core::delta::{self, Payload};
 use ordu_registry::core::reconcile::{Ask, Incoming, Next};
 use ordu_registry::core::table::{Kind, Table};
-use ordu_registry::travels_as_it_is;
 use ordu_transport::core::{NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
@@ -31,16 +30,12 @@ impl delta::Key for K {
 }
 
 impl Payload for K {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         1
     }
 }
 
 impl Payload for V {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         4
     }

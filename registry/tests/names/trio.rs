@@ -76,7 +76,7 @@ impl Trio {
             match effect {
                 Effect::Send { to, message, .. } => {
                     let at = |to: &NodeId| (0..self.nodes.len()).find(|which| id(*which) == *to).expect("a node");
-                    self.wires.extend(to.iter().map(|to| (node, at(to), message.clone())));
+                    self.wires.extend(to.iter().map(|to| (node, at(to), (*message).clone())));
                 }
                 other => self.effects[node].push(other),
             }

@@ -405,7 +405,7 @@ impl Local {
                 for effect in effects {
                     match effect {
                         registry::Effect::Send { to, lane, message } => {
-                            out.sends.push((to, lane, Message::Names(unnumbered(message))));
+                            out.sends.push((to, lane, Message::Names(unnumbered(*message))));
                         }
                         registry::Effect::Exit { pid, conflict } => self.on_exit(&pid, &conflict, out),
                         registry::Effect::Superseded(by) => superseded(&by, out),
@@ -423,7 +423,7 @@ impl Local {
     fn carry_out_one(&mut self, effect: supervisor::Effect, out: &mut Outcome) {
         match effect {
             supervisor::Effect::Send { to, lane, message } => {
-                let message = match message {
+                let message = match *message {
                     Message::Names(message) => Message::Names(unnumbered(message)),
                     Message::Desired(message) => Message::Desired(unnumbered(message)),
                     Message::Actual(message) => Message::Actual(unnumbered(message)),

@@ -264,7 +264,7 @@ impl Supervisor {
             return Err(CallError::Unreachable);
         } else {
             let message = Message::Control(Control::Drain { on });
-            effects.push(Effect::Send { to: vec![id.clone()], lane: Lane::Control, message });
+            effects.push(Effect::Send { to: vec![id.clone()], lane: Lane::Control, message: Box::new(message) });
         }
         Ok(Waited::Drained { node: id, on })
     }

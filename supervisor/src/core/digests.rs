@@ -97,7 +97,7 @@ pub(super) fn join_digests(effects: &mut Vec<Effect>, from: usize) {
     effects.extend(joined.into_iter().map(|(to, digests)| Effect::Send {
         to,
         lane: Lane::Delta,
-        message: Message::Digests(digests),
+        message: Box::new(Message::Digests(digests)),
     }));
     effects.extend(kept);
 }

@@ -335,6 +335,6 @@ fn send_all<K: delta::Key, V: delta::Payload>(
     effects.extend(out.into_iter().map(|Outgoing { to, lane, message }| Effect::Send {
         to,
         lane,
-        message: wrap(message),
+        message: Box::new(wrap(message)),
     }));
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ordu_registry::core::clock::Clock;
-use ordu_registry::core::names::{self, HEAR_MAX, NameConflict};
+use ordu_registry::core::names::{self, EFFECTS_KEPT_MAX, HEAR_MAX, NameConflict};
 use ordu_registry::core::sync::{Limits, Replica};
 use ordu_registry::core::table::Kind;
 use ordu_registry::core::unheard::Unheard;
@@ -131,8 +131,8 @@ pub enum Effect {
         to: Vec<NodeId>,
         /// The lane.
         lane: Lane,
-        /// The message.
-        message: Message,
+        /// The message; an effect is small without, and most are none.
+        message: Box<Message>,
     },
     /// Run a child. [`Input::Started`] follows when its init is over, [`Input::Exited`] when it ended or failed.
     Start {
@@ -258,6 +258,8 @@ pub struct Supervisor {
     /// Who speaks to whom, as all tables know it.
     pub(super) overlay: Option<std::sync::Arc<Overlay>>,
     drained: bool,
+    /// Empty between calls: memory for what the registry wants done.
+    absorbing: Vec<names::Effect>,
     pub(super) rng: ChaCha8Rng,
 }
 
@@ -300,6 +302,7 @@ impl Supervisor {
             shared_at: [0; 5],
             overlay: None,
             drained: false,
+            absorbing: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(seed ^ 5),
         }
     }
@@ -441,10 +444,14 @@ impl Supervisor {
         effects: &mut Vec<Effect>,
         run: impl FnOnce(&mut Registry, &mut Vec<names::Effect>) -> T,
     ) -> T {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.absorbing);
         let value = run(&mut self.registry, &mut out);
-        for effect in out {
+        effects.reserve(out.len());
+        for effect in out.drain(..) {
             self.absorb(now, effect, effects);
+        }
+        if out.capacity() <= EFFECTS_KEPT_MAX {
+            self.absorbing = out;
         }
         self.share_overlay(effects);
         value
@@ -453,7 +460,7 @@ impl Supervisor {
     fn absorb(&mut self, now: Now, effect: names::Effect, effects: &mut Vec<Effect>) {
         match effect {
             names::Effect::Send { to, lane, message } => {
-                effects.push(Effect::Send { to, lane, message: Message::Names(message) });
+                effects.push(Effect::Send { to, lane, message: Box::new(Message::Names(*message)) });
             }
             names::Effect::Visible { name, entry, was, gone } => {
                 self.dirty.extend(self.child_of(&name));
@@ -463,14 +470,14 @@ impl Supervisor {
             names::Effect::Member { entry, was, gone } => effects.push(Effect::Member { entry, was, gone }),
             names::Effect::Exit { pid, conflict } => match self.children_by_pid.get(&pid).cloned() {
                 Some(id) => self.on_lost(&id, &conflict, effects),
-                None => effects.push(Effect::Exit { pid, conflict }),
+                None => effects.push(Effect::Exit { pid, conflict: *conflict }),
             },
             names::Effect::Fence { pid, fence } => {
                 self.dirty.extend(self.children_by_pid.get(&pid).cloned());
                 effects.push(Effect::Fence { pid, fence });
             }
             names::Effect::Conflict { loser, conflict } => {
-                let NameConflict { name, winner, winner_since, .. } = conflict;
+                let NameConflict { name, winner, winner_since, .. } = *conflict;
                 let (policy, since_ms) = (self.registry.policy().name(), winner_since.wall_ms());
                 self.tell(now, EventKind::NameConflict { name, winner, loser, policy, since_ms }, effects);
             }

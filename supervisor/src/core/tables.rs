@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ordu_registry::core::clock::Dot;
 use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::{Fence, Rank};
-use ordu_registry::travels_as_it_is;
 use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
@@ -178,32 +177,24 @@ impl Key for MarkKey {
 }
 
 impl Payload for ChildId {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         self.as_str().len() + 2
     }
 }
 
 impl Payload for FactsKey {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         self.0.as_str().len() + 2
     }
 }
 
 impl Payload for MarkKey {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         self.child.as_str().len() + self.origin.name.as_str().len() + FIXED_BYTES
     }
 }
 
 impl Payload for Desired {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         let pinned = match &self.spec.placement {
             Placement::Uniform => 0,
@@ -216,8 +207,6 @@ impl Payload for Desired {
 }
 
 impl Payload for Actual {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         let dots = [Some(&self.dot), self.begun.as_ref()].into_iter().flatten();
         let names = dots.map(|dot| dot.actor.name.as_str().len()).sum::<usize>()
@@ -229,16 +218,12 @@ impl Payload for Actual {
 }
 
 impl Payload for Mark {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         FIXED_BYTES + self.started.as_ref().map_or(0, |id| id.name.as_str().len())
     }
 }
 
 impl Payload for Facts {
-    travels_as_it_is!();
-
     fn size_bytes(&self) -> usize {
         FIXED_BYTES + self.kinds.iter().map(|kind| kind.len() + 2).sum::<usize>() + self.version.len()
     }

@@ -260,7 +260,7 @@ impl World {
             match effect {
                 Effect::Send { to, message, .. } => {
                     let from = self.nodes[at].core.id().clone();
-                    self.messages.extend(to.into_iter().map(|to| (from.clone(), to, message.clone())));
+                    self.messages.extend(to.into_iter().map(|to| (from.clone(), to, (*message).clone())));
                 }
                 Effect::Start { pid, spec, fence } => {
                     self.starts.push((spec.id.to_string(), at.to_string(), fence));

@@ -64,8 +64,16 @@ pub enum DecodeError {
 pub fn encode<T: Serialize>(kind: Kind, body: &T) -> Bytes {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     bytes.extend([kind as u8, VERSION, 0, 0, 0]);
-    rmp_serde::encode::write(&mut bytes, body).expect("encoding our own types into memory cannot fail");
+    pack(body, &mut bytes);
     bytes.into()
+}
+
+/// Appends a body without an envelope.
+///
+/// # Panics
+/// As [`encode`].
+pub fn pack<T: Serialize>(body: &T, to: &mut Vec<u8>) {
+    rmp_serde::encode::write(to, body).expect("encoding our own types into memory cannot fail");
 }
 
 /// Decodes one frame that must be of `kind`.
@@ -86,6 +94,11 @@ pub fn decode<T: DeserializeOwned>(kind: Kind, frame: &[u8]) -> Result<T, Decode
     if features != 0 || header[4] != 0 {
         return Err(DecodeError::Features(features));
     }
+    unpack(body)
+}
+
+/// Decodes a body without an envelope, all of these bytes.
+pub fn unpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(body);
     reader.set_max_depth(DEPTH_MAX);
     let value = T::deserialize(&mut reader).map_err(|error| DecodeError::Body(error.to_string()))?;

@@ -35,9 +35,14 @@ pub fn validate_name(text: &str, slash: bool) -> Result<(), InvalidName> {
     if text.len() > NAME_BYTES_MAX {
         return Err(InvalidName::TooLong(text.len()));
     }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-') || (slash && c == '/');
-    match text.chars().find(|&c| !allowed(c)) {
-        Some(c) => Err(InvalidName::Character(c, if slash { " /" } else { "" })),
+    let allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-') || (slash && byte == b'/');
+    match text.bytes().position(|byte| !allowed(byte)) {
+        // What is before it is ASCII, so a character begins there.
+        Some(at) => {
+            let c = text[at..].chars().next().unwrap_or_default();
+            Err(InvalidName::Character(c, if slash { " /" } else { "" }))
+        }
         None => Ok(()),
     }
 }

@@ -63,6 +63,11 @@ impl Hlc {
         self.0 >> 16
     }
 
+    /// The stamp of all 64 bits.
+    pub const fn from_u64(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// All 64 bits, ordered as the stamps are.
     pub const fn as_u64(self) -> u64 {
         self.0
