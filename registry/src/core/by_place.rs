@@ -134,6 +134,9 @@ impl<K: Key, V: Payload> ByPlace<K, V> {
         let before = |slot: &usize| self.item(*slot).is_some_and(|item| order(&item.event.dot) < order(&event.dot));
         let at = spot.range.start + spot.range.clone().take_while(before).count();
         let room = self.slots[at..].iter().position(Option::is_none).unwrap_or_else(|| {
+            if self.slots.len() == self.slots.capacity() {
+                self.slots.reserve_exact(TAIL);
+            }
             self.slots.push(None);
             self.slots.len() - 1 - at
         });
