@@ -12,7 +12,11 @@ use clap::Parser;
 static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
+    let asked = match cli::Cli::try_parse() {
+        Ok(asked) => asked,
+        Err(error) => return cli::explain(&error),
+    };
+    match cli::run(asked) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             cli::complain(format_args!("{error:#}"));

@@ -23,7 +23,7 @@ pub(crate) struct Bench {
     /// How many nodes
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=i64::from(NODES_MAX)))]
     nodes: u16,
-    /// How many names
+    /// How many names; `heal` takes 10,000 on either side whatever this says
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(NAMES_MAX)))]
     names: u32,
     /// How many children

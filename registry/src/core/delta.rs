@@ -43,6 +43,8 @@ const PURPOSE_PLACE: u64 = 3;
 const DOT_BYTES: usize = 32;
 /// Most events of a message: no sender takes more together, as each counts as more than its dot.
 pub const EVENTS_MAX: usize = DELTA_BYTES_MAX / DOT_BYTES;
+/// Most nodes that a message names beside its events: each slot that they cover counts as much too.
+pub const NODES_MAX: usize = EVENTS_MAX;
 
 /// A key of a replicated table. Its `Hash` must be the same on every machine.
 pub trait Key: Payload + Ord + Hash {

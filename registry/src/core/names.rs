@@ -32,7 +32,7 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// For how long claims of a member that came up are shown without being believed in conflicts, while we have not heard
 /// what it holds now: what we remember of it may be old.
 pub const HEAR_MAX: Duration = Duration::from_secs(2);
-/// Most effects for which room is kept between two calls: what a full push of names comes to, events and all.
+/// Most effects for which room is kept between two calls: more than a part of a push comes to, events and all.
 pub const EFFECTS_KEPT_MAX: usize = 4 * PUSH_EVENTS_MAX;
 /// Most names that one process may hold.
 pub const NAMES_PER_PROCESS_MAX: usize = 100_000;

@@ -16,7 +16,7 @@ use triomphe::Arc;
 
 use super::clock::Dot;
 use super::covers::Covers;
-use super::delta::{EVENTS_MAX, Event, Key, Payload};
+use super::delta::{EVENTS_MAX, Event, Key, NODES_MAX, Payload};
 pub use cells::{Malformed, Near, Reader, Writer};
 
 /// About as many bytes as a registration takes beside others.
@@ -33,7 +33,7 @@ const ANOTHER_ORIGIN: u8 = 4;
 ///
 /// On the wire a pair: nodes, and the rows of the events as bytes. A row is a byte of flags, the node that wrote the event
 /// unless it wrote the one before too, the counter of its dot, its key, its value unless it removes, and what it covers,
-/// if anything: how many slots, and of each its node and counter. See [`Writer`].
+/// if anything: how many slots, and of each its node and counter, in the order of the nodes. See [`Writer`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Events<K: Key, V: Payload>(Vec<Arc<Event<K, V>>>);
 
@@ -113,9 +113,39 @@ impl<'de, K: Key, V: Payload> Visitor<'de> for PairVisitor<K, V> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Self::Value, A::Error> {
-        let nodes: Vec<NodeId> = pair.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+        let Nodes(nodes) = pair.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
         let rows = pair.next_element_seed(Rows(&nodes, PhantomData))?;
         rows.ok_or_else(|| A::Error::invalid_length(1, &self))
+    }
+}
+
+/// The nodes that rows name.
+struct Nodes(Vec<NodeId>);
+
+impl<'de> Deserialize<'de> for Nodes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(NodesVisitor)
+    }
+}
+
+struct NodesVisitor;
+
+impl<'de> Visitor<'de> for NodesVisitor {
+    type Value = Nodes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {NODES_MAX} nodes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Nodes, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = seq.next_element()? {
+            if nodes.len() == NODES_MAX {
+                return Err(A::Error::invalid_length(nodes.len() + 1, &self));
+            }
+            nodes.push(node);
+        }
+        Ok(Nodes(nodes))
     }
 }
 
@@ -174,9 +204,16 @@ fn read_row<'a, K: Key, V: Payload>(
 }
 
 fn read_covers(from: &mut Reader<'_>) -> Result<Covers, Malformed> {
-    let slots = from.number()?;
+    let mut slots: Vec<(NodeId, u64)> = Vec::new();
     // Whatever the number says, each slot takes bytes.
-    (0..slots).map(|_| Ok((from.node()?.clone(), from.number()?))).collect::<Result<Vec<_>, _>>().map(Covers::from)
+    for _ in 0..from.number()? {
+        let slot = (from.node()?.clone(), from.number()?);
+        if slots.last().is_some_and(|(before, _)| *before >= slot.0) {
+            return Err(Malformed::new("covers are out of order"));
+        }
+        slots.push(slot);
+    }
+    Ok(slots.into())
 }
 
 #[cfg(test)]
@@ -289,6 +326,8 @@ mod tests {
             (&b"\x05\x02\x02\x03web"[..], "node 2 of 2"),
             (b"\x07\x00\x02\x03web\x01\x05\x01", "node 5 of 2"),
             (b"\x07\x00\x02\x03web\xff\xff\xff\xff\x0f\x00\x01", "too early"),
+            (b"\x07\x00\x02\x03web\x02\x00\x01\x00\x02", "out of order"),
+            (b"\x07\x00\x02\x03web\x02\x01\x01\x00\x02", "out of order"),
             (b"\x01\x02\x03web", "an event of nobody"),
             (b"\x0d\x00\x02\x03web", "unknown flags 0x0d"),
             (b"\x04\x00\x02\x03web\x20\x02\x00", "unknown flags 0x20"),

@@ -11,11 +11,13 @@ mod walk;
 
 use std::fmt::{self, Display};
 use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use ordu_sim::report::Report;
@@ -68,6 +70,19 @@ fn tell(report: &Report, json: bool) -> anyhow::Result<u8> {
             Ok(code)
         }
     }
+}
+
+/// Says what is wrong with the arguments in one line; help and version are no errors.
+pub(crate) fn explain(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    // The first paragraph says what is wrong; the rest is usage.
+    let what: Vec<&str> = text.split("\n\n").next().unwrap_or_default().split_whitespace().collect();
+    let what = what.join(" ");
+    complain(format_args!("{}; see --help", what.strip_prefix("error: ").unwrap_or(&what)));
+    ExitCode::from(2)
 }
 
 /// Says what went wrong, where somebody can be told.

@@ -87,7 +87,7 @@ fn asked(what: &str, shape: &Shape) -> anyhow::Result<(u64, Options)> {
         return Ok((seed, shape.options()?));
     }
     if !Path::new(what).exists() {
-        bail!("{what} is neither a seed nor a file");
+        bail!("{what:?} is neither a seed nor a file");
     }
     if shape.scenario.is_some() {
         bail!("{what} is a scenario itself: leave out --scenario, or give a seed in its place");

@@ -49,7 +49,7 @@ fn find(name: &str) -> anyhow::Result<Scenario> {
     match scenario::find(name) {
         Some(scenario) => Ok(scenario.clone()),
         None if Path::new(name).exists() => read(name),
-        None => bail!("there is no scenario and no file {name}; `ordu-sim list` shows the scenarios"),
+        None => bail!("there is no scenario and no file {name:?}; `ordu-sim list` shows the scenarios"),
     }
 }
 

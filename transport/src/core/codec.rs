@@ -2,7 +2,10 @@
 //!
 //! An envelope is five bytes (kind, version, feature bits in two bytes big-endian, a zero) and a compact MessagePack body.
 //! Decoding is total: whatever the bytes, it returns a value or an error, reads no further than the frame, refuses
-//! trailing bytes and nesting beyond [`DEPTH_MAX`], and allocates no more than the frame's length allows.
+//! trailing bytes and nesting beyond [`DEPTH_MAX`], and allocates in proportion to the bytes that are there, whatever
+//! lengths they claim.
+
+use std::fmt::{self, Write};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -13,9 +16,11 @@ pub const FRAME_BYTES_MAX: usize = 4 << 20;
 /// Deepest nesting of a body.
 pub const DEPTH_MAX: usize = 64;
 /// Version of the bodies below; another one is refused.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 const HEADER_BYTES: usize = 5;
+/// Longest explanation of what is wrong with a body, in bytes: a peer's own bytes may be part of it.
+const REASON_BYTES_MAX: usize = 200;
 /// Room for most frames, so that encoding one does not move it again and again.
 const USUAL_BYTES: usize = 256;
 
@@ -101,7 +106,7 @@ pub fn decode<T: DeserializeOwned>(kind: Kind, frame: &[u8]) -> Result<T, Decode
 pub fn unpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(body);
     reader.set_max_depth(DEPTH_MAX);
-    let value = T::deserialize(&mut reader).map_err(|error| DecodeError::Body(error.to_string()))?;
+    let value = T::deserialize(&mut reader).map_err(|error| DecodeError::Body(reason(&error)))?;
     // The reader does not tell its position, but a further read fails on its first byte exactly when none is left.
     match <()>::deserialize(&mut reader) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
@@ -109,14 +114,45 @@ pub fn unpack<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     }
 }
 
+/// An explanation as text, cut off where it is too long.
+pub fn reason(error: &impl fmt::Display) -> String {
+    struct Cut(String);
+
+    impl fmt::Write for Cut {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let room = REASON_BYTES_MAX - self.0.len();
+            if text.len() <= room {
+                self.0.push_str(text);
+                return Ok(());
+            }
+            self.0.push_str(&text[..text.floor_char_boundary(room)]);
+            Err(fmt::Error)
+        }
+    }
+
+    let mut cut = Cut(String::new());
+    if write!(cut, "{error}").is_err() {
+        cut.0.push_str("...");
+    }
+    cut.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn an_explanation_is_short_whatever_it_quotes() {
+        let frame = encode(Kind::Hello, &"\u{e9}".repeat(1 << 20));
+        let Err(DecodeError::Body(reason)) = decode::<Vec<u8>>(Kind::Hello, &frame) else { panic!("it is no list") };
+        assert!(reason.len() <= REASON_BYTES_MAX + 3, "{}", reason.len());
+        assert!(reason.contains("invalid type") && reason.ends_with("..."), "{reason}");
+    }
+
+    #[test]
     fn golden_bytes() {
         let frame = encode(Kind::Replication, &(7u8, "abc", [1u64, 300]));
-        assert_eq!(&frame[..], b"R\x01\0\0\0\x93\x07\xa3abc\x92\x01\xcd\x01\x2c");
+        assert_eq!(&frame[..], b"R\x02\0\0\0\x93\x07\xa3abc\x92\x01\xcd\x01\x2c");
         assert_eq!(decode::<(u8, String, [u64; 2])>(Kind::Replication, &frame), Ok((7, "abc".into(), [1, 300])));
     }
 
@@ -147,7 +183,7 @@ mod tests {
         for body in
             [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], &[0xc6, 0xff, 0xff, 0xff, 0xff], &[0xdb, 0xff, 0xff, 0xff, 0xff]]
         {
-            let frame = [&b"R\x01\0\0\0"[..], body].concat();
+            let frame = [&b"R\x02\0\0\0"[..], body].concat();
             assert!(decode::<Vec<u64>>(Kind::Replication, &frame).is_err());
             assert!(decode::<String>(Kind::Replication, &frame).is_err());
         }

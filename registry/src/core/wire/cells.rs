@@ -31,7 +31,7 @@ pub struct Malformed(String);
 impl Malformed {
     /// With what is wrong.
     pub fn new(why: impl fmt::Display) -> Self {
-        Self(why.to_string())
+        Self(codec::reason(&why))
     }
 }
 
@@ -48,6 +48,8 @@ impl std::error::Error for Malformed {}
 pub struct Writer<'a> {
     bytes: Vec<u8>,
     nodes: Vec<&'a NodeId>,
+    /// The place of the one that was named last.
+    last_node: usize,
     last: [u64; NEAR],
 }
 
@@ -90,11 +92,13 @@ impl<'a> Writer<'a> {
 
     /// A node, as a place in the list of those that the message names; they are few, and mostly the same one as before.
     pub fn node(&mut self, node: &'a NodeId) {
-        let place = self.nodes.iter().rposition(|of| *of == node).unwrap_or_else(|| {
-            self.nodes.push(node);
-            self.nodes.len() - 1
-        });
-        self.number(place as u64);
+        if self.nodes.get(self.last_node) != Some(&node) {
+            self.last_node = self.nodes.iter().position(|of| *of == node).unwrap_or(self.nodes.len());
+            if self.last_node == self.nodes.len() {
+                self.nodes.push(node);
+            }
+        }
+        self.number(self.last_node as u64);
     }
 
     /// Anything, as MessagePack, after the number of its bytes.
