@@ -12,7 +12,7 @@ use futures_util::stream::{self, BoxStream};
 use ordu_registry::core::Entry;
 use ordu_registry::core::reconcile::Progress;
 use ordu_supervisor::core::{
-    ChildId, ChildRow, ChildSpec, ChildStatus, Event, EventKind, MemberRow, MemberStatus, Placement, Restart,
+    ChildId, ChildRow, ChildSpec, ChildStatus, Event, EventKind, Intensity, MemberRow, MemberStatus, Placement, Restart,
 };
 use ordu_supervisor::{
     Closed, Context, DrainError, Exit, Kind, Kinds, RestartError, StartError, Started, Supervisor, SupervisorConfig,
@@ -304,7 +304,8 @@ fn spec(wish: Wish) -> Result<ChildSpec, String> {
         backend::Restart::Temporary => Restart::Temporary,
     };
     let stop_timeout = wish.stop_timeout;
-    Ok(ChildSpec { restart, placement, stop_timeout, ..ChildSpec::new(id, &wish.kind, wish.args) })
+    let intensity = wish.intensity.map(|(restarts, within)| Intensity { restarts, within });
+    Ok(ChildSpec { restart, intensity, placement, stop_timeout, ..ChildSpec::new(id, &wish.kind, wish.args) })
 }
 
 fn child(row: ChildRow) -> rows::Child {

@@ -37,6 +37,8 @@ pub struct Wish {
     pub node: Option<String>,
     /// How long it may take to stop.
     pub stop_timeout: Duration,
+    /// How often it may be restarted after failures, within how long.
+    pub intensity: Option<(u32, Duration)>,
 }
 
 /// Why a request is not done.

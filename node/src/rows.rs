@@ -193,12 +193,12 @@ pub struct StartRequest {
     /// Not yet: free-form pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<serde_json::Value>,
-    /// Not yet: restarts allowed within `within`.
+    /// How often it may be restarted after failures within `within`; once it fails more often it is in quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_restarts: Option<serde_json::Value>,
-    /// Not yet: the window of `max_restarts`.
+    pub max_restarts: Option<u32>,
+    /// The window of `max_restarts`, such as `60s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub within: Option<serde_json::Value>,
+    pub within: Option<String>,
 }
 
 fn exec_kind() -> String {

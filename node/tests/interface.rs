@@ -291,14 +291,14 @@ fn events_come_once_each() {
 #[test]
 fn a_start_says_what_was_asked() {
     let served = serve(None);
-    let line = "start new --restart transient --env A=1 --env B=x=y --node n3 --stop-timeout 3s --cwd /tmp --timeout 7s --json -- echo hi";
+    let line = "start new --restart transient --env A=1 --env B=x=y --node n3 --stop-timeout 3s --max-restarts 5 --within 90s --cwd /tmp --timeout 7s --json -- echo hi";
     let output = served.ordu(line);
     says(&output, 0, "");
     assert_eq!(serde_json::from_str::<Child>(&out(&output)).unwrap().id, "new");
     let (wish, ensure, deadline) = served.backend.asked.lock().unwrap().remove(0);
     assert_eq!((wish.id.as_str(), wish.kind.as_str(), wish.restart), ("new", "exec", Restart::Transient));
     assert_eq!((wish.node.as_deref(), ensure, deadline), (Some("n3"), false, Duration::from_secs(7)));
-    assert_eq!(wish.stop_timeout, Duration::from_secs(3));
+    assert_eq!((wish.stop_timeout, wish.intensity), (Duration::from_secs(3), Some((5, Duration::from_secs(90)))));
     let args: serde_json::Value = serde_json::from_slice(&wish.args).unwrap();
     let expected =
         serde_json::json!({"cmd": ["echo", "hi"], "env": {"A": "1", "B": "x=y"}, "cwd": "/tmp", "stop_timeout": "3s"});
@@ -337,8 +337,9 @@ fn bad_usage_is_one_line_and_exit_2() {
         ("ps --http nowhere", "HOST:PORT"),
         ("ps --http-token-file /no/such/file", "/no/such/file"),
         ("start web --label a=b -- true", "--label: not yet"),
-        ("start web --max-restarts 3 -- true", "--max-restarts: not yet"),
-        ("start web --within 3s -- true", "--within: not yet"),
+        ("start web --max-restarts many -- true", "--max-restarts"),
+        ("start web --within 3s -- true", "--max-restarts"),
+        ("start web --max-restarts 3 --within soon -- true", "soon"),
         ("logs web -f", "logs: not yet"),
         ("bench --durable", "bench --durable: not yet"),
         ("bench --nodes 1", "1"),
@@ -400,7 +401,16 @@ fn bad_requests_are_problems() {
     problem(served.post("/v1/children", &exec(r#","colour":1"#)), 400, "invalid", "colour");
     problem(served.post("/v1/children", &exec(r#","restart":"maybe""#)), 400, "invalid", "restart");
     problem(served.post("/v1/children", &exec(r#","labels":{"a":"b"}"#)), 400, "not_yet", "labels: not yet");
-    problem(served.post("/v1/children", &exec(r#","max_restarts":3"#)), 400, "not_yet", "max_restarts: not yet");
+    for (fields, part) in [
+        (r#","max_restarts":1001"#, "more than 1000"),
+        (r#","max_restarts":-1"#, "-1"),
+        (r#","within":"3s""#, "needs max_restarts"),
+        (r#","max_restarts":3,"within":"0s""#, "within: it is not between"),
+        (r#","max_restarts":3,"within":"25h""#, "within: it is not between"),
+        (r#","max_restarts":3,"restart":"temporary""#, "never restarted"),
+    ] {
+        problem(served.post("/v1/children", &exec(fields)), 400, "invalid", part);
+    }
     problem(served.post("/v1/children?timeout=soon", &exec("")), 400, "invalid", "timeout");
     problem(served.post("/v1/children?colour=1", &exec("")), 400, "invalid", "colour");
     problem(served.post("/v1/rebalance", ""), 400, "not_yet", "rebalance");

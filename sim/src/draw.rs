@@ -11,7 +11,7 @@ use crate::children::Character;
 use crate::fault::{Disk, Fault};
 use crate::plan::{Plan, Stream, stream};
 use crate::scenario::{Layer, Scenario};
-use crate::script::{Act, Op, Script, Spec, Step};
+use crate::script::{Act, Allowed, Op, Script, Spec, Step};
 
 /// Most faults that are there at a time.
 pub const FAULTS_MAX: usize = 3;
@@ -20,6 +20,8 @@ pub const PAUSE_US_MAX: u64 = 35_000_000;
 
 /// Most groups that processes join.
 const GROUPS_MAX: usize = 5;
+/// One child of so many is restarted twice a minute at most.
+const LIMITED_EACH: usize = 5;
 
 /// What the caller chose.
 #[derive(Debug, Clone)]
@@ -284,6 +286,8 @@ fn spec(rng: &mut ChaCha8Rng, child: usize, nodes: usize) -> Spec {
         character: draw_weighted(rng, &Character::ALL).unwrap_or(Character::Steady),
         restart: draw_weighted(rng, &restarts).unwrap_or_default(),
         pinned: rng.random_bool(0.1).then(|| rng.random_range(0..nodes)),
+        // Not drawn: what else a seed comes to stays as it was.
+        intensity: (child % LIMITED_EACH == 3).then_some(Allowed { restarts: 2, within_ms: 60_000 }),
         stop_timeout_ms: [300, 1_000, 10_000][rng.random_range(0..3)],
     }
 }

@@ -18,13 +18,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use ordu_supervisor::core::spec::{RESTARTS_MAX, WITHIN_MAX};
 use serde::Deserialize;
 
 use crate::draw::{FaultKind, OpKind};
 use crate::fault::{FACTOR_MAX, Fault, PERIOD_US_MIN};
 use crate::plan::{OPS_MAX, Plan, SKEW_MS_MAX};
 use crate::scenario::{self, Layer, Scenario};
-use crate::script::{Act, Op, Script, Step};
+use crate::script::{Act, Allowed, Op, Script, Spec, Step};
 use crate::workload::NAMES_AT_ONCE_MAX;
 
 /// Longest scenario file, in bytes.
@@ -224,6 +225,14 @@ fn refuse_op(op: &Op) -> Option<String> {
         Op::RegisterQuorum { wait_ms, .. } => (0, *wait_ms),
         Op::Join { .. } | Op::Leave { .. } | Op::EndProcess { .. } | Op::Read => (0, 0),
     };
+    if let Op::Start { spec: Spec { intensity: Some(Allowed { restarts, within_ms }), .. }, .. } = op
+        && (*restarts > RESTARTS_MAX || *within_ms == 0 || u128::from(*within_ms) > WITHIN_MAX.as_millis())
+    {
+        let most = WITHIN_MAX.as_millis();
+        return Some(format!(
+            "{restarts} restarts within {within_ms} ms are not at most {RESTARTS_MAX} within 1 to {most} ms"
+        ));
+    }
     if many > NAMES_AT_ONCE_MAX {
         return Some(format!("{many} at once, more than {NAMES_AT_ONCE_MAX}"));
     }
@@ -331,6 +340,9 @@ mod tests {
                 "start = {{ ensure = false, wait_ms = 1, spec = {{ child = 0, character = \"steady\", \
                  restart = \"permanent\", stop_timeout_ms = {most} }} }}"
             ),
+            "start = { ensure = false, wait_ms = 1, spec = { child = 0, character = \"steady\", restart = \"permanent\", \
+             stop_timeout_ms = 1, intensity = { restarts = 1001, within_ms = 1 } } }"
+                .to_owned(),
         ] {
             let step = format!("steps = [{{ at_us = 5, act = {{ op = {{ node = 0, ask = {{ {ask} }} }} }} }}]");
             assert!(refused(&step).starts_with("step 1: "), "{step}: {}", refused(&step));

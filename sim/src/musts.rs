@@ -40,6 +40,8 @@ pub enum Must {
     SharedTwinAlways,
     /// No temporary child has a second process.
     RunsOnce,
+    /// A child whose restarts are limited has no more processes than those and the first.
+    CrashLoopEnds,
     /// No node keeps many marks of starts that are gone, whatever is written meanwhile.
     MarksGo,
 }

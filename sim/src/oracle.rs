@@ -96,6 +96,8 @@ pub(crate) struct Oracle {
     pub(crate) accepted_starts: BTreeSet<u64>,
     /// How many processes each temporary child had.
     pub(crate) temporary_runs: BTreeMap<ChildId, u32>,
+    /// How many processes each child had whose restarts are limited, and how many restarts it is allowed.
+    pub(crate) limited_runs: BTreeMap<ChildId, (u32, u32)>,
     /// Since when a group of nodes has had no copy, or several, of a child that should run in it.
     pub(crate) missing_since: BTreeMap<(ChildId, Vec<usize>), u64>,
     pub(crate) double_since: BTreeMap<(ChildId, Vec<usize>), u64>,
@@ -242,6 +244,9 @@ impl Oracle {
         }
         if spec.restart == Restart::Temporary {
             *self.temporary_runs.entry(id.clone()).or_default() += 1;
+        }
+        if let Some(allowed) = spec.intensity {
+            self.limited_runs.entry(id.clone()).or_insert((0, allowed.restarts)).0 += 1;
         }
         if let Some(process) = self.processes.get_mut(pid) {
             process.child = Some(Child { id, ran: false, stops: 0 });

@@ -231,6 +231,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::conflict_budget::SCENARIO,
     scenarios::nameless_duplicate::SCENARIO,
     scenarios::slow_init::SCENARIO,
+    scenarios::crash_loop::SCENARIO,
     scenarios::early_handoff::SCENARIO,
     scenarios::back_from_down::SCENARIO,
     scenarios::paused::SCENARIO,

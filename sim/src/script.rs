@@ -192,8 +192,21 @@ pub struct Spec {
     /// The only node that it may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<usize>,
+    /// How often it may be restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intensity: Option<Allowed>,
     /// How long it may take to stop, in milliseconds.
     pub stop_timeout_ms: u64,
+}
+
+/// How often a child may be restarted after failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowed {
+    /// So often,
+    pub restarts: u32,
+    /// within so many milliseconds.
+    pub within_ms: u64,
 }
 
 impl Op {

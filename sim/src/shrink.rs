@@ -39,7 +39,7 @@ enum Change {
 }
 
 /// How many ways [`easier`] knows.
-const WAYS: usize = 4;
+const WAYS: usize = 5;
 /// What [`plainer`] can change.
 const PLAINS: usize = 11;
 
@@ -208,6 +208,7 @@ fn easier(op: &mut Op, way: usize) {
         (Op::Start { spec, .. }, 1) => spec.restart = ordu_supervisor::core::Restart::Permanent,
         (Op::Start { spec, .. }, 2) => spec.pinned = None,
         (Op::Start { ensure, .. }, 3) => *ensure = false,
+        (Op::Start { spec, .. }, 4) => spec.intensity = None,
         _ => {}
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::{GroupEntry, Name, RegisterError};
-use ordu_supervisor::core::{Call, ChildId, ChildSpec, Placement};
+use ordu_supervisor::core::{Call, ChildId, ChildSpec, Intensity, Placement};
 use ordu_transport::core::Pid;
 
 use crate::invariants::truth;
@@ -110,6 +110,9 @@ impl World {
         if let Some(node) = spec.pinned {
             asked.placement = Placement::Pinned(self.nodes[node].name.clone());
         }
+        asked.intensity = spec
+            .intensity
+            .map(|allowed| Intensity { restarts: allowed.restarts, within: Duration::from_millis(allowed.within_ms) });
         asked.stop_timeout = Duration::from_millis(spec.stop_timeout_ms);
         asked
     }

@@ -95,8 +95,6 @@ fn what_is_not_built_yet_says_so() {
     let mut cluster = Cluster::start(Scenario::new("not_yet"), 1);
     let lines = [
         "start x --label a=b --http {http} -- true",
-        "start x --max-restarts 3 --http {http} -- true",
-        "start x --within 3s --http {http} -- true",
         "logs web -f -n 5",
         "apply children.toml --prune --dry-run",
         "rebalance --dry-run --max-moves 3",
@@ -222,8 +220,8 @@ fn http_answers_bad_requests_with_problems() {
         (&child(r#","colour":1"#), "colour"),
         (&child(r#","restart":"maybe""#), "restart"),
         (&child(r#","labels":{"a":"b"}"#), "not yet"),
-        (&child(r#","max_restarts":3"#), "not yet"),
-        (&child(r#","within":"3s""#), "not yet"),
+        (&child(r#","max_restarts":1001"#), "max_restarts"),
+        (&child(r#","within":"3s""#), "within"),
         (&child(r#","node":"a/b""#), "node"),
     ] {
         problem(body, ask("POST", "/v1/children", body), 400, part);

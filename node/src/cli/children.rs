@@ -13,7 +13,7 @@ use super::table::{Table, age, or_dash, print, print_line};
 use crate::exec::{ExecArgs, KIND, STOP_TIMEOUT_DEFAULT};
 use crate::failure::{Failure, one_line};
 use crate::rows::{Child, StartRequest};
-use crate::text::{parse_duration, parse_pair};
+use crate::text::{format_duration, parse_duration, parse_pair};
 
 /// A child's or node's name.
 pub(crate) fn parse_id(text: &str) -> Result<String, String> {
@@ -53,12 +53,12 @@ pub(crate) struct Start {
     /// From SIGTERM to SIGKILL when it is stopped [default: 10s]
     #[arg(long, value_name = "D", value_parser = parse_duration)]
     stop_timeout: Option<Duration>,
-    /// Not yet: restarts allowed within --within
+    /// Put it into quarantine once it fails more often than this within --within; `ordu restart` ends that
     #[arg(long, value_name = "N")]
-    max_restarts: Option<String>,
-    /// Not yet: the window of --max-restarts
-    #[arg(long, value_name = "D")]
-    within: Option<String>,
+    max_restarts: Option<u32>,
+    /// The window of --max-restarts [default: 60s]
+    #[arg(long, value_name = "D", value_parser = parse_duration, requires = "max_restarts")]
+    within: Option<Duration>,
     #[command(flatten)]
     connect: Connect,
     /// The program and its arguments
@@ -79,14 +79,8 @@ impl Start {
     }
 
     fn request(self) -> Result<StartRequest, Failure> {
-        for (is_given, flag) in [
-            (!self.label.is_empty(), "--label"),
-            (self.max_restarts.is_some(), "--max-restarts"),
-            (self.within.is_some(), "--within"),
-        ] {
-            if is_given {
-                return Err(Failure::not_yet(flag));
-            }
+        if !self.label.is_empty() {
+            return Err(Failure::not_yet("--label"));
         }
         let cwd = self.cwd.map(std::path::absolute).transpose();
         let cwd = cwd.map_err(|error| Failure::usage(format!("--cwd: {error}")))?;
@@ -107,8 +101,8 @@ impl Start {
             restart: Some(restart.into()),
             node: self.node,
             labels: None,
-            max_restarts: None,
-            within: None,
+            max_restarts: self.max_restarts,
+            within: self.within.map(format_duration),
         })
     }
 }

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use ordu_supervisor::core::spec::{RESTARTS_MAX, WITHIN_MAX};
 use ordu_transport::core::id::validate_name;
 use serde::Deserialize;
 
@@ -26,6 +27,8 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 const BODY_DRAIN_MAX: usize = 16 << 20;
 /// How long a child of another kind may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The window of `max_restarts`, where none is given.
+const WITHIN_DEFAULT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,17 +121,8 @@ fn deadline(timeout: Option<String>) -> Result<Duration, Refusal> {
 fn wish(body: &[u8]) -> Result<Wish, Refusal> {
     let request: StartRequest =
         serde_json::from_slice(body).map_err(|error| Refusal::Invalid(format!("the body is not a child: {error}")))?;
-    for (is_given, field) in [
-        (
-            request.labels.as_ref().is_some_and(|labels| labels.as_object().is_none_or(|labels| !labels.is_empty())),
-            "labels",
-        ),
-        (request.max_restarts.is_some(), "max_restarts"),
-        (request.within.is_some(), "within"),
-    ] {
-        if is_given {
-            return Err(Refusal::NotYet(field.into()));
-        }
+    if request.labels.as_ref().is_some_and(|labels| labels.as_object().is_none_or(|labels| !labels.is_empty())) {
+        return Err(Refusal::NotYet("labels".into()));
     }
     validate_name(&request.id, false).map_err(|error| Refusal::Invalid(format!("id: {error}")))?;
     validate_name(&request.kind, false).map_err(|error| Refusal::Invalid(format!("kind: {error}")))?;
@@ -143,6 +137,7 @@ fn wish(body: &[u8]) -> Result<Wish, Refusal> {
             return Err(Refusal::Invalid(format!("restart: {other:?} is not one of permanent, transient, temporary")));
         }
     };
+    let intensity = intensity(&request, restart).map_err(Refusal::Invalid)?;
     let args = match &request.args {
         serde_json::Value::Null => Vec::new(),
         args => args.to_string().into_bytes(),
@@ -152,7 +147,26 @@ fn wish(body: &[u8]) -> Result<Wish, Refusal> {
     } else {
         STOP_TIMEOUT
     };
-    Ok(Wish { id: request.id, kind: request.kind, args, restart, node: request.node, stop_timeout })
+    Ok(Wish { id: request.id, kind: request.kind, args, restart, node: request.node, stop_timeout, intensity })
+}
+
+/// How often the child may be restarted after failures, within how long.
+fn intensity(request: &StartRequest, restart: Restart) -> Result<Option<(u32, Duration)>, String> {
+    let Some(restarts) = request.max_restarts else {
+        return if request.within.is_some() { Err("within: it needs max_restarts".into()) } else { Ok(None) };
+    };
+    if restart == Restart::Temporary {
+        return Err("max_restarts: a temporary child is never restarted".into());
+    }
+    if restarts > RESTARTS_MAX {
+        return Err(format!("max_restarts: it is more than {RESTARTS_MAX}"));
+    }
+    let within = request.within.as_deref().map(parse_duration).transpose().map_err(|why| format!("within: {why}"))?;
+    let within = within.unwrap_or(WITHIN_DEFAULT);
+    if within.is_zero() || within > WITHIN_MAX {
+        return Err("within: it is not between 1ms and 24h".into());
+    }
+    Ok(Some((restarts, within)))
 }
 
 /// Reads a body of at most [`BODY_BYTES_MAX`] bytes.

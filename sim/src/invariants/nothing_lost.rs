@@ -119,7 +119,7 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
         });
         let waits = members.iter().any(|(_, other)| {
             let claim = other.actual().table().live_of(id, other.id());
-            claim.is_some_and(|claim| matches!(claim.state, State::Backoff | State::Failed))
+            claim.is_some_and(|claim| matches!(claim.state, State::Backoff | State::Failed)) || other.is_quarantined(id)
         });
         somewhere && agreed && !waits
     };

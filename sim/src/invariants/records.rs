@@ -66,7 +66,7 @@ fn of_children(oracle: &Oracle, node: usize, life: &Life, children: &Supervisor)
         let runs = match &claim.state {
             State::Starting | State::Running | State::Stopping => true,
             State::Moving { released, .. } => !released,
-            State::Backoff | State::Failed | State::Done => false,
+            State::Backoff | State::Quarantined | State::Failed | State::Done => false,
         };
         let lives = claim.pid.as_ref().is_some_and(|pid| lives_in(oracle, pid, node, life));
         if runs != lives || runs != claim.pid.is_some() {

@@ -85,6 +85,10 @@ fn broken(world: &World, must: Must) -> Option<String> {
             let void = marks.keys().filter(|key| !stands(key)).count();
             (void > VOID_MARKS_MAX).then(|| format!("n{node} keeps {void} marks of starts that are gone"))
         }),
+        Must::CrashLoopEnds => {
+            let again = oracle.limited_runs.iter().find(|(_, (runs, allowed))| runs > &(allowed + 1));
+            again.map(|(id, (runs, allowed))| format!("{id:?}, allowed {allowed} restarts, was started {runs} times"))
+        }
         Must::RunsOnce => {
             let again = oracle.temporary_runs.iter().find(|(_, runs)| **runs > 1);
             again.map(|(id, runs)| format!("{id:?}, which is temporary, was started {runs} times"))

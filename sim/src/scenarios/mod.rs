@@ -10,6 +10,7 @@ pub mod brief_beside_lasting;
 pub mod chain_of_conflicts;
 pub mod clock_skew;
 pub mod conflict_budget;
+pub mod crash_loop;
 pub mod dead_relay;
 pub mod early_handoff;
 pub mod ended_meanwhile;
@@ -66,6 +67,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (conflict_budget::SCENARIO, conflict_budget::CATCHES),
     (nameless_duplicate::SCENARIO, nameless_duplicate::CATCHES),
     (slow_init::SCENARIO, slow_init::CATCHES),
+    (crash_loop::SCENARIO, crash_loop::CATCHES),
     (early_handoff::SCENARIO, early_handoff::CATCHES),
     (back_from_down::SCENARIO, back_from_down::CATCHES),
     (paused::SCENARIO, paused::CATCHES),

@@ -10,7 +10,7 @@ use crate::children::Character;
 use crate::fault::Fault;
 use crate::musts::Must;
 use crate::plan::Plan;
-use crate::script::{Act, Op, Script, Spec, Step};
+use crate::script::{Act, Allowed, Op, Script, Spec, Step};
 
 /// How long a caller waits, in milliseconds.
 const WAIT_MS: u64 = 4_000;
@@ -135,7 +135,15 @@ impl<'a> Tale<'a> {
         restart: Restart,
         pinned: Option<usize>,
     ) {
-        let spec = Spec { child, character, restart, pinned, stop_timeout_ms: 2_000 };
+        let spec = Spec { child, character, restart, pinned, intensity: None, stop_timeout_ms: 2_000 };
+        self.ask(node, Op::Start { spec, ensure: false, wait_ms: WAIT_MS });
+    }
+
+    /// A permanent child shall run, anywhere, and be restarted this often at most.
+    pub(super) fn start_limited(&mut self, node: usize, child: usize, character: Character, allowed: Allowed) {
+        let intensity = Some(allowed);
+        let spec =
+            Spec { child, character, restart: Restart::Permanent, pinned: None, intensity, stop_timeout_ms: 2_000 };
         self.ask(node, Op::Start { spec, ensure: false, wait_ms: WAIT_MS });
     }
 

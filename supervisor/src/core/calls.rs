@@ -8,7 +8,7 @@ use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
 
 use super::row::ChildRow;
-use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, REST_BYTES_MAX};
+use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, Intensity, REST_BYTES_MAX, RESTARTS_MAX, WITHIN_MAX};
 use super::supervisor::{Control, Effect, Message, Supervisor};
 use super::tables::{Actual, Desired, Mark, State};
 
@@ -56,7 +56,7 @@ pub enum CallError {
     /// No node may run it. Nothing is kept.
     #[error("{0}")]
     NoEligibleNode(String),
-    /// Its init failed. Nothing is kept.
+    /// Its init failed, and nothing of the start is kept; or it was restarted and failed too often, and is in quarantine.
     #[error("{0}")]
     Failed(String),
     /// It finished, or somebody terminated it, before this node saw it run. Nothing of the start is kept.
@@ -188,6 +188,13 @@ impl Supervisor {
         let at = self.registry.tick(now);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let asked = Desired { spec: spec.into(), at, caller: self.id().clone(), wait_ms, request };
+        if let Some(Intensity { restarts, within }) = asked.spec.intensity
+            && (restarts > RESTARTS_MAX || within.is_zero() || within > WITHIN_MAX)
+        {
+            return Err(CallError::Invalid(format!(
+                "at most {RESTARTS_MAX} restarts can be allowed, within more than nothing and at most {WITHIN_MAX:?}"
+            )));
+        }
         if asked.size_bytes() > ARGS_BYTES_MAX + REST_BYTES_MAX {
             return Err(CallError::Invalid(format!("kind and labels are longer than {REST_BYTES_MAX} bytes")));
         }
@@ -238,7 +245,8 @@ impl Supervisor {
         // Clocks may be too far apart to follow one another: the wish must come after every activation and wish that was
         // seen, whoever's clock they were stamped by.
         let fences = self.claims(&id).filter_map(|(_, claim)| claim.fence.map(|fence| fence.at()));
-        let wishes = self.starts_of(&id).into_iter().filter_map(|dot| self.mark_of(&id, &dot).restart);
+        let marks = self.starts_of(&id).into_iter().map(|dot| self.mark_of(&id, &dot));
+        let wishes = marks.flat_map(|mark| [mark.restart, mark.quarantine.map(|word| word.at)]).flatten();
         let seen = fences.chain(wishes).max().map(|seen| Hlc::from_wall_ms(seen.wall_ms() + 1));
         let after = self.registry.tick(now).max(seen.unwrap_or_default());
         if is_present(Defect::RestartRevives)
@@ -287,7 +295,9 @@ impl Supervisor {
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
                 match self.winner(id).map(|(dot, _)| dot) {
                     Some(dot) if runs && !self.outlives_us(id, &dot) => None,
-                    Some(_) if runs => self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
+                    Some(dot) if runs || self.quarantine_of(id, &dot).is_some() => {
+                        self.row(id).map(|row| Reply::Child(Ok(Box::new(row))))
+                    }
                     Some(_) => None,
                     None => Some(Reply::Child(Err(CallError::Ended))),
                 }
@@ -304,6 +314,11 @@ impl Supervisor {
             Waited::Restarted { id, after } => {
                 let again = |claim: &Actual| claim.restart_seen >= Some(*after) && !claim.losing;
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && again(claim));
+                let mut given_up =
+                    self.claims(id).filter(|(_, claim)| claim.state == State::Quarantined && again(claim));
+                if let Some((_, claim)) = given_up.next() {
+                    return Some(Reply::Child(Err(failed(claim))));
+                }
                 if self.winner(id).is_none() {
                     return Some(Reply::Child(Err(CallError::NotFound)));
                 }
@@ -347,6 +362,12 @@ impl Supervisor {
                     } else if !is_present(Defect::FailedStartStays) {
                         self.withdraw_start(id, dot);
                     }
+                    return Some(Reply::Child(Err(failed(&claim))));
+                }
+                // It ran, and failed too often since.
+                State::Quarantined if claim.ran => return Some(Reply::Child(Ok(Box::new(self.row(id)?)))),
+                State::Quarantined => {
+                    self.withdraw_start(id, dot);
                     return Some(Reply::Child(Err(failed(&claim))));
                 }
                 State::Failed | State::Starting | State::Stopping | State::Moving { .. } | State::Backoff => {

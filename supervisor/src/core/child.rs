@@ -6,6 +6,7 @@ use std::time::Duration;
 use ordu_registry::core::clock::Dot;
 use ordu_transport::core::{Hlc, Instant, NodeId, Pid};
 
+use super::intensity::Failures;
 use super::spec::{ChildSpec, Restart};
 use super::tables::State;
 
@@ -71,6 +72,8 @@ pub(super) enum Phase {
         token: u64,
         until: Instant,
     },
+    /// It failed too often.
+    Quarantined,
     /// Its init failed; until then its caller may take the start back.
     Failed {
         until: Instant,
@@ -97,6 +100,8 @@ pub(super) struct Local {
     pub(super) restarts: u64,
     /// Failures since it was last healthy.
     pub(super) failures: u32,
+    /// Those that its intensity counts.
+    pub(super) recent: Failures,
     /// The latest wish to restart it that was followed.
     pub(super) restart_seen: Option<Hlc>,
     pub(super) since_ms: u64,
@@ -121,6 +126,7 @@ impl Local {
             Phase::Stopping(Then::Gone | Then::Restart | Then::Policy) => State::Stopping,
             Phase::Released { to, token, .. } => State::Moving { to: to.clone(), token: *token, released: true },
             Phase::Backoff { .. } => State::Backoff,
+            Phase::Quarantined => State::Quarantined,
             Phase::Failed { .. } => State::Failed,
             Phase::Done { .. } => State::Done,
         }
@@ -129,7 +135,7 @@ impl Local {
     /// When the phase ends by itself.
     pub(super) fn expires(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Starting | Phase::Running { .. } | Phase::Stopping(_) => None,
+            Phase::Starting | Phase::Running { .. } | Phase::Stopping(_) | Phase::Quarantined => None,
             Phase::Backoff { until }
             | Phase::Released { until, .. }
             | Phase::Failed { until }

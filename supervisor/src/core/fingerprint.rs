@@ -4,6 +4,7 @@
 //! generator will draw is told by how far it was drawn from; jitter of repairs is left out, as in the registry.
 
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use ordu_registry::core::sync::wait;
 use ordu_transport::core::Instant;
@@ -44,7 +45,9 @@ impl Supervisor {
 
 impl Local {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Self { dot, begun, spec, phase, pid, token, taken_over, ran, restarts, failures, .. } = self;
+        let Self { dot, begun, spec, phase, pid, token, taken_over, ran, restarts, failures, recent, .. } = self;
+        let within = spec.intensity.map_or(Duration::ZERO, |intensity| intensity.within);
+        recent.iter().for_each(|at| wait(now, at + within).hash(hasher));
         (dot, begun, spec, pid, token, taken_over, ran, restarts, failures).hash(hasher);
         let Self { restart_seen, since_ms, os_pid, log, reason, refused, timer, .. } = self;
         (restart_seen, since_ms, os_pid, log, reason).hash(hasher);
@@ -52,7 +55,7 @@ impl Local {
         timer.map(|at| wait(now, at)).hash(hasher);
         std::mem::discriminant(phase).hash(hasher);
         match phase {
-            Phase::Starting => {}
+            Phase::Starting | Phase::Quarantined => {}
             // How long it runs matters only for what is forgotten of its failures.
             Phase::Running { .. } if *failures == 0 => {}
             Phase::Running { since } => wait(now, *since + HEALTHY_AFTER).hash(hasher),

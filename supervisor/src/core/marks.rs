@@ -1,4 +1,5 @@
-//! Marks beside starts: which node has begun the one run of a temporary child, and that a restart was asked for.
+//! Marks beside starts: which node has begun the one run of a temporary child, that a restart was asked for, and that a
+//! child is in quarantine.
 //!
 //! A temporary start that had its run stands until that run is known to be over, and meanwhile hides no other start: a
 //! child that should run on is not given up for one that will not run again.
@@ -7,12 +8,12 @@ use std::sync::Arc;
 
 use ordu_registry::core::clock::Dot;
 use ordu_registry::core::delta::Key;
-use ordu_transport::core::NodeId;
 use ordu_transport::core::defects::{Defect, is_present};
+use ordu_transport::core::{NodeId, Now};
 
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::Supervisor;
-use super::tables::{Actual, Mark, MarkKey};
+use super::tables::{Actual, Mark, MarkKey, Quarantine};
 
 impl Supervisor {
     // ---- what they say
@@ -23,7 +24,19 @@ impl Supervisor {
             started: mark.started.clone().max(all.started),
             restart: mark.restart.max(all.restart),
             answered: mark.answered || all.answered,
+            quarantine: mark.quarantine.clone().max(all.quarantine),
         })
+    }
+
+    /// Whether a child is in quarantine: it failed too often.
+    pub fn is_quarantined(&self, id: &ChildId) -> bool {
+        self.winner(id).is_some_and(|(dot, _)| self.quarantine_of(id, &dot).is_some())
+    }
+
+    /// Whether a start is in quarantine, and why.
+    pub(super) fn quarantine_of(&self, id: &ChildId, dot: &Dot) -> Option<Quarantine> {
+        let Mark { quarantine, restart, .. } = self.mark_of(id, dot);
+        quarantine.filter(|word| word.reason.is_some() && Some(word.at) > restart)
     }
 
     /// The nodes that have begun the one run of a temporary start: several where they could not know of each other.
@@ -67,6 +80,15 @@ impl Supervisor {
     pub(super) fn mark(&mut self, id: &ChildId, dot: &Dot, change: impl FnOnce(Mark) -> Mark) {
         let mark = self.mark_of(id, dot);
         self.marks.put(MarkKey::new(id, dot), change(mark));
+    }
+
+    /// Says that a start is in quarantine, or that it is not, for it runs.
+    pub(super) fn mark_quarantine(&mut self, now: Now, id: &ChildId, dot: &Dot, reason: Option<Arc<str>>) {
+        if is_present(Defect::QuarantineForgotten) {
+            return;
+        }
+        let quarantine = Some(Quarantine { at: self.registry.tick(now), reason });
+        self.mark(id, dot, |mark| Mark { quarantine: quarantine.max(mark.quarantine), ..mark });
     }
 
     /// Notes that a temporary child has its one run here.

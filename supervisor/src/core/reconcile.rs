@@ -14,9 +14,10 @@ use ordu_transport::core::{Hlc, NodeId, Now, Pid};
 use rand::RngExt;
 
 use super::child::{Exit, FAILED_KEPT_MAX, HEALTHY_AFTER, Local, Phase, Then, backoff};
+use super::intensity::Failures;
 use super::placement::{self, Candidate, Ineligible};
 use super::row::EventKind;
-use super::spec::{ChildId, ChildSpec, Restart};
+use super::spec::{ChildId, ChildSpec, Intensity, Restart};
 use super::supervisor::{Effect, StartedInfo, Supervisor};
 use super::tables::{Actual, Desired, State};
 
@@ -129,7 +130,11 @@ impl Supervisor {
             match local.phase {
                 Phase::Starting | Phase::Running { .. } | Phase::Stopping(_) => self.stop(id, Then::Gone, effects),
                 Phase::Done { .. } if !expired => {}
-                Phase::Backoff { .. } | Phase::Released { .. } | Phase::Failed { .. } | Phase::Done { .. } => {
+                Phase::Backoff { .. }
+                | Phase::Quarantined
+                | Phase::Released { .. }
+                | Phase::Failed { .. }
+                | Phase::Done { .. } => {
                     self.drop_local(id);
                 }
             }
@@ -170,6 +175,7 @@ impl Supervisor {
                 return self.again(now, id, effects);
             }
         }
+        self.note_quarantine(now, id, &dot);
         self.tend_phase(now, id, &spec, expired, effects);
     }
 
@@ -205,6 +211,9 @@ impl Supervisor {
                 }
             }
             Phase::Backoff { .. } => {}
+            // The mark says it as well, whoever is there to read it.
+            Phase::Quarantined if self.shutting_down || self.is_draining() => self.drop_local(id),
+            Phase::Quarantined => {}
             Phase::Released { to, .. } if expired || !self.registry.view().is_living(to) => {
                 let to = to.clone();
                 self.note_refusal(now, id, to);
@@ -231,6 +240,13 @@ impl Supervisor {
         match self.local.get(id).map(|local| &local.phase) {
             Some(Phase::Starting | Phase::Running { .. }) => self.stop(id, Then::Restart, effects),
             Some(Phase::Backoff { .. } | Phase::Failed { .. }) => self.start_again(now, id, effects),
+            Some(Phase::Quarantined) => {
+                if let Some(local) = self.local.get_mut(id) {
+                    local.failures = 0;
+                    local.recent.clear();
+                }
+                self.start_again(now, id, effects);
+            }
             Some(Phase::Stopping(_) | Phase::Released { .. } | Phase::Done { .. }) | None => {}
         }
     }
@@ -239,7 +255,7 @@ impl Supervisor {
     fn consider(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let waits = self.deferred.remove(id);
         let Some((dot, spec)) = self.to_follow(id) else { return };
-        if self.is_over(id, &dot) || self.end_own_run(id) {
+        if self.is_over(id, &dot) || self.end_own_run(id) || self.quarantine_of(id, &dot).is_some() {
             return;
         }
         let (mut token, mut blocked, mut restarts, mut taken_over, mut ran) = (None, false, 0, false, false);
@@ -289,6 +305,7 @@ impl Supervisor {
             ran,
             restarts,
             failures: 0,
+            recent: Failures::default(),
             restart_seen,
             since_ms: now.wall_ms,
             os_pid: None,
@@ -380,7 +397,9 @@ impl Supervisor {
                 Some(Phase::Starting | Phase::Running { .. } | Phase::Stopping(_)) => {
                     self.stop(&id, Then::Gone, effects)
                 }
-                Some(Phase::Backoff { .. } | Phase::Released { .. } | Phase::Failed { .. }) => self.drop_local(&id),
+                Some(Phase::Backoff { .. } | Phase::Quarantined | Phase::Released { .. } | Phase::Failed { .. }) => {
+                    self.drop_local(&id);
+                }
                 Some(Phase::Done { .. }) | None => {}
             }
             self.dirty.insert(id);
@@ -441,7 +460,11 @@ impl Supervisor {
                 self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
                 self.follow_policy(now, &id, &exit);
             }
-            Phase::Backoff { .. } | Phase::Released { .. } | Phase::Failed { .. } | Phase::Done { .. } => {}
+            Phase::Backoff { .. }
+            | Phase::Quarantined
+            | Phase::Released { .. }
+            | Phase::Failed { .. }
+            | Phase::Done { .. } => {}
         }
     }
 
@@ -485,15 +508,46 @@ impl Supervisor {
         }
     }
 
-    /// Waits before the child is started again.
+    /// Waits before the child is started again, if it has not failed too often.
     fn pause(&mut self, now: Now, id: &ChildId, how: Arc<str>) {
         let jitter = self.rng.random::<f64>();
         let Some(local) = self.local.get_mut(id) else { return };
+        if let Some(allowed) = local.spec.intensity
+            && local.recent.exceed(now.at, &allowed)
+        {
+            return self.quarantine(now, id, &allowed, &how);
+        }
         local.failures = local.failures.saturating_add(1);
         local.restarts = local.restarts.saturating_add(1);
         let until = now.at + backoff(local.failures, jitter);
         (local.phase, local.since_ms, local.reason) = (Phase::Backoff { until }, now.wall_ms, Some(how));
         self.dirty.insert(id.clone());
+    }
+
+    /// Leaves a child alone until somebody restarts or terminates it.
+    fn quarantine(&mut self, now: Now, id: &ChildId, allowed: &Intensity, how: &str) {
+        let Some(local) = self.local.get_mut(id) else { return };
+        let (dot, Intensity { restarts, within }) = (local.dot.clone(), allowed);
+        let reason: Arc<str> = format!("{how}; it failed more than {restarts} times within {within:?}").into();
+        (local.phase, local.since_ms, local.reason) = (Phase::Quarantined, now.wall_ms, Some(reason.clone()));
+        self.mark_quarantine(now, id, &dot, Some(reason));
+        self.dirty.insert(id.clone());
+    }
+
+    /// Says beside a start that we hold whether it is in quarantine, where that says otherwise or nothing: it failed too
+    /// often on the other side of a cut and runs here, or another start of the same has won since.
+    fn note_quarantine(&mut self, now: Now, id: &ChildId, dot: &Dot) {
+        let Some(Local { phase, reason, .. }) = self.local.get(id) else { return };
+        match phase {
+            Phase::Starting | Phase::Running { .. } if self.quarantine_of(id, dot).is_some() => {
+                self.mark_quarantine(now, id, dot, None);
+            }
+            Phase::Quarantined if self.mark_of(id, dot).quarantine.is_none() => {
+                let reason = reason.clone();
+                self.mark_quarantine(now, id, dot, reason);
+            }
+            _ => {}
+        }
     }
 
     /// Forgets a child that has no process here, and takes our claim back.

@@ -9,7 +9,7 @@ use ordu_transport::core::{Member, NodeId, NodeName, Now, Pid, Status};
 use super::row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::{Effect, Supervisor};
-use super::tables::{Actual, FactsKey, State};
+use super::tables::{Actual, FactsKey, Quarantine, State};
 
 const PURPOSE_STATUS: u64 = 4;
 
@@ -43,15 +43,22 @@ impl Supervisor {
     }
 
     fn pending_row(&self, id: &ChildId, spec: &ChildSpec) -> ChildRow {
-        let (mut status, mut since_ms) = (ChildStatus::Pending, 0);
+        let (mut status, mut since_ms, mut quarantine) = (ChildStatus::Pending, 0, None);
         if let Some((dot, desired)) = self.winner(id) {
             since_ms = desired.at.wall_ms();
+            quarantine = self.quarantine_of(id, &dot);
+            if let Some(Quarantine { at, .. }) = &quarantine {
+                (status, since_ms) = (ChildStatus::Quarantined, at.wall_ms());
+            }
             if spec.restart == Restart::Temporary && self.mark_of(id, &dot).started.is_some() {
                 status = ChildStatus::Suspended;
             }
         }
         let holder = Name::new(id.as_str()).ok().and_then(|name| self.registry.lookup(&name));
         let reason = match (status, holder, self.seat(spec)) {
+            (ChildStatus::Quarantined, _, _) => {
+                quarantine.and_then(|quarantine| quarantine.reason).as_deref().unwrap_or_default().to_owned()
+            }
             (ChildStatus::Suspended, _, _) => "the node that ran it is down, and it runs once at most".to_owned(),
             (_, Some(entry), _) => format!("the name is held by {}", entry.pid()),
             (_, None, None) => self.why_nowhere(spec),
@@ -228,6 +235,7 @@ fn held_row(id: &ChildId, node: &NodeId, claim: &Actual, spec: Option<&ChildSpec
         State::Stopping => ChildStatus::Stopping,
         State::Moving { .. } => ChildStatus::Moving,
         State::Backoff | State::Failed => ChildStatus::Backoff,
+        State::Quarantined => ChildStatus::Quarantined,
         State::Done => ChildStatus::Done,
     };
     ChildRow {

@@ -16,6 +16,12 @@ pub const ARGS_BYTES_MAX: usize = 1 << 20;
 /// About how long the rest of a spec may be, kind and labels together, in bytes.
 pub const REST_BYTES_MAX: usize = 64 << 10;
 
+/// Most restarts that an [`Intensity`] allows.
+pub const RESTARTS_MAX: u32 = 1_000;
+
+/// Longest window of an [`Intensity`].
+pub const WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// The name of a child: 1 to 200 of `A-Z a-z 0-9 . _ : -`. A running child holds it as a registry name too.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "Arc<str>")]
@@ -72,6 +78,17 @@ pub enum Restart {
     Temporary,
 }
 
+/// How often a child may be restarted after it failed. Once it fails more often it is put into quarantine: it is not started
+/// again, on no node, until somebody restarts or terminates it. Moves, wishes to restart it and lost conflicts are no
+/// failures; where another node takes it over the count begins anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Intensity {
+    /// So often within the window; at most [`RESTARTS_MAX`]. 0: the first failure puts it into quarantine.
+    pub restarts: u32,
+    /// The window; more than nothing, and at most [`WITHIN_MAX`].
+    pub within: Duration,
+}
+
 /// Where a child may run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Placement {
@@ -93,6 +110,8 @@ pub struct ChildSpec {
     pub args: Bytes,
     /// When it is started again.
     pub restart: Restart,
+    /// How often; `None`: however often it fails, with longer and longer pauses.
+    pub intensity: Option<Intensity>,
     /// Where it may run.
     pub placement: Placement,
     /// How long it may take to stop when asked, before it is killed.
@@ -109,6 +128,7 @@ impl ChildSpec {
             kind: kind.into(),
             args: args.into(),
             restart: Restart::default(),
+            intensity: None,
             placement: Placement::default(),
             stop_timeout: Duration::from_secs(10),
             labels: BTreeMap::new(),

@@ -87,6 +87,9 @@ pub enum State {
     /// It ended and waits to be started again, here.
     #[serde(rename = "b")]
     Backoff,
+    /// It failed too often and is left alone until somebody restarts or terminates it.
+    #[serde(rename = "q")]
+    Quarantined,
     /// Its init failed and its caller is being told.
     #[serde(rename = "f")]
     Failed,
@@ -145,6 +148,17 @@ pub struct Mark {
     pub restart: Option<Hlc>,
     /// Its caller waits no more: he will not take it back in favour of another.
     pub answered: bool,
+    /// Whether it is in quarantine: the latest word counts, and a wish to restart it that is later than that.
+    pub quarantine: Option<Quarantine>,
+}
+
+/// A word on whether a child is in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// When.
+    pub at: Hlc,
+    /// Why it is; `None`: it is not, for it runs.
+    pub reason: Option<Arc<str>>,
 }
 
 /// What a node says of itself. Owner-written.
@@ -219,7 +233,8 @@ impl Payload for Actual {
 
 impl Payload for Mark {
     fn size_bytes(&self) -> usize {
-        FIXED_BYTES + self.started.as_ref().map_or(0, |id| id.name.as_str().len())
+        let reason = self.quarantine.as_ref().and_then(|quarantine| quarantine.reason.as_deref()).map_or(0, str::len);
+        FIXED_BYTES + self.started.as_ref().map_or(0, |id| id.name.as_str().len()) + reason
     }
 }
 

@@ -84,6 +84,8 @@ pub enum Defect {
     NamelessChild,
     /// What is asked for while a child's init runs is noted, and never done.
     SlowInitDeadlock,
+    /// That a child is in quarantine is known to the node that holds it alone: when that dies the crash loop begins anew.
+    QuarantineForgotten,
     /// A planned move starts the child at its destination before it has ended here.
     EarlyHandoff,
     /// A failed start leaves its entry behind.
@@ -100,7 +102,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 38] = [
+    pub const ALL: [Defect; 39] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -133,6 +135,7 @@ impl Defect {
         Defect::ConflictIsRestart,
         Defect::NamelessChild,
         Defect::SlowInitDeadlock,
+        Defect::QuarantineForgotten,
         Defect::EarlyHandoff,
         Defect::FailedStartStays,
         Defect::FailedStartTakesAll,

@@ -1,0 +1,181 @@
+//! A child that fails too often is left alone, wherever its node goes, until somebody restarts or terminates it.
+
+mod world;
+
+use std::time::Duration;
+
+use ordu_supervisor::core::spec::RESTARTS_MAX;
+use ordu_supervisor::core::{Call, CallError, ChildSpec, ChildStatus, EventKind, Exit, Intensity, Reply};
+use ordu_transport::core::Status;
+
+use world::{World, id, name, spec};
+
+const WINDOW: Duration = Duration::from_secs(60);
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn limited(text: &str, restarts: u32) -> ChildSpec {
+    ChildSpec { intensity: Some(Intensity { restarts, within: WINDOW }), ..spec(text) }
+}
+
+fn boom() -> Exit {
+    Exit::Abnormal("boom".into())
+}
+
+/// It fails, wherever it runs, and whatever follows from that happens.
+fn fail(world: &mut World, child: &str) {
+    let at = world.copies(child).pop().expect("it runs");
+    world.finish(&at, child, boom());
+    world.run(secs(2));
+}
+
+fn status(world: &World, at: &str, child: &str) -> (ChildStatus, String) {
+    let row = world.nodes[&name(at)].core.row(&id(child)).expect("a row");
+    (row.status, row.reason.unwrap_or_default())
+}
+
+/// A child in quarantine among three nodes, and the node that holds it.
+fn quarantined(world: &mut World, child: &str) -> String {
+    world.start("a", limited(child, 2));
+    world.run(secs(2));
+    fail(world, child);
+    fail(world, child);
+    let holder = world.copies(child).pop().expect("two restarts are allowed");
+    fail(world, child);
+    assert_eq!((world.copies(child).len(), world.starts_of(child)), (0, 3));
+    holder
+}
+
+fn assert_quarantined(world: &World, child: &str) {
+    for at in world.alive_names() {
+        let (status, reason) = status(world, at.as_str(), child);
+        assert_eq!(status, ChildStatus::Quarantined, "{at}");
+        assert_eq!(reason, "boom; it failed more than 2 times within 60s", "{at}");
+    }
+}
+
+#[test]
+fn a_crash_loop_ends_and_everybody_says_so() {
+    let mut world = World::new(&["a", "b", "c"]);
+    quarantined(&mut world, "x");
+    assert_quarantined(&world, "x");
+    world.run(secs(600));
+    assert_quarantined(&world, "x");
+    let told = |event: &EventKind| *event == EventKind::ChildQuarantined { child: id("x") };
+    assert_eq!(world.events.iter().filter(|(_, event)| told(&event.what)).count(), 3);
+    world.assert_alike();
+}
+
+#[test]
+fn failures_far_apart_are_no_crash_loop() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.start("a", limited("x", 2));
+    world.run(secs(2));
+    for _ in 0..10 {
+        fail(&mut world, "x");
+        world.run(secs(30));
+    }
+    assert_eq!(world.copies("x").len(), 1);
+}
+
+#[test]
+fn a_wish_to_restart_it_ends_it_and_the_count_begins_anew() {
+    let mut world = World::new(&["a", "b", "c"]);
+    quarantined(&mut world, "x");
+    let request = world.call("c", Call::Restart(id("x")));
+    world.run(secs(3));
+    assert!(matches!(&world.replies[&request], Reply::Child(Ok(row)) if row.status == ChildStatus::Running));
+    fail(&mut world, "x");
+    fail(&mut world, "x");
+    assert_eq!(world.copies("x").len(), 1);
+    fail(&mut world, "x");
+    assert_quarantined(&world, "x");
+
+    // Its init fails now, again and again.
+    world.failing.push("x".to_owned());
+    let request = world.call("b", Call::Restart(id("x")));
+    world.run(secs(9));
+    assert!(
+        matches!(&world.replies[&request], Reply::Child(Err(CallError::Failed(why))) if why.contains("no such thing"))
+    );
+}
+
+#[test]
+fn it_outlives_its_node_and_can_be_ended_after_that() {
+    for leaves in [false, true] {
+        let mut world = World::new(&["a", "b", "c"]);
+        let holder = quarantined(&mut world, "x");
+        if leaves {
+            world.call(&holder, Call::Drain { node: name(&holder), on: true });
+        } else {
+            world.kill(&holder);
+        }
+        world.run(secs(60));
+        assert_quarantined(&world, "x");
+        assert_eq!(world.starts_of("x"), 3);
+        let at = world.alive_names().iter().map(|name| name.to_string()).find(|name| *name != holder).unwrap();
+        let request = world.call(&at, Call::Restart(id("x")));
+        world.run(secs(5));
+        assert!(matches!(&world.replies[&request], Reply::Child(Ok(_))), "{:?}", world.replies[&request]);
+        assert_eq!((world.copies("x").len(), world.copies("x") == [holder]), (1, false));
+    }
+}
+
+#[test]
+fn it_can_be_terminated_and_started_anew() {
+    let mut world = World::new(&["a", "b", "c"]);
+    quarantined(&mut world, "x");
+    let again = world.start("b", limited("x", 2));
+    world.run(secs(1));
+    assert!(matches!(&world.replies[&again], Reply::Child(Err(CallError::AlreadyStarted(row)))
+        if row.status == ChildStatus::Quarantined));
+    let ensured = world.call("b", Call::Start { spec: limited("x", 2), ensure: true });
+    world.run(secs(1));
+    assert!(matches!(&world.replies[&ensured], Reply::Child(Ok(row)) if row.status == ChildStatus::Quarantined));
+    let ended = world.call("c", Call::Terminate(id("x")));
+    world.run(secs(3));
+    assert!(matches!(&world.replies[&ended], Reply::Done(Ok(()))));
+    assert!(world.nodes[&name("a")].core.row(&id("x")).is_none());
+    world.start("a", limited("x", 2));
+    world.run(secs(3));
+    assert_eq!(world.copies("x").len(), 1);
+}
+
+#[test]
+fn a_copy_on_the_other_side_of_a_cut_goes_on() {
+    let mut world = World::new(&["a", "b", "c"]);
+    let child = world.id_on("a");
+    world.start("a", limited(&child, 2));
+    world.run(secs(2));
+    world.split(&["a"], Status::Down);
+    world.run(secs(5));
+    assert_eq!(world.copies(&child).len(), 2);
+    for _ in 0..3 {
+        world.finish("a", &child, boom());
+        world.run(secs(2));
+    }
+    assert_eq!(status(&world, "a", &child).0, ChildStatus::Quarantined);
+    world.split(&["a"], Status::Up);
+    world.run(secs(10));
+    assert_eq!(world.copies(&child).len(), 1);
+    assert_eq!(status(&world, "a", &child).0, ChildStatus::Running);
+    // What was said on the other side does not hold when it is taken over.
+    let holder = world.copies(&child).pop().unwrap();
+    world.kill(&holder);
+    world.run(secs(10));
+    assert_eq!(world.copies(&child).len(), 1);
+}
+
+#[test]
+fn an_intensity_beyond_measure_is_refused() {
+    let mut world = World::new(&["a"]);
+    for (restarts, within) in [(RESTARTS_MAX + 1, WINDOW), (1, Duration::ZERO), (1, Duration::from_secs(90_000))] {
+        let intensity = Some(Intensity { restarts, within });
+        let request = world.start("a", ChildSpec { intensity, ..spec("x") });
+        world.run(secs(1));
+        assert!(matches!(&world.replies[&request], Reply::Child(Err(CallError::Invalid(_)))));
+        assert!(world.nodes[&name("a")].core.row(&id("x")).is_none());
+    }
+}
