@@ -66,22 +66,31 @@ impl Machine {
         self.handle = handle;
     }
 
-    /// Makes a call. `None` if this node is closed.
-    pub(crate) fn call(
+    /// Makes calls, at once. What is returned of each resolves to its answer; to an error if this node is closed, or
+    /// becomes so before there is one.
+    pub(crate) fn call_many(
         &mut self,
         now: Now,
-        call: Call,
+        calls: Vec<Call>,
         wait: Duration,
         effects: &mut Vec<Effect>,
-    ) -> Option<oneshot::Receiver<Reply>> {
-        if self.is_closed {
-            return None;
+    ) -> Vec<oneshot::Receiver<Reply>> {
+        let mut replied = Vec::with_capacity(calls.len());
+        let mut numbered = Vec::with_capacity(calls.len());
+        for call in calls {
+            let (reply, receiver) = oneshot::channel();
+            replied.push(receiver);
+            // Otherwise what would send the answer is dropped.
+            if !self.is_closed {
+                let request = self.rng.random();
+                self.replies.insert(request, reply);
+                numbered.push((request, call));
+            }
         }
-        let (reply, replied) = oneshot::channel();
-        let request = self.rng.random();
-        self.replies.insert(request, reply);
-        self.core.call(now, request, call, wait, effects);
-        Some(replied)
+        if !numbered.is_empty() {
+            self.core.call_many(now, numbered, wait, effects);
+        }
+        replied
     }
 
     fn tell(&mut self, event: Event) {

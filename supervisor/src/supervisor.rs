@@ -11,7 +11,7 @@ use ordu_transport::{Cluster, ClusterEvents};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 use tokio::time::timeout;
 
 use crate::children::Children;
@@ -25,6 +25,8 @@ use crate::kinds::Kinds;
 
 /// For how long a node that leaves waits until the others have what it wrote last.
 pub const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// Most starts of [`Supervisor::start_children`] that go into the core together.
+const STARTS_AT_ONCE_MAX: usize = 1_024;
 /// How much longer than its slowest child a node waits for all to have stopped.
 const STOP_ALL_MARGIN: Duration = Duration::from_secs(1);
 /// Makes request numbers differ from what else is drawn with the node's nonce as seed.
@@ -139,6 +141,35 @@ impl Supervisor {
     async fn start_or_ensure(&self, spec: ChildSpec, ensure: bool, deadline: Duration) -> Result<ChildRow, StartError> {
         let reply = self.call(Call::Start { spec, ensure }, deadline).await.ok_or(StartError::Closed)?;
         child(reply).map_err(StartError::from)
+    }
+
+    /// Starts many children at once, and waits until each runs or has failed: one answer for each, in their order, as
+    /// [`Supervisor::start_child`] gives it. The starts travel together, so this is cheaper than as many calls.
+    ///
+    /// At most [`CALLS_MAX`](core::calls::CALLS_MAX) calls wait on one node; those beyond are answered
+    /// [`StartError::Busy`] at once.
+    pub async fn start_children(
+        &self,
+        specs: impl IntoIterator<Item = ChildSpec>,
+        deadline: Duration,
+    ) -> Vec<Result<ChildRow, StartError>> {
+        let mut calls = specs.into_iter().map(|spec| Call::Start { spec, ensure: false });
+        let mut replied = Vec::new();
+        loop {
+            // Others want the core too.
+            let some: Vec<Call> = calls.by_ref().take(STARTS_AT_ONCE_MAX).collect();
+            if some.is_empty() {
+                break;
+            }
+            replied.extend(self.call_many(some, deadline));
+            tokio::task::yield_now().await;
+        }
+        let mut answers = Vec::with_capacity(replied.len());
+        for reply in replied {
+            let reply = reply.await.map_err(|_| StartError::Closed);
+            answers.push(reply.and_then(|reply| child(reply).map_err(StartError::from)));
+        }
+        answers
     }
 
     /// Ends a child for good, in whatever status it is, and waits until it has ended.
@@ -299,7 +330,11 @@ impl Supervisor {
 
     /// `None` if this node is closed, or becomes so before there is an answer.
     async fn call(&self, call: Call, wait: Duration) -> Option<Reply> {
-        self.inner.driver.with(|machine, now, effects| machine.call(now, call, wait, effects))?.await.ok()
+        self.call_many(vec![call], wait).pop()?.await.ok()
+    }
+
+    fn call_many(&self, calls: Vec<Call>, wait: Duration) -> Vec<oneshot::Receiver<Reply>> {
+        self.inner.driver.with(|machine, now, effects| machine.call_many(now, calls, wait, effects))
     }
 }
 

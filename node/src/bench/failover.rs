@@ -47,7 +47,7 @@ struct Failover {
 
 async fn kill_one(directory: &Path, nodes: usize, children: u32) -> Result<Failover, Failure> {
     let mut fleet = Fleet::form(directory, nodes).await?;
-    start(&mut fleet, Start::anywhere(PREFIX, children, children)).await?;
+    start(&mut fleet, Start::anywhere(PREFIX, children, 0)).await?;
     let patience = Patience::of_many("every child to run", children);
     Fleet::ask_each(fleet.nodes(), || AwaitRunning { children }, patience).await?;
     fleet.converge().await?;

@@ -140,6 +140,23 @@ impl Waited {
 impl Supervisor {
     /// Takes a caller's wish. Exactly one [`Effect::Reply`] with this number follows, within `wait` or a moment.
     pub fn call(&mut self, now: Now, request: u64, call: Call, wait: Duration, effects: &mut Vec<Effect>) {
+        self.call_many(now, [(request, call)], wait, effects);
+    }
+
+    /// Takes several wishes at once, each with a number of its own: what comes of them goes out together.
+    pub fn call_many(
+        &mut self,
+        now: Now,
+        calls: impl IntoIterator<Item = (u64, Call)>,
+        wait: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        calls.into_iter().for_each(|(request, call)| self.begin(now, request, call, wait, effects));
+        self.settle(now, effects);
+        self.check_drains(effects);
+    }
+
+    fn begin(&mut self, now: Now, request: u64, call: Call, wait: Duration, effects: &mut Vec<Effect>) {
         let begun = if self.waiting.len() >= CALLS_MAX {
             Err(match call {
                 Call::Start { .. } | Call::Restart(_) => Reply::Child(Err(CallError::Busy)),
@@ -169,8 +186,6 @@ impl Supervisor {
                 self.waiting.insert(request, Waiting { call, deadline });
             }
         }
-        self.settle(now, effects);
-        self.check_drains(effects);
     }
 
     fn begin_start(

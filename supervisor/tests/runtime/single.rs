@@ -38,6 +38,34 @@ async fn start_ensure_restart_terminate() {
 }
 
 #[tokio::test]
+async fn many_are_started_in_one_call_and_each_is_answered() {
+    const MANY: usize = 3_000;
+    let kinds = || idle().with("failing", |_: Context| async { Exit::Abnormal("no such file".to_owned()) });
+    let [one, other] = Nodes::new().start_all(["n1", "n2"], |_| kinds()).await;
+    let mut specs: Vec<_> = (0..MANY).map(|number| spec(&format!("c{number:04}"), "idle")).collect();
+    specs[1_500].kind = "failing".into();
+    specs[2_000].kind = "unknown".into();
+    specs.push(spec("c0007", "idle"));
+    let answers = one.start_children(specs.clone(), 3 * PATIENCE).await;
+    assert_eq!(answers.len(), MANY + 1);
+    for (number, (spec, answer)) in specs.iter().zip(&answers).enumerate() {
+        match (number, answer) {
+            (1_500, Err(StartError::Failed(why))) => assert_eq!(why, "no such file"),
+            (2_000, Err(StartError::NoEligibleNode(_))) | (MANY, Err(StartError::AlreadyRunning(_))) => {}
+            (_, Ok(row)) => assert_eq!((&row.id, row.status), (&spec.id, ChildStatus::Running)),
+            (_, Err(error)) => panic!("{number}: {error}"),
+        }
+    }
+    one.until("two are not kept", |one| one.children().len() == MANY - 2).await;
+    assert!(one.members().iter().all(|member| member.children > MANY / 3), "{:?}", one.members());
+    assert_eq!(one.start_children([], PATIENCE).await, vec![]);
+    // Without giving them away: they are many.
+    timeout(PATIENCE, one.shutdown(Duration::ZERO)).await.unwrap();
+    assert_eq!(one.start_children([spec("late", "idle")], PATIENCE).await, vec![Err(StartError::Closed)]);
+    timeout(PATIENCE, other.shutdown(Duration::ZERO)).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_cannot_run_is_refused_and_not_kept() {
     let kinds = || {
         let failing = |_: Context| async { Exit::Abnormal("no such file".to_owned()) };
