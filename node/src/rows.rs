@@ -193,7 +193,7 @@ pub struct StartRequest {
     /// Not yet: free-form pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<serde_json::Value>,
-    /// How often it may be restarted after failures within `within`; once it fails more often it is in quarantine.
+    /// How often it may be restarted within `within`; when it ends once more it is in quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_restarts: Option<u32>,
     /// The window of `max_restarts`, such as `60s`.

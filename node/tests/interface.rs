@@ -405,8 +405,8 @@ fn bad_requests_are_problems() {
         (r#","max_restarts":1001"#, "more than 1000"),
         (r#","max_restarts":-1"#, "-1"),
         (r#","within":"3s""#, "needs max_restarts"),
-        (r#","max_restarts":3,"within":"0s""#, "within: it is not between"),
-        (r#","max_restarts":3,"within":"25h""#, "within: it is not between"),
+        (r#","max_restarts":3,"within":"0s""#, "within: 0ns is not between"),
+        (r#","max_restarts":3,"within":"25h""#, "is not between 1ms and 24h"),
         (r#","max_restarts":3,"restart":"temporary""#, "never restarted"),
     ] {
         problem(served.post("/v1/children", &exec(fields)), 400, "invalid", part);

@@ -281,13 +281,16 @@ fn value(rng: &mut ChaCha8Rng) -> String {
 
 fn spec(rng: &mut ChaCha8Rng, child: usize, nodes: usize) -> Spec {
     let restarts = [(Restart::Permanent, 6), (Restart::Transient, 3), (Restart::Temporary, 1)];
+    let character = draw_weighted(rng, &Character::ALL).unwrap_or(Character::Steady);
+    let restart = draw_weighted(rng, &restarts).unwrap_or_default();
+    // Not drawn: what else a seed comes to stays as it was.
+    let is_limited = child % LIMITED_EACH == 3 && restart != Restart::Temporary;
     Spec {
         child,
-        character: draw_weighted(rng, &Character::ALL).unwrap_or(Character::Steady),
-        restart: draw_weighted(rng, &restarts).unwrap_or_default(),
+        character,
+        restart,
         pinned: rng.random_bool(0.1).then(|| rng.random_range(0..nodes)),
-        // Not drawn: what else a seed comes to stays as it was.
-        intensity: (child % LIMITED_EACH == 3).then_some(Allowed { restarts: 2, within_ms: 60_000 }),
+        intensity: is_limited.then_some(Allowed { restarts: 2, within_ms: 60_000 }),
         stop_timeout_ms: [300, 1_000, 10_000][rng.random_range(0..3)],
     }
 }

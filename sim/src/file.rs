@@ -18,14 +18,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use ordu_supervisor::core::spec::{RESTARTS_MAX, WITHIN_MAX};
 use serde::Deserialize;
 
 use crate::draw::{FaultKind, OpKind};
 use crate::fault::{FACTOR_MAX, Fault, PERIOD_US_MIN};
 use crate::plan::{OPS_MAX, Plan, SKEW_MS_MAX};
 use crate::scenario::{self, Layer, Scenario};
-use crate::script::{Act, Allowed, Op, Script, Spec, Step};
+use crate::script::{Act, Op, Script, Spec, Step};
 use crate::workload::NAMES_AT_ONCE_MAX;
 
 /// Longest scenario file, in bytes.
@@ -225,13 +224,10 @@ fn refuse_op(op: &Op) -> Option<String> {
         Op::RegisterQuorum { wait_ms, .. } => (0, *wait_ms),
         Op::Join { .. } | Op::Leave { .. } | Op::EndProcess { .. } | Op::Read => (0, 0),
     };
-    if let Op::Start { spec: Spec { intensity: Some(Allowed { restarts, within_ms }), .. }, .. } = op
-        && (*restarts > RESTARTS_MAX || *within_ms == 0 || u128::from(*within_ms) > WITHIN_MAX.as_millis())
+    if let Op::Start { spec: Spec { intensity: Some(allowed), restart, .. }, .. } = op
+        && let Err(why) = allowed.intensity().check(*restart)
     {
-        let most = WITHIN_MAX.as_millis();
-        return Some(format!(
-            "{restarts} restarts within {within_ms} ms are not at most {RESTARTS_MAX} within 1 to {most} ms"
-        ));
+        return Some(format!("intensity: {why}"));
     }
     if many > NAMES_AT_ONCE_MAX {
         return Some(format!("{many} at once, more than {NAMES_AT_ONCE_MAX}"));

@@ -5,7 +5,9 @@
 //! the world plays it (`world`). What is left to chance while it plays (delays, losses, how long an init takes) comes from
 //! the plan's seed.
 
-use ordu_supervisor::core::Restart;
+use std::time::Duration;
+
+use ordu_supervisor::core::{Intensity, Restart};
 use serde::{Deserialize, Serialize};
 
 use crate::children::Character;
@@ -207,6 +209,13 @@ pub struct Allowed {
     pub restarts: u32,
     /// within so many milliseconds.
     pub within_ms: u64,
+}
+
+impl Allowed {
+    /// As a spec says it.
+    pub fn intensity(self) -> Intensity {
+        Intensity { restarts: self.restarts, within: Duration::from_millis(self.within_ms) }
+    }
 }
 
 impl Op {

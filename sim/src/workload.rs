@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::{GroupEntry, Name, RegisterError};
-use ordu_supervisor::core::{Call, ChildId, ChildSpec, Intensity, Placement};
+use ordu_supervisor::core::{Call, ChildId, ChildSpec, Placement};
 use ordu_transport::core::Pid;
 
 use crate::invariants::truth;
 use crate::node::KIND;
 use crate::oracle::Asked;
 use crate::quorums::Quorums;
-use crate::script::{Op, Spec};
+use crate::script::{Allowed, Op, Spec};
 use crate::world::World;
 
 /// Most starts that ended with "unknown" and are remembered to be asked for again.
@@ -110,9 +110,7 @@ impl World {
         if let Some(node) = spec.pinned {
             asked.placement = Placement::Pinned(self.nodes[node].name.clone());
         }
-        asked.intensity = spec
-            .intensity
-            .map(|allowed| Intensity { restarts: allowed.restarts, within: Duration::from_millis(allowed.within_ms) });
+        asked.intensity = spec.intensity.map(Allowed::intensity);
         asked.stop_timeout = Duration::from_millis(spec.stop_timeout_ms);
         asked
     }

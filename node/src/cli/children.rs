@@ -53,7 +53,7 @@ pub(crate) struct Start {
     /// From SIGTERM to SIGKILL when it is stopped [default: 10s]
     #[arg(long, value_name = "D", value_parser = parse_duration)]
     stop_timeout: Option<Duration>,
-    /// Put it into quarantine once it fails more often than this within --within; `ordu restart` ends that
+    /// Put it into quarantine when it ends after so many restarts within --within; `ordu restart` ends that
     #[arg(long, value_name = "N")]
     max_restarts: Option<u32>,
     /// The window of --max-restarts [default: 60s]

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use ordu_supervisor::core::spec::{RESTARTS_MAX, WITHIN_MAX};
+use ordu_supervisor::core::spec::{self, Intensity};
 use ordu_transport::core::id::validate_name;
 use serde::Deserialize;
 
@@ -155,17 +155,14 @@ fn intensity(request: &StartRequest, restart: Restart) -> Result<Option<(u32, Du
     let Some(restarts) = request.max_restarts else {
         return if request.within.is_some() { Err("within: it needs max_restarts".into()) } else { Ok(None) };
     };
-    if restart == Restart::Temporary {
-        return Err("max_restarts: a temporary child is never restarted".into());
-    }
-    if restarts > RESTARTS_MAX {
-        return Err(format!("max_restarts: it is more than {RESTARTS_MAX}"));
-    }
     let within = request.within.as_deref().map(parse_duration).transpose().map_err(|why| format!("within: {why}"))?;
     let within = within.unwrap_or(WITHIN_DEFAULT);
-    if within.is_zero() || within > WITHIN_MAX {
-        return Err("within: it is not between 1ms and 24h".into());
-    }
+    let kind = match restart {
+        Restart::Permanent => spec::Restart::Permanent,
+        Restart::Transient => spec::Restart::Transient,
+        Restart::Temporary => spec::Restart::Temporary,
+    };
+    Intensity { restarts, within }.check(kind).map_err(|why| format!("max_restarts, within: {why}"))?;
     Ok(Some((restarts, within)))
 }
 

@@ -119,11 +119,18 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
         });
         let waits = members.iter().any(|(_, other)| {
             let claim = other.actual().table().live_of(id, other.id());
-            claim.is_some_and(|claim| matches!(claim.state, State::Backoff | State::Failed)) || other.is_quarantined(id)
+            claim.is_some_and(|claim| matches!(claim.state, State::Backoff | State::Failed))
         });
         somewhere && agreed && !waits
     };
     first.desired().table().keys().filter(is_due).cloned().collect()
+}
+
+/// Whether a child of a group is in quarantine, and had as many processes as it takes.
+fn is_given_up(world: &World, group: &[usize], id: &ChildId) -> bool {
+    let says = |node: &usize| world.life(*node)?.upper.children().map(|children| children.is_quarantined(id));
+    let earned = world.oracle.limited_runs.get(id).is_some_and(|(runs, allowed)| runs > allowed);
+    earned && group.iter().any(|node| says(node) == Some(true))
 }
 
 /// Whether everybody in a group sees everybody else in it as living.
@@ -152,7 +159,9 @@ impl World {
                     continue;
                 }
                 let key = (id, group.clone());
-                if copies == 0 {
+                if copies == 0 && is_given_up(self, &group, &key.0) {
+                    continue;
+                } else if copies == 0 {
                     let since = self.oracle.missing_since.get(&key).copied().unwrap_or(self.now);
                     missing.insert(key, since);
                 } else if unasked > 1 && agree(self, &group) {

@@ -8,7 +8,7 @@ use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
 
 use super::row::ChildRow;
-use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, Intensity, REST_BYTES_MAX, RESTARTS_MAX, WITHIN_MAX};
+use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, REST_BYTES_MAX};
 use super::supervisor::{Control, Effect, Message, Supervisor};
 use super::tables::{Actual, Desired, Mark, State};
 
@@ -203,12 +203,8 @@ impl Supervisor {
         let at = self.registry.tick(now);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let asked = Desired { spec: spec.into(), at, caller: self.id().clone(), wait_ms, request };
-        if let Some(Intensity { restarts, within }) = asked.spec.intensity
-            && (restarts > RESTARTS_MAX || within.is_zero() || within > WITHIN_MAX)
-        {
-            return Err(CallError::Invalid(format!(
-                "at most {RESTARTS_MAX} restarts can be allowed, within more than nothing and at most {WITHIN_MAX:?}"
-            )));
+        if let Some(intensity) = asked.spec.intensity {
+            intensity.check(asked.spec.restart).map_err(CallError::Invalid)?;
         }
         if asked.size_bytes() > ARGS_BYTES_MAX + REST_BYTES_MAX {
             return Err(CallError::Invalid(format!("kind and labels are longer than {REST_BYTES_MAX} bytes")));
@@ -310,9 +306,7 @@ impl Supervisor {
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
                 match self.winner(id).map(|(dot, _)| dot) {
                     Some(dot) if runs && !self.outlives_us(id, &dot) => None,
-                    Some(dot) if runs || self.quarantine_of(id, &dot).is_some() => {
-                        self.row(id).map(|row| Reply::Child(Ok(Box::new(row))))
-                    }
+                    Some(_) if runs || self.is_given_up(id) => self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
                     Some(_) => None,
                     None => Some(Reply::Child(Err(CallError::Ended))),
                 }
@@ -329,10 +323,10 @@ impl Supervisor {
             Waited::Restarted { id, after } => {
                 let again = |claim: &Actual| claim.restart_seen >= Some(*after) && !claim.losing;
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && again(claim));
-                let mut given_up =
-                    self.claims(id).filter(|(_, claim)| claim.state == State::Quarantined && again(claim));
-                if let Some((_, claim)) = given_up.next() {
-                    return Some(Reply::Child(Err(failed(claim))));
+                let word = self.winner(id).and_then(|(dot, _)| self.quarantine_of(id, &dot));
+                if let Some(word) = word.filter(|word| !runs && word.at > *after) {
+                    let why = word.reason.as_deref().unwrap_or_default().to_owned();
+                    return Some(Reply::Child(Err(CallError::Failed(why))));
                 }
                 if self.winner(id).is_none() {
                     return Some(Reply::Child(Err(CallError::NotFound)));
@@ -356,8 +350,16 @@ impl Supervisor {
                     self.withdraw_start(id, dot);
                     return Some(Reply::Child(Err(failed(&claim))));
                 }
-                State::Running | State::Done if node == *self.id() && !self.outlives_us(id, dot) => return None,
-                State::Running | State::Done => {
+                State::Quarantined if !claim.ran => {
+                    self.withdraw_start(id, dot);
+                    return Some(Reply::Child(Err(failed(&claim))));
+                }
+                State::Running | State::Done | State::Quarantined
+                    if node == *self.id() && !self.outlives_us(id, dot) =>
+                {
+                    return None;
+                }
+                State::Running | State::Done | State::Quarantined => {
                     // An equal start that came first is the one that runs; if it is gone, the holder will say for which
                     // one the process goes on.
                     let begun = claim.begun();
@@ -379,18 +381,16 @@ impl Supervisor {
                     }
                     return Some(Reply::Child(Err(failed(&claim))));
                 }
-                // It ran, and failed too often since.
-                State::Quarantined if claim.ran => return Some(Reply::Child(Ok(Box::new(self.row(id)?)))),
-                State::Quarantined => {
-                    self.withdraw_start(id, dot);
-                    return Some(Reply::Child(Err(failed(&claim))));
-                }
                 State::Failed | State::Starting | State::Stopping | State::Moving { .. } | State::Backoff => {
                     return None;
                 }
             }
         }
         match self.winner(id) {
+            // It ran, and failed too often since.
+            Some((winner, _)) if winner == *dot && self.is_given_up(id) => {
+                self.row(id).map(|row| Reply::Child(Ok(Box::new(row))))
+            }
             Some((winner, _)) if winner == *dot => None,
             None => Some(Reply::Child(Err(CallError::Ended))),
             Some((winner, _)) if !ensure && self.is_live(id, dot) && !self.gives_way_to(id, dot, &winner) => None,
@@ -401,6 +401,11 @@ impl Supervisor {
                 Some(if ensure { Reply::Child(Ok(row)) } else { self.refuse_second(id, dot, row) })
             }
         }
+    }
+
+    /// Whether a child is in quarantine as far as we see, by what its holder says or what stands beside its start.
+    fn is_given_up(&self, id: &ChildId) -> bool {
+        self.is_quarantined(id) || self.claims(id).any(|(_, claim)| claim.state == State::Quarantined)
     }
 
     /// Tells a caller that another start was the first, and takes its own back: it would outlive a termination that has

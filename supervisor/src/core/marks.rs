@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ordu_registry::core::clock::Dot;
 use ordu_registry::core::delta::Key;
 use ordu_transport::core::defects::{Defect, is_present};
-use ordu_transport::core::{NodeId, Now};
+use ordu_transport::core::{Hlc, NodeId, Now};
 
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::Supervisor;
@@ -30,7 +30,7 @@ impl Supervisor {
 
     /// Whether a child is in quarantine: it failed too often.
     pub fn is_quarantined(&self, id: &ChildId) -> bool {
-        self.winner(id).is_some_and(|(dot, _)| self.quarantine_of(id, &dot).is_some())
+        self.to_follow(id).is_some_and(|(dot, _)| self.quarantine_of(id, &dot).is_some())
     }
 
     /// Whether a start is in quarantine, and why.
@@ -82,13 +82,25 @@ impl Supervisor {
         self.marks.put(MarkKey::new(id, dot), change(mark));
     }
 
-    /// Says that a start is in quarantine, or that it is not, for it runs.
-    pub(super) fn mark_quarantine(&mut self, now: Now, id: &ChildId, dot: &Dot, reason: Option<Arc<str>>) {
+    /// Says beside all starts of what we hold that it is in quarantine, or that it is not, for it runs. The word comes after
+    /// every other one and every wish beside that start, whoever's clock those were stamped by.
+    pub(super) fn mark_quarantine(&mut self, now: Now, id: &ChildId, reason: Option<&Arc<str>>) {
+        let Some(spec) = self.local.get(id).map(|local| local.spec.clone()) else { return };
         if is_present(Defect::QuarantineForgotten) {
             return;
         }
-        let quarantine = Some(Quarantine { at: self.registry.tick(now), reason });
-        self.mark(id, dot, |mark| Mark { quarantine: quarantine.max(mark.quarantine), ..mark });
+        let tick = self.registry.tick(now);
+        let live = self.desired.table().live(id).filter(|(_, _, desired)| desired.spec == spec);
+        for dot in live.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect::<Vec<_>>() {
+            self.mark(id, &dot, |mark| {
+                let seen = mark.restart.max(mark.quarantine.as_ref().map(|word| word.at));
+                let after = seen.map(|seen| Hlc::from_u64(seen.as_u64().saturating_add(1)));
+                Mark {
+                    quarantine: Some(Quarantine { at: tick.max(after.unwrap_or_default()), reason: reason.cloned() }),
+                    ..mark
+                }
+            });
+        }
     }
 
     /// Notes that a temporary child has its one run here.

@@ -96,7 +96,11 @@ impl Supervisor {
             let handed_over = matches!(&local.phase, Phase::Released { to, token, .. }
                 if node == to && claim.token == Some(*token));
             let comes_to_us = matches!(&claim.state, State::Moving { to, .. } if to == self.id());
+            let quarantined = (local.phase == Phase::Quarantined, claim.state == State::Quarantined);
             if handed_over {
+                drop_ours = true;
+            } else if quarantined == (true, false) && counts(node, claim) {
+                // It failed too often here and not there.
                 drop_ours = true;
             } else if comes_to_us || local.is_done() || !counts(node, claim) {
                 continue;
@@ -106,7 +110,7 @@ impl Supervisor {
                     (Some(_), Some(_)) => winner = Some((theirs.clone(), Hlc::from_wall_ms(claim.since_ms))),
                     _ => drop_ours = true,
                 }
-            } else if mine.is_none() && node < self.id() {
+            } else if mine.is_none() && node < self.id() && quarantined != (false, true) {
                 // Neither runs: the claim of the lesser node stands, so that exactly one of both goes on.
                 drop_ours = true;
             }
@@ -154,6 +158,7 @@ impl Supervisor {
             let Some(local) = self.local.get_mut(id) else { return };
             (local.dot, local.spec) = (dot.clone(), spec.clone());
             if !same {
+                local.recent.clear();
                 return self.again(now, id, effects);
             }
             self.mark_started(id, &dot, &spec);
@@ -185,7 +190,7 @@ impl Supervisor {
         let (dot, spec) = (local.dot.clone(), local.spec.clone());
         if self.is_live(id, &dot) {
             self.tend_phase(now, id, &spec, expired, effects);
-        } else if expired {
+        } else if expired || local.phase == Phase::Quarantined {
             self.drop_local(id);
         }
     }
@@ -240,6 +245,7 @@ impl Supervisor {
         match self.local.get(id).map(|local| &local.phase) {
             Some(Phase::Starting | Phase::Running { .. }) => self.stop(id, Then::Restart, effects),
             Some(Phase::Backoff { .. } | Phase::Failed { .. }) => self.start_again(now, id, effects),
+            Some(Phase::Quarantined) if self.shutting_down => self.drop_local(id),
             Some(Phase::Quarantined) => {
                 if let Some(local) = self.local.get_mut(id) {
                     local.failures = 0;
@@ -255,7 +261,7 @@ impl Supervisor {
     fn consider(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let waits = self.deferred.remove(id);
         let Some((dot, spec)) = self.to_follow(id) else { return };
-        if self.is_over(id, &dot) || self.end_own_run(id) || self.quarantine_of(id, &dot).is_some() {
+        if self.is_over(id, &dot) || self.end_own_run(id) {
             return;
         }
         let (mut token, mut blocked, mut restarts, mut taken_over, mut ran) = (None, false, 0, false, false);
@@ -274,7 +280,7 @@ impl Supervisor {
             return;
         }
         if token.is_none() {
-            if self.seat(&spec) != Some(self.id()) {
+            if self.seat(&spec) != Some(self.id()) || self.quarantine_of(id, &dot).is_some() {
                 return;
             }
             let until = waits.unwrap_or(now.at + HEAR_MAX);
@@ -527,25 +533,27 @@ impl Supervisor {
     /// Leaves a child alone until somebody restarts or terminates it.
     fn quarantine(&mut self, now: Now, id: &ChildId, allowed: &Intensity, how: &str) {
         let Some(local) = self.local.get_mut(id) else { return };
-        let (dot, Intensity { restarts, within }) = (local.dot.clone(), allowed);
-        let reason: Arc<str> = format!("{how}; it failed more than {restarts} times within {within:?}").into();
+        let Intensity { restarts, within } = allowed;
+        let reason: Arc<str> = format!("{how}; it may be restarted {restarts} times within {within:?}, and was").into();
         (local.phase, local.since_ms, local.reason) = (Phase::Quarantined, now.wall_ms, Some(reason.clone()));
-        self.mark_quarantine(now, id, &dot, Some(reason));
+        self.mark_quarantine(now, id, Some(&reason));
         self.dirty.insert(id.clone());
     }
 
-    /// Says beside a start that we hold whether it is in quarantine, where that says otherwise or nothing: it failed too
-    /// often on the other side of a cut and runs here, or another start of the same has won since.
+    /// Compares a child that we hold with what is said beside its start about quarantine: it may have failed too often on the
+    /// other side of a cut and run here, or the other way round, or another start of the same has won since.
     fn note_quarantine(&mut self, now: Now, id: &ChildId, dot: &Dot) {
         let Some(Local { phase, reason, .. }) = self.local.get(id) else { return };
-        match phase {
-            Phase::Starting | Phase::Running { .. } if self.quarantine_of(id, dot).is_some() => {
-                self.mark_quarantine(now, id, dot, None);
+        match (phase, self.mark_of(id, dot).quarantine) {
+            (Phase::Starting | Phase::Running { .. }, Some(_)) if self.quarantine_of(id, dot).is_some() => {
+                self.mark_quarantine(now, id, None);
             }
-            Phase::Quarantined if self.mark_of(id, dot).quarantine.is_none() => {
+            (Phase::Quarantined, None) => {
                 let reason = reason.clone();
-                self.mark_quarantine(now, id, dot, reason);
+                self.mark_quarantine(now, id, reason.as_ref());
             }
+            // It ran elsewhere since.
+            (Phase::Quarantined, Some(word)) if word.reason.is_none() => self.drop_local(id),
             _ => {}
         }
     }

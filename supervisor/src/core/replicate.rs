@@ -15,7 +15,7 @@ use ordu_transport::core::{Hlc, Instant, NodeId, Now};
 use super::digests::join_digests;
 use super::spec::ChildId;
 use super::supervisor::{Control, Effect, Message, Supervisor};
-use super::tables::Desired;
+use super::tables::{Desired, Mark};
 
 impl Supervisor {
     /// Whether every connected peer has acknowledged all that this node wrote.
@@ -240,8 +240,9 @@ impl Supervisor {
             self.dirty.insert(id);
         }
         for key in self.marks.take_touched() {
-            for restart in self.marks.table().live(&key).filter_map(|(_, _, mark)| mark.restart).collect::<Vec<_>>() {
-                self.registry.observe(now, restart);
+            let stamps = |mark: &Mark| [mark.restart, mark.quarantine.as_ref().map(|word| word.at)];
+            for at in self.marks.table().live(&key).flat_map(|(_, _, mark)| stamps(mark)).flatten() {
+                self.registry.observe(now, at);
             }
             self.dirty.insert(key.child);
         }

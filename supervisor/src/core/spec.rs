@@ -19,6 +19,9 @@ pub const REST_BYTES_MAX: usize = 64 << 10;
 /// Most restarts that an [`Intensity`] allows.
 pub const RESTARTS_MAX: u32 = 1_000;
 
+/// Shortest window of an [`Intensity`].
+pub const WITHIN_MIN: Duration = Duration::from_millis(1);
+
 /// Longest window of an [`Intensity`].
 pub const WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -78,15 +81,34 @@ pub enum Restart {
     Temporary,
 }
 
-/// How often a child may be restarted after it failed. Once it fails more often it is put into quarantine: it is not started
-/// again, on no node, until somebody restarts or terminates it. Moves, wishes to restart it and lost conflicts are no
-/// failures; where another node takes it over the count begins anew.
+/// How often a child may be restarted after it ended by itself. When it ends once more it is put into quarantine: no node
+/// starts it until somebody restarts or terminates it. A copy on the other side of a cut goes on, and ends the quarantine.
+/// Moves, wishes to restart it and lost conflicts do not count; where another node takes it over, or another start of
+/// something else, the count begins anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Intensity {
-    /// So often within the window; at most [`RESTARTS_MAX`]. 0: the first failure puts it into quarantine.
+    /// So often within the window; at most [`RESTARTS_MAX`]. 0: its first end puts it into quarantine.
     pub restarts: u32,
-    /// The window; more than nothing, and at most [`WITHIN_MAX`].
+    /// The window; from [`WITHIN_MIN`] to [`WITHIN_MAX`].
     pub within: Duration,
+}
+
+impl Intensity {
+    /// Whether it can be one of a child that is restarted in this way.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, restart: Restart) -> Result<(), String> {
+        if restart == Restart::Temporary {
+            Err("a temporary child is never restarted".to_owned())
+        } else if self.restarts > RESTARTS_MAX {
+            Err(format!("{} restarts are more than {RESTARTS_MAX}", self.restarts))
+        } else if !(WITHIN_MIN..=WITHIN_MAX).contains(&self.within) {
+            Err(format!("{:?} is not between 1ms and 24h", self.within))
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// Where a child may run.
