@@ -144,6 +144,21 @@ fn it_can_be_terminated_and_started_anew() {
 }
 
 #[test]
+fn who_starts_it_anew_is_not_told_what_its_holder_still_says_of_the_former() {
+    let mut world = World::new(&["a", "b", "c"]);
+    let holder = quarantined(&mut world, "x");
+    let at = ["a", "b"].into_iter().find(|at| *at != holder).unwrap();
+    for ensure in [false, true] {
+        let ended = world.call(at, Call::Terminate(id("x")));
+        let again = world.call(at, Call::Start { spec: limited("x", 2), ensure });
+        world.run(secs(3));
+        assert_eq!(world.replies[&ended], Reply::Done(Ok(())));
+        assert!(matches!(&world.replies[&again], Reply::Child(Ok(row)) if row.status == ChildStatus::Running));
+        (0..3).for_each(|_| fail(&mut world, "x"));
+    }
+}
+
+#[test]
 fn a_copy_on_the_other_side_of_a_cut_goes_on() {
     let mut world = World::new(&["a", "b", "c"]);
     let child = world.id_on("a");

@@ -403,9 +403,12 @@ impl Supervisor {
         }
     }
 
-    /// Whether a child is in quarantine as far as we see, by what its holder says or what stands beside its start.
+    /// Whether a child is in quarantine as far as we see, by what stands beside its start or what its holder says of one
+    /// that is equal to it. A holder may not know yet that what it holds was terminated and started anew.
     fn is_given_up(&self, id: &ChildId) -> bool {
-        self.is_quarantined(id) || self.claims(id).any(|(_, claim)| claim.state == State::Quarantined)
+        let counts = self.winner(id).map(|(_, desired)| &desired.spec);
+        let said = |claim: &Actual| self.start_at(id, &claim.dot).map(|start| &start.spec) == counts;
+        self.is_quarantined(id) || self.claims(id).any(|(_, claim)| claim.state == State::Quarantined && said(claim))
     }
 
     /// Tells a caller that another start was the first, and takes its own back: it would outlive a termination that has
