@@ -18,6 +18,7 @@ use crate::driver::{COMMANDS_MAX, Command, Driver};
 use crate::endpoint;
 use crate::events::{self, ClusterEvents};
 use crate::metrics::Metrics;
+use crate::request::{self, RequestError, Requests, Response};
 use crate::shared::{Clock, Shared};
 use crate::tls::{TlsError, TlsMaterial};
 
@@ -187,6 +188,34 @@ impl Cluster {
     pub fn send_all(&self, to: &[NodeId], lane: Lane, frame: &Bytes) {
         assert!(frame.len() <= FRAME_BYTES_MAX, "a frame of {} bytes is too long", frame.len());
         self.shared.send(to, lane, frame);
+    }
+
+    /// Asks a member, over the session with it, and waits until its answer begins: for what is too long or too rare for a
+    /// lane. `topic` says who is to answer there; see [`Cluster::requests`]. Whatever else goes over the session goes
+    /// first.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    ///
+    /// # Panics
+    /// If topic and body together are longer than about [`REQUEST_BYTES_MAX`](crate::REQUEST_BYTES_MAX).
+    pub async fn request(
+        &self,
+        to: &NodeId,
+        topic: &str,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Response, RequestError> {
+        let session = self.shared.session(to).ok_or(RequestError::NoSession)?;
+        request::ask(&session, topic, body, deadline).await
+    }
+
+    /// Takes the requests of other members, which are refused while nobody does. One taker at a time: an earlier one gets
+    /// no more.
+    pub fn requests(&self) -> Requests {
+        let (sink, requests) = Requests::channel();
+        self.shared.set_request_sink(sink);
+        requests
     }
 
     /// Says that a member that is down will not return: it has left, for everybody. Ignored of members that are not down.

@@ -165,6 +165,7 @@ impl Driver {
     fn hang_up(&mut self) {
         self.endpoint.close(quinn::VarInt::from_u32(CloseCode::Bye as u32), b"");
         self.shared.clear_sessions();
+        self.shared.close_requests();
     }
 
     /// Returns whom to tell once we have left.

@@ -10,6 +10,7 @@ use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, T
 
 use crate::cluster::StartError;
 use crate::core::{Lane, NodeName};
+use crate::request::REQUESTS_MAX;
 use crate::socket::QuietRuntime;
 use crate::tls::TlsMaterial;
 
@@ -27,7 +28,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const RTT_GUESS: Duration = Duration::from_millis(100);
 /// Most bytes in flight towards us, per lane and per session, that our upper layer has not taken.
 const STREAM_WINDOW: u32 = 4 << 20;
-const SESSION_WINDOW: u32 = 8 << 20;
+pub(crate) const SESSION_WINDOW: u32 = 8 << 20;
 /// Most bytes of ours that a session keeps because they are not acknowledged.
 const SEND_WINDOW: u64 = 8 << 20;
 /// Membership's datagrams that wait, either way; when full the oldest go.
@@ -38,11 +39,12 @@ const INCOMING_BYTES_MAX: u64 = 1 << 20;
 fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     let lanes = u32::try_from(Lane::ALL.len()).unwrap_or(u32::MAX);
+    let hellos_and_requests = u32::try_from(1 + REQUESTS_MAX).unwrap_or(u32::MAX);
     transport
         .max_idle_timeout(IdleTimeout::try_from(IDLE_MAX).ok())
         .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_rtt(RTT_GUESS)
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_bidi_streams(VarInt::from_u32(hellos_and_requests))
         .max_concurrent_uni_streams(VarInt::from_u32(lanes))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(SESSION_WINDOW))

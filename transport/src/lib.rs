@@ -27,6 +27,8 @@ mod handshake;
 #[cfg(feature = "runtime")]
 mod metrics;
 #[cfg(feature = "runtime")]
+mod request;
+#[cfg(feature = "runtime")]
 mod session;
 #[cfg(feature = "runtime")]
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the clock of the runtime half")]
@@ -46,5 +48,8 @@ pub use self::{
     endpoint::bare_endpoint,
     events::{CONTROL_EVENTS_MAX, ClusterEvent, ClusterEvents, EVENT_BYTES_MAX, EVENTS_MAX},
     metrics::Metrics,
+    request::{
+        Gone, REQUEST_BYTES_MAX, REQUESTS_MAX, RESPONSE_WINDOW, Request, RequestError, Requests, Responder, Response,
+    },
     tls::{CertificateAuthority, TlsError, TlsMaterial},
 };

@@ -30,6 +30,10 @@ pub struct Metrics {
     pub frames_dropped: u64,
     /// Frames of others that were passed on.
     pub frames_passed: u64,
+    /// Requests of other members that were answered.
+    pub requests_served: u64,
+    /// Requests of other members that were refused.
+    pub requests_refused: u64,
     /// UDP payload bytes sent over sessions.
     pub bytes_sent: u64,
     /// UDP payload bytes received over sessions.
@@ -56,6 +60,8 @@ counters!(
     frames_received,
     frames_dropped,
     frames_passed,
+    requests_served,
+    requests_refused,
     /// Of sessions that are over.
     bytes_sent,
     bytes_received,
@@ -75,6 +81,8 @@ impl Counters {
             frames_received: self.frames_received.get(),
             frames_dropped: self.frames_dropped.get(),
             frames_passed: self.frames_passed.get(),
+            requests_served: self.requests_served.get(),
+            requests_refused: self.requests_refused.get(),
             bytes_sent: self.bytes_sent.get(),
             bytes_received: self.bytes_received.get(),
             stretch: self.stretch.get(),

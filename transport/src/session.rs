@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quinn::{Connection, ConnectionError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::channel::{Framed, Full, LaneEnd, LaneFault, LaneQueue, LaneReader, write_lane};
@@ -15,6 +15,7 @@ use crate::driver::Command;
 use crate::events::FrameSink;
 use crate::handshake::{CloseCode, close};
 use crate::metrics::{Counters, LogLimit};
+use crate::request::{self, REQUESTS_MAX};
 use crate::shared::Shared;
 use crate::socket::Port;
 
@@ -30,6 +31,8 @@ pub(crate) struct Session {
     pub(crate) connection: Connection,
     port: Option<Port>,
     lanes: [LaneQueue; Lane::ALL.len()],
+    /// Places for requests of ours.
+    pub(crate) requests: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
@@ -52,7 +55,8 @@ impl Session {
         let port = Port::connect(connection.remote_address())
             .inspect_err(|error| tracing::warn!(peer = %hello.id, %error, "its port cannot be looked at"))
             .ok();
-        Arc::new(Self { serial, hello, dialled, connection, port, lanes: Default::default(), counters })
+        let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
+        Arc::new(Self { serial, hello, dialled, connection, port, lanes: Default::default(), requests, counters })
     }
 
     /// Queues a frame, to be written after [`Self::wake`], or resets the session if the lane is full.
@@ -122,6 +126,7 @@ pub(crate) async fn run(session: Arc<Session>, told: oneshot::Receiver<()>, arou
         tasks.spawn(async move { write_lane(&session.connection, lane, &session.lanes[index(lane)]).await });
     }
     tasks.spawn(read_datagrams(session.clone(), around.clone()));
+    tasks.spawn(request::serve(session.clone(), around.clone()));
     tasks.spawn(hear_refusals(session.clone(), around.commands.clone()));
     let readers = read_lanes(session.clone(), told, around.clone());
     tokio::select! {

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::core::membership::Membership;
@@ -13,6 +14,7 @@ use crate::core::message::Hello;
 use crate::core::ways::{Passed, Step};
 use crate::core::{self, Addr, Lane, NodeId, Now, View, Ways};
 use crate::metrics::Counters;
+use crate::request::Request;
 use crate::session::Session;
 
 /// One clock for all drivers of a node.
@@ -49,6 +51,8 @@ pub(crate) struct Shared {
     ways: RwLock<Arc<Ways>>,
     /// Who is within reach without a session, and since which event.
     reached: RwLock<BTreeMap<NodeId, Reached>>,
+    /// Where other members' requests go.
+    requests: RwLock<Option<mpsc::Sender<Request>>>,
 }
 
 type Sessions = BTreeMap<NodeId, Arc<Session>>;
@@ -82,6 +86,7 @@ impl Shared {
             sessions: RwLock::default(),
             ways: RwLock::default(),
             reached: RwLock::default(),
+            requests: RwLock::default(),
         })
     }
 
@@ -133,6 +138,19 @@ impl Shared {
         }
         // Only then: whoever is woken may want the processor that we are on.
         known().for_each(|session| session.wake(lane));
+    }
+
+    pub(crate) fn set_request_sink(&self, sink: mpsc::Sender<Request>) {
+        *write(&self.requests) = Some(sink);
+    }
+
+    pub(crate) fn request_sink(&self) -> Option<mpsc::Sender<Request>> {
+        read(&self.requests).clone()
+    }
+
+    /// Nobody takes requests any more.
+    pub(crate) fn close_requests(&self) {
+        *write(&self.requests) = None;
     }
 
     // ---- what is passed on

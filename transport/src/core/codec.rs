@@ -34,6 +34,10 @@ pub enum Kind {
     Membership = b'M',
     /// A message between registries, or between supervisors.
     Replication = b'R',
+    /// The first words of a request between two members.
+    Request = b'Q',
+    /// The first words of its answer.
+    Response = b'A',
 }
 
 /// Why bytes are not a frame. The peer is at fault; nothing of ours changed.

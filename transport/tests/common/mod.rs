@@ -1,6 +1,7 @@
 //! Clusters of real nodes on loopback, each in a runtime of its own, so that one can be killed like a process.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod peer;
 pub mod relay;
 
 use std::net::SocketAddr;
@@ -106,6 +107,10 @@ impl Node {
 
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
+    }
+
+    pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, future: F) {
+        self.runtime.spawn(future);
     }
 
     /// The next event within a time.
