@@ -25,6 +25,7 @@ use tokio::sync::broadcast;
 use crate::backend::{self, Answer, Backend, Refusal, Wish};
 use crate::exec::{Activation, Exec, Host, KIND};
 use crate::failure::Failure;
+use crate::logs::{self, Logs, Output};
 use crate::node::NodeConfig;
 use crate::rows;
 use crate::text::format_time;
@@ -33,6 +34,7 @@ use crate::text::format_time;
 pub(crate) struct Node {
     supervisor: Supervisor,
     cluster_name: Arc<str>,
+    logs: Logs,
 }
 
 /// Joins the cluster and starts to supervise.
@@ -54,18 +56,22 @@ pub(crate) async fn start(config: &NodeConfig, tls: TlsMaterial, boot: u64, exec
         error => Failure::usage(format!("--listen: {error}")),
     })?;
     let supervisor_config = SupervisorConfig {
-        kinds: Kinds::new().with(KIND, ExecKind(exec)),
+        kinds: Kinds::new().with(KIND, ExecKind(exec.clone())),
         version: env!("CARGO_PKG_VERSION").into(),
         keep_done: config.keep_done,
         ..SupervisorConfig::default()
     };
+    let requests = cluster.requests();
     let supervisor = Supervisor::start(cluster, events, supervisor_config);
-    Ok(Node { supervisor, cluster_name: config.cluster.as_str().into() })
+    let logs = Logs::new(supervisor.clone(), exec);
+    tokio::spawn(logs::serve(logs.clone(), requests));
+    Ok(Node { supervisor, cluster_name: config.cluster.as_str().into(), logs })
 }
 
 impl Node {
     pub(crate) fn backend(&self) -> Arc<dyn Backend> {
-        Arc::new(Face { supervisor: self.supervisor.clone(), cluster_name: self.cluster_name.clone() })
+        let (supervisor, cluster_name) = (self.supervisor.clone(), self.cluster_name.clone());
+        Arc::new(Face { supervisor, cluster_name, logs: self.logs.clone() })
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
@@ -138,6 +144,7 @@ impl Host for ContextHost {
 struct Face {
     supervisor: Supervisor,
     cluster_name: Arc<str>,
+    logs: Logs,
 }
 
 impl Backend for Face {
@@ -197,6 +204,10 @@ impl Backend for Face {
             }
         });
         (recent.into_iter().map(event).collect(), live.boxed())
+    }
+
+    fn logs<'a>(&'a self, id: &'a str, lines: u64, follow: bool) -> Answer<'a, Output> {
+        Box::pin(async move { self.logs.open(child_id(id)?, lines, follow).await })
     }
 
     fn start(&self, wish: Wish, ensure: bool, deadline: Duration) -> Answer<'_, rows::Child> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 
+use crate::logs::Output;
 use crate::rows::{Child, Event, Member, Name, Status};
 
 /// What becomes of an asked-for change, later.
@@ -93,6 +94,8 @@ pub trait Backend: Send + Sync + 'static {
     /// What happened lately, oldest first, and everything from then on, without a gap or a repetition between them. One
     /// that reads too slowly is told of the gap by the end of its stream.
     fn events(&self) -> (Vec<Event>, BoxStream<'static, Event>);
+    /// The newest `lines` lines that a child printed, and with `follow` what it prints until it has ended.
+    fn logs<'a>(&'a self, id: &'a str, lines: u64, follow: bool) -> Answer<'a, Output>;
     /// Starts a child and waits until it runs. With `ensure` one that is there already is fine.
     fn start(&self, wish: Wish, ensure: bool, deadline: Duration) -> Answer<'_, Child>;
     /// Ends a child for good.

@@ -16,6 +16,7 @@ pub mod dev;
 pub mod exec;
 pub mod failure;
 pub mod http;
+pub mod logs;
 pub mod node;
 pub mod rows;
 pub mod text;

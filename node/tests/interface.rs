@@ -116,6 +116,21 @@ impl Backend for MadeUp {
         (vec![event("child_starting"), event("child_running")], live.boxed())
     }
 
+    fn logs<'a>(&'a self, id: &'a str, lines: u64, follow: bool) -> Answer<'a, ordu_node::logs::Output> {
+        let line = |text: String| Ok(text.into());
+        let printed = vec![line(format!("{lines} lines\n")), line("\u{e9}\n".into()), line("half".into())];
+        let broken = (id == "waiting").then(|| Err(std::io::Error::other("the disk is gone")));
+        let endless = follow.then(stream::pending);
+        let output = stream::iter(printed).chain(stream::iter(broken)).chain(stream::iter(endless).flatten());
+        // As from a real log, what is there is sent before the next comes.
+        let output = output.then(async |bytes| {
+            tokio::task::yield_now().await;
+            bytes
+        });
+        let known = self.child(id).map(|_| output.boxed());
+        Box::pin(std::future::ready(known.ok_or_else(|| Refusal::NotFound(format!("there is no child {id}")))))
+    }
+
     fn start(&self, wish: Wish, ensure: bool, deadline: Duration) -> Answer<'_, Child> {
         let answer = match wish.id.as_str() {
             "web" if ensure => Ok(web()),
@@ -289,6 +304,22 @@ fn events_come_once_each() {
 }
 
 #[test]
+fn logs_are_text_as_it_comes() {
+    let served = serve(None);
+    let (status, head, body) = served.ask("GET /v1/children/web/logs?lines=7 HTTP/1.0", b"");
+    assert_eq!((status, body.as_str()), (200, "7 lines\n\u{e9}\nhalf"));
+    assert!(head.contains("content-type: text/plain; charset=utf-8") && head.contains("nosniff"), "{head}");
+    assert_eq!(out(&served.ordu("logs web")), "100 lines\n\u{e9}\nhalf");
+    let lines = "{\"line\":\"3 lines\"}\n{\"line\":\"\u{e9}\"}\n{\"line\":\"half\"}\n";
+    assert_eq!(out(&served.ordu("logs web -n 3 --json")), lines);
+    says(&served.ordu("logs nobody -f"), 1, "logs nobody: there is no child nobody");
+    // One that breaks off is not taken for a whole one.
+    let output = served.ordu("logs waiting");
+    says(&output, 3, "logs waiting: the answer of the node at");
+    assert_eq!(out(&output), "100 lines\n\u{e9}\nhalf");
+}
+
+#[test]
 fn a_start_says_what_was_asked() {
     let served = serve(None);
     let line = "start new --restart transient --env A=1 --env B=x=y --node n3 --stop-timeout 3s --max-restarts 5 --within 90s --cwd /tmp --timeout 7s --json -- echo hi";
@@ -340,7 +371,6 @@ fn bad_usage_is_one_line_and_exit_2() {
         ("start web --max-restarts many -- true", "--max-restarts"),
         ("start web --within 3s -- true", "--max-restarts"),
         ("start web --max-restarts 3 --within soon -- true", "soon"),
-        ("logs web -f", "logs: not yet"),
         ("bench --durable", "bench --durable: not yet"),
         ("bench --nodes 1", "1"),
         ("up --partition quorum:2 --name n1", "--partition quorum: not yet"),
@@ -414,7 +444,10 @@ fn bad_requests_are_problems() {
     problem(served.post("/v1/children?timeout=soon", &exec("")), 400, "invalid", "timeout");
     problem(served.post("/v1/children?colour=1", &exec("")), 400, "invalid", "colour");
     problem(served.post("/v1/rebalance", ""), 400, "not_yet", "rebalance");
-    problem(served.get("/v1/children/web/logs?follow=1"), 400, "not_yet", "logs");
+    problem(served.get("/v1/children/nobody/logs"), 404, "not_found", "nobody");
+    problem(served.get("/v1/children/web/logs?follow=1"), 400, "invalid", "query");
+    problem(served.get("/v1/children/web/logs?lines=1000001"), 400, "invalid", "1000000");
+    problem(served.get("/v1/children/a%2Fb/logs"), 400, "invalid", "a/b");
     problem(served.get("/v1/children/nobody"), 404, "not_found", "nobody");
     problem(served.get("/v1/children/a%2Fb"), 400, "invalid", "a/b");
     problem(served.get("/v1/children/%ff"), 400, "invalid", "UTF-8");

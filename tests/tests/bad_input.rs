@@ -95,7 +95,6 @@ fn what_is_not_built_yet_says_so() {
     let mut cluster = Cluster::start(Scenario::new("not_yet"), 1);
     let lines = [
         "start x --label a=b --http {http} -- true",
-        "logs web -f -n 5",
         "apply children.toml --prune --dry-run",
         "rebalance --dry-run --max-moves 3",
         "remove n2",
@@ -230,11 +229,13 @@ fn http_answers_bad_requests_with_problems() {
     problem("query", ask("POST", "/v1/children?colour=1", &child("")), 400, "colour");
     problem("query", ask("GET", "/v1/names?colour=1", ""), 400, "colour");
     problem("rebalance", ask("POST", "/v1/rebalance", ""), 400, "not yet");
-    problem("logs", ask("GET", "/v1/children/web/logs", ""), 400, "not yet");
+    problem("logs", ask("GET", "/v1/children/web/logs?lines=-1", ""), 400, "lines");
+    problem("logs", ask("GET", "/v1/children/a%2Fb/logs", ""), 400, "a/b");
     problem("slash", ask("GET", "/v1/children/a%2Fb", ""), 400, "a/b");
     problem("control", ask("DELETE", "/v1/children/a%07b", ""), 400, "");
     for (method, path) in [
         ("GET", "/v1/children/nobody"),
+        ("GET", "/v1/children/nobody/logs"),
         ("DELETE", "/v1/children/nobody"),
         ("POST", "/v1/children/nobody/restart"),
         ("GET", "/v1/names/nobody"),

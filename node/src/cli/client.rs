@@ -1,6 +1,6 @@
 //! A blocking HTTP client for one node: one-line errors, and the exit code that belongs to each.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use crate::text::{format_duration, parse_duration};
 
 /// Longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
+/// How much of a stream is read at once.
+const PIECE_BYTES: usize = 64 << 10;
 /// How long to wait for a connection at most.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// What the node gets on top of the deadline, so that it is the one who says that the deadline passed.
@@ -116,6 +118,32 @@ impl Client {
             return Err(Failure::unreachable(format!("the node at {} went away", self.address)));
         }
         Ok(())
+    }
+
+    /// Reads an answer that is no JSON as it comes, to its end, which may be far away; `take` gets each piece.
+    pub(crate) fn bytes(
+        &self,
+        path: &str,
+        is_endless: bool,
+        mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let response = self.request(Method::GET, path, None, (!is_endless).then_some(self.timeout))?;
+        if !response.status().is_success() {
+            return self.text(response).map(drop);
+        }
+        let mut reader = response.into_body().into_reader();
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match reader.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(read) => take(&piece[..read])?,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let why = format!("the answer of the node at {} broke off: {error}", self.address);
+                    return Err(Failure::unreachable(why));
+                }
+            }
+        }
     }
 
     fn request(

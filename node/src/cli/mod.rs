@@ -5,6 +5,7 @@ mod ca;
 mod children;
 mod client;
 mod cluster;
+mod logs;
 mod table;
 mod up;
 
@@ -63,8 +64,8 @@ enum Command {
     Undrain(cluster::OneNode),
     /// Measure what this machine can do: registering, looking up, failing over, healing and more
     Bench(bench::Bench),
-    /// Not yet: show what a child printed
-    Logs(Later),
+    /// Show what a child printed, from whichever node runs it
+    Logs(logs::Logs),
     /// Not yet: start and stop children as a file declares them
     Apply(Later),
     /// Not yet: a live view
@@ -128,7 +129,7 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Events(events) => events.run(),
         Command::Drain(node) => node.run("drain", "is draining; `ordu ps` tells what is still to move"),
         Command::Undrain(node) => node.run("undrain", "takes children again"),
-        Command::Logs(_) => Err(Failure::not_yet("logs")),
+        Command::Logs(logs) => logs.run(),
         Command::Apply(_) => Err(Failure::not_yet("apply")),
         Command::Top(_) => Err(Failure::not_yet("top")),
         Command::Bench(bench) => bench.run(),
@@ -176,9 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_takes_any_arguments_and_says_so() {
-        for line in
-            ["logs web -f -n 5", "bench --durable --json", "apply x.toml --prune", "remove n2", "top", "completions"]
-        {
+        for line in ["bench --durable --json", "apply x.toml --prune", "remove n2", "top", "completions"] {
             let arguments = std::iter::once("ordu").chain(line.split(' '));
             let cli = Cli::try_parse_from(arguments).unwrap();
             let failure = run(cli.command, None).unwrap_err();
@@ -203,6 +202,9 @@ mod tests {
             "ordu bench --runs 0",
             "ordu bench --idle 10ms",
             "ordu stop",
+            "ordu logs a/b",
+            "ordu logs web -n many",
+            "ordu logs web -n 1000001",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

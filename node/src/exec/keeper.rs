@@ -150,9 +150,7 @@ impl Keeper {
             }
             Err(error) => {
                 // A start that failed leaves nothing behind; what an earlier run of the child wrote stays.
-                if std::fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
-                    let _ = std::fs::remove_file(&log);
-                }
+                log::discard_empty(&log);
                 self.report(Report::SpawnFailed { key, why: why_not(&error, cmd, cwd) });
             }
         }

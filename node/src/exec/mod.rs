@@ -8,6 +8,8 @@ mod args;
 mod handle;
 mod keeper;
 mod log;
+mod log_marks;
+mod log_reader;
 mod processes;
 mod protocol;
 
@@ -18,11 +20,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use ordu_supervisor::core::ChildId;
 
 pub use args::{ExecArgs, KIND, STOP_TIMEOUT_DEFAULT};
 pub use handle::{Job, Keeper, KeeperConfig, Running, SUBCOMMAND};
 pub use keeper::run as run_keeper;
 pub use log::LOG_BYTES_MAX;
+pub use log_reader::{LogBegin, LogReader};
 pub use protocol::{Ended, FRAME_BYTES_MAX, Order, Report, read_frame, write_frame};
 
 /// What an activation of a child is told by whoever runs it, and tells them.
@@ -81,7 +85,7 @@ impl Exec {
     pub async fn run(&self, activation: Activation, args: &[u8], host: impl Host) -> Result<(), String> {
         let args = ExecArgs::parse(args).map_err(|why| format!("its args are not those of kind {KIND}: {why}"))?;
         let fence_file = FenceFile::new(&self.directory, &activation)?;
-        let log = self.directory.join("logs").join(format!("{}.log", activation.id));
+        let log = self.log(&activation.id);
         let fence = activation.fence.clone();
         let job = self.job(activation, &args, &fence_file, log.clone());
         let running = self.keeper.spawn(job).await?;
@@ -96,6 +100,18 @@ impl Exec {
             }),
             Ended::Lost => Err("killed because its node's keeper died".into()),
         }
+    }
+
+    /// Begins to read what a child of this name printed on this node; `None` if it never ran here.
+    ///
+    /// # Errors
+    /// If its log cannot be read.
+    pub fn read_log(&self, id: &ChildId, begin: LogBegin) -> io::Result<Option<LogReader>> {
+        LogReader::open(&self.log(id.as_str()), begin)
+    }
+
+    fn log(&self, id: &str) -> PathBuf {
+        self.directory.join("logs").join(format!("{id}.log"))
     }
 
     fn job(&self, activation: Activation, args: &ExecArgs, fence_file: &FenceFile, log: PathBuf) -> Job {

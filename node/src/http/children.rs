@@ -96,10 +96,6 @@ pub(super) async fn rebalance() -> Refusal {
     Refusal::NotYet("rebalance".into())
 }
 
-pub(super) async fn logs() -> Refusal {
-    Refusal::NotYet("logs".into())
-}
-
 /// Checks a path's name and reads the deadline.
 fn change(name: &str, uri: &Uri) -> Result<Duration, Refusal> {
     check_name(name)?;

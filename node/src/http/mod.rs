@@ -3,6 +3,7 @@
 mod children;
 mod events;
 mod guard;
+mod logs;
 mod problem;
 mod views;
 
@@ -33,6 +34,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Connections that follow events at once, so that others are left for whoever wants something.
 const EVENT_STREAMS_MAX: usize = 256;
+/// Connections that read logs at once, for the same reason.
+const LOG_STREAMS_MAX: usize = 64;
 /// After a failed accept, for want of file descriptors most likely.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -41,6 +44,7 @@ pub(crate) struct App {
     backend: Arc<dyn Backend>,
     token: Option<String>,
     event_streams: Arc<Semaphore>,
+    log_streams: Arc<Semaphore>,
 }
 
 /// The part of a path that is a name. One that is no text is refused like every other nonsense.
@@ -59,14 +63,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 
 /// All paths, for a node and the token that it asks for.
 pub fn router(backend: Arc<dyn Backend>, token: Option<String>) -> Router {
-    let app = Arc::new(App { backend, token, event_streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)) });
+    let event_streams = Arc::new(Semaphore::new(EVENT_STREAMS_MAX));
+    let log_streams = Arc::new(Semaphore::new(LOG_STREAMS_MAX));
+    let app = Arc::new(App { backend, token, event_streams, log_streams });
     Router::new()
         .route("/v1/status", get(views::status))
         .route("/v1/members", get(views::members))
         .route("/v1/children", get(views::children).post(children::start))
         .route("/v1/children/{id}", get(views::child).delete(children::stop))
         .route("/v1/children/{id}/restart", post(children::restart))
-        .route("/v1/children/{id}/logs", get(children::logs))
+        .route("/v1/children/{id}/logs", get(logs::logs))
         .route("/v1/names", get(views::names))
         .route("/v1/names/{*name}", get(views::name))
         .route("/v1/nodes/{name}/drain", post(children::drain))

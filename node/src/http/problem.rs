@@ -9,7 +9,7 @@ use crate::rows::Problem;
 
 impl Refusal {
     /// HTTP status, one word for programs, one sentence for people.
-    fn parts(self) -> (StatusCode, &'static str, String) {
+    pub(crate) fn parts(self) -> (StatusCode, &'static str, String) {
         match self {
             Refusal::Invalid(why) => (StatusCode::BAD_REQUEST, "invalid", why),
             Refusal::NotYet(what) => {
