@@ -29,6 +29,7 @@ use crate::logs::{self, Logs, Output};
 use crate::node::NodeConfig;
 use crate::rows;
 use crate::text::format_time;
+use crate::wish;
 
 /// A running node below its HTTP interface.
 pub(crate) struct Node {
@@ -186,6 +187,10 @@ impl Backend for Face {
         self.supervisor.child(&ChildId::new(id).ok()?).map(child)
     }
 
+    fn spec(&self, id: &str) -> Option<rows::StartRequest> {
+        self.supervisor.spec(&ChildId::new(id).ok()?).map(|spec| wish::request(&spec))
+    }
+
     fn names(&self, prefix: &str) -> Vec<rows::Name> {
         self.supervisor.registry().entries(prefix).iter().map(name).collect()
     }
@@ -303,7 +308,7 @@ fn drain_refusal(node: &str, error: &DrainError) -> Refusal {
     }
 }
 
-fn spec(wish: Wish) -> Result<ChildSpec, String> {
+pub(crate) fn spec(wish: Wish) -> Result<ChildSpec, String> {
     let id = ChildId::new(&wish.id).map_err(|error| error.to_string())?;
     let placement = match wish.node {
         Some(node) => Placement::Pinned(NodeName::new(&node).map_err(|error| error.to_string())?),
@@ -315,8 +320,8 @@ fn spec(wish: Wish) -> Result<ChildSpec, String> {
         backend::Restart::Temporary => Restart::Temporary,
     };
     let stop_timeout = wish.stop_timeout;
-    let intensity = wish.intensity.map(|(restarts, within)| Intensity { restarts, within });
-    Ok(ChildSpec { restart, intensity, placement, stop_timeout, ..ChildSpec::new(id, &wish.kind, wish.args) })
+    let (intensity, labels) = (wish.intensity.map(|(restarts, within)| Intensity { restarts, within }), wish.labels);
+    Ok(ChildSpec { restart, intensity, placement, stop_timeout, labels, ..ChildSpec::new(id, &wish.kind, wish.args) })
 }
 
 fn child(row: ChildRow) -> rows::Child {

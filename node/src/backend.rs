@@ -1,13 +1,14 @@
 //! What the HTTP interface needs of a node: a narrow face before the supervisor, so that the interface can be tested without
 //! a cluster and the supervisor's types stay behind one file.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 
 use crate::logs::Output;
-use crate::rows::{Child, Event, Member, Name, Status};
+use crate::rows::{Child, Event, Member, Name, StartRequest, Status};
 
 /// What becomes of an asked-for change, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
@@ -40,6 +41,8 @@ pub struct Wish {
     pub stop_timeout: Duration,
     /// How often it may be restarted after failures, within how long.
     pub intensity: Option<(u32, Duration)>,
+    /// Shown in its row.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Why a request is not done.
@@ -87,6 +90,8 @@ pub trait Backend: Send + Sync + 'static {
     fn children(&self) -> Vec<Child>;
     /// One child.
     fn child(&self, id: &str) -> Option<Child>;
+    /// The request that would start a child that is desired as it is now.
+    fn spec(&self, id: &str) -> Option<StartRequest>;
     /// The names that begin with `prefix`, sorted.
     fn names(&self, prefix: &str) -> Vec<Name>;
     /// One name.

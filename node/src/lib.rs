@@ -20,6 +20,7 @@ pub mod logs;
 pub mod node;
 pub mod rows;
 pub mod text;
+pub mod wish;
 
 use std::io::Write;
 use std::process::ExitCode;

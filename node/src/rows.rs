@@ -172,7 +172,7 @@ pub struct Problem {
     pub code: String,
 }
 
-/// What `POST /v1/children` takes.
+/// What `POST /v1/children` takes, and what a child's spec is told as.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartRequest {
@@ -190,9 +190,9 @@ pub struct StartRequest {
     /// The only node where it may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Not yet: free-form pairs.
+    /// Free-form pairs, shown in its row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<serde_json::Value>,
+    pub labels: Option<BTreeMap<String, String>>,
     /// How often it may be restarted within `within`; when it ends once more it is in quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_restarts: Option<u32>,

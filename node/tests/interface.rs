@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use ordu_node::backend::{Answer, Backend, Refusal, Restart, Wish};
 use ordu_node::http;
-use ordu_node::rows::{Child, Event, Member, Name, Progress, Status};
+use ordu_node::rows::{Child, Event, Member, Name, Progress, StartRequest, Status};
 
 const ORDU: &str = env!("CARGO_BIN_EXE_ordu");
 
@@ -91,6 +91,11 @@ impl Backend for MadeUp {
 
     fn child(&self, id: &str) -> Option<Child> {
         self.children().into_iter().find(|child| child.id == id)
+    }
+
+    fn spec(&self, id: &str) -> Option<StartRequest> {
+        let web = r#"{"id":"web","kind":"exec","args":{"cmd":["a"],"stop_timeout":"10s"},"restart":"permanent","labels":{"k":"v"}}"#;
+        (id == "web").then(|| serde_json::from_str(web).unwrap())
     }
 
     fn names(&self, prefix: &str) -> Vec<Name> {
@@ -322,7 +327,7 @@ fn logs_are_text_as_it_comes() {
 #[test]
 fn a_start_says_what_was_asked() {
     let served = serve(None);
-    let line = "start new --restart transient --env A=1 --env B=x=y --node n3 --stop-timeout 3s --max-restarts 5 --within 90s --cwd /tmp --timeout 7s --json -- echo hi";
+    let line = "start new --restart transient --env A=1 --env B=x=y --node n3 --stop-timeout 3s --max-restarts 5 --within 90s --cwd /tmp --label team=a --label b= --timeout 7s --json -- echo hi";
     let output = served.ordu(line);
     says(&output, 0, "");
     assert_eq!(serde_json::from_str::<Child>(&out(&output)).unwrap().id, "new");
@@ -330,6 +335,7 @@ fn a_start_says_what_was_asked() {
     assert_eq!((wish.id.as_str(), wish.kind.as_str(), wish.restart), ("new", "exec", Restart::Transient));
     assert_eq!((wish.node.as_deref(), ensure, deadline), (Some("n3"), false, Duration::from_secs(7)));
     assert_eq!((wish.stop_timeout, wish.intensity), (Duration::from_secs(3), Some((5, Duration::from_secs(90)))));
+    assert_eq!(wish.labels.into_iter().collect::<Vec<_>>(), [("b".into(), "".into()), ("team".into(), "a".into())]);
     let args: serde_json::Value = serde_json::from_slice(&wish.args).unwrap();
     let expected =
         serde_json::json!({"cmd": ["echo", "hi"], "env": {"A": "1", "B": "x=y"}, "cwd": "/tmp", "stop_timeout": "3s"});
@@ -367,7 +373,7 @@ fn bad_usage_is_one_line_and_exit_2() {
         ("ps --frobnicate", "--frobnicate"),
         ("ps --http nowhere", "HOST:PORT"),
         ("ps --http-token-file /no/such/file", "/no/such/file"),
-        ("start web --label a=b -- true", "--label: not yet"),
+        ("start web --label ab -- true", "K=V"),
         ("start web --max-restarts many -- true", "--max-restarts"),
         ("start web --within 3s -- true", "--max-restarts"),
         ("start web --max-restarts 3 --within soon -- true", "soon"),
@@ -430,7 +436,8 @@ fn bad_requests_are_problems() {
     );
     problem(served.post("/v1/children", &exec(r#","colour":1"#)), 400, "invalid", "colour");
     problem(served.post("/v1/children", &exec(r#","restart":"maybe""#)), 400, "invalid", "restart");
-    problem(served.post("/v1/children", &exec(r#","labels":{"a":"b"}"#)), 400, "not_yet", "labels: not yet");
+    problem(served.post("/v1/children", &exec(r#","labels":{"a b":"c"}"#)), 400, "invalid", "not a label's name");
+    problem(served.get("/v1/children/nobody/spec"), 404, "not_found", "nobody");
     for (fields, part) in [
         (r#","max_restarts":1001"#, "more than 1000"),
         (r#","max_restarts":-1"#, "-1"),

@@ -200,6 +200,16 @@ impl Supervisor {
         self.read(|core, _| core.row(id))
     }
 
+    /// What a child should be: the spec of its start, of several concurrent ones that of the latest. `None` if it is not
+    /// desired, also where it was and its row still stands.
+    pub fn spec(&self, id: &ChildId) -> Option<Arc<ChildSpec>> {
+        self.read(|core, _| {
+            let starts = core.desired().table().live(id);
+            let latest = starts.max_by_key(|(origin, counter, start)| (start.at, *origin, *counter));
+            latest.map(|(_, _, start)| start.spec.clone())
+        })
+    }
+
     // ---- nodes
 
     /// All members, by name.

@@ -94,7 +94,6 @@ fn commands_refuse_what_they_cannot_do() {
 fn what_is_not_built_yet_says_so() {
     let mut cluster = Cluster::start(Scenario::new("not_yet"), 1);
     let lines = [
-        "start x --label a=b --http {http} -- true",
         "apply children.toml --prune --dry-run",
         "rebalance --dry-run --max-moves 3",
         "remove n2",
@@ -218,7 +217,8 @@ fn http_answers_bad_requests_with_problems() {
         (r#"{"id":"x","args":{"cmd":["true"],"stop_timeout":5}}"#, "args: "),
         (&child(r#","colour":1"#), "colour"),
         (&child(r#","restart":"maybe""#), "restart"),
-        (&child(r#","labels":{"a":"b"}"#), "not yet"),
+        (&child(r#","labels":{"a":1}"#), "string"),
+        (&child(r#","labels":{"a b":"c"}"#), "a b"),
         (&child(r#","max_restarts":1001"#), "max_restarts"),
         (&child(r#","within":"3s""#), "within"),
         (&child(r#","node":"a/b""#), "node"),

@@ -41,9 +41,9 @@ pub(crate) struct Start {
     /// Set an environment variable
     #[arg(long, value_name = "K=V", value_parser = parse_pair)]
     env: Vec<(String, String)>,
-    /// Not yet: pairs shown in its row
-    #[arg(long, value_name = "K=V")]
-    label: Vec<String>,
+    /// A pair that is shown in its row
+    #[arg(long, value_name = "K=V", value_parser = parse_pair)]
+    label: Vec<(String, String)>,
     /// Run it on this node only
     #[arg(long, value_name = "N", value_parser = parse_id)]
     node: Option<String>,
@@ -79,9 +79,6 @@ impl Start {
     }
 
     fn request(self) -> Result<StartRequest, Failure> {
-        if !self.label.is_empty() {
-            return Err(Failure::not_yet("--label"));
-        }
         let cwd = self.cwd.map(std::path::absolute).transpose();
         let cwd = cwd.map_err(|error| Failure::usage(format!("--cwd: {error}")))?;
         let env: BTreeMap<_, _> = self.env.into_iter().collect();
@@ -100,7 +97,7 @@ impl Start {
             args,
             restart: Some(restart.into()),
             node: self.node,
-            labels: None,
+            labels: (!self.label.is_empty()).then(|| self.label.into_iter().collect()),
             max_restarts: self.max_restarts,
             within: self.within.map(format_duration),
         })
@@ -157,9 +154,14 @@ fn in_full(child: &Child) -> String {
         ("fence", or_dash(child.fence.as_ref())),
         ("restarts", child.restarts.to_string()),
         ("reason", or_dash(child.reason.as_ref())),
+        ("labels", or_dash((!child.labels.is_empty()).then(|| pairs(&child.labels)))),
         ("log", or_dash(child.log.as_ref())),
     ];
     lines.iter().map(|(what, text)| format!("{what:<9} {}\n", one_line(text))).collect()
+}
+
+fn pairs(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 /// `ordu ps`.

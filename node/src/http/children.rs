@@ -9,15 +9,14 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use ordu_supervisor::core::spec::{self, Intensity};
 use ordu_transport::core::id::validate_name;
 use serde::Deserialize;
 
 use super::{App, BODY_BYTES_MAX, BODY_TIMEOUT, Segment, query};
-use crate::backend::{Refusal, Restart, Wish};
-use crate::exec::{ExecArgs, KIND};
+use crate::backend::{Refusal, Wish};
 use crate::rows::{Child, StartRequest};
 use crate::text::parse_duration;
+use crate::wish;
 
 /// The deadline of a request that names none.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -25,10 +24,6 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How much of a body that is too long is read and thrown away, so that its sender gets to read the answer.
 const BODY_DRAIN_MAX: usize = 16 << 20;
-/// How long a child of another kind may take to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// The window of `max_restarts`, where none is given.
-const WITHIN_DEFAULT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,49 +112,7 @@ fn deadline(timeout: Option<String>) -> Result<Duration, Refusal> {
 fn wish(body: &[u8]) -> Result<Wish, Refusal> {
     let request: StartRequest =
         serde_json::from_slice(body).map_err(|error| Refusal::Invalid(format!("the body is not a child: {error}")))?;
-    if request.labels.as_ref().is_some_and(|labels| labels.as_object().is_none_or(|labels| !labels.is_empty())) {
-        return Err(Refusal::NotYet("labels".into()));
-    }
-    validate_name(&request.id, false).map_err(|error| Refusal::Invalid(format!("id: {error}")))?;
-    validate_name(&request.kind, false).map_err(|error| Refusal::Invalid(format!("kind: {error}")))?;
-    if let Some(node) = &request.node {
-        validate_name(node, false).map_err(|error| Refusal::Invalid(format!("node: {error}")))?;
-    }
-    let restart = match request.restart.as_deref() {
-        None | Some("permanent") => Restart::Permanent,
-        Some("transient") => Restart::Transient,
-        Some("temporary") => Restart::Temporary,
-        Some(other) => {
-            return Err(Refusal::Invalid(format!("restart: {other:?} is not one of permanent, transient, temporary")));
-        }
-    };
-    let intensity = intensity(&request, restart).map_err(Refusal::Invalid)?;
-    let args = match &request.args {
-        serde_json::Value::Null => Vec::new(),
-        args => args.to_string().into_bytes(),
-    };
-    let stop_timeout = if request.kind == KIND {
-        ExecArgs::parse(&args).map_err(|why| Refusal::Invalid(format!("args: {why}")))?.stop_timeout
-    } else {
-        STOP_TIMEOUT
-    };
-    Ok(Wish { id: request.id, kind: request.kind, args, restart, node: request.node, stop_timeout, intensity })
-}
-
-/// How often the child may be restarted after failures, within how long.
-fn intensity(request: &StartRequest, restart: Restart) -> Result<Option<(u32, Duration)>, String> {
-    let Some(restarts) = request.max_restarts else {
-        return if request.within.is_some() { Err("within: it needs max_restarts".into()) } else { Ok(None) };
-    };
-    let within = request.within.as_deref().map(parse_duration).transpose().map_err(|why| format!("within: {why}"))?;
-    let within = within.unwrap_or(WITHIN_DEFAULT);
-    let kind = match restart {
-        Restart::Permanent => spec::Restart::Permanent,
-        Restart::Transient => spec::Restart::Transient,
-        Restart::Temporary => spec::Restart::Temporary,
-    };
-    Intensity { restarts, within }.check(kind).map_err(|why| format!("max_restarts, within: {why}"))?;
-    Ok(Some((restarts, within)))
+    wish::check(request).map_err(Refusal::Invalid)
 }
 
 /// Reads a body of at most [`BODY_BYTES_MAX`] bytes.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::children::check_name;
 use super::{App, Segment, query};
 use crate::backend::Refusal;
-use crate::rows::{Child, Member, Name, Status};
+use crate::rows::{Child, Member, Name, StartRequest, Status};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +37,12 @@ pub(super) async fn children(State(app): State<Arc<App>>) -> Json<Vec<Child>> {
 pub(super) async fn child(State(app): State<Arc<App>>, Segment(id): Segment) -> Result<Json<Child>, Refusal> {
     check_name(&id)?;
     app.backend.child(&id).map(Json).ok_or_else(|| Refusal::NotFound(format!("there is no child {id}")))
+}
+
+pub(super) async fn spec(State(app): State<Arc<App>>, Segment(id): Segment) -> Result<Json<StartRequest>, Refusal> {
+    check_name(&id)?;
+    let spec = app.backend.spec(&id).map(Json);
+    spec.ok_or_else(|| Refusal::NotFound(format!("there is no child {id} that should run")))
 }
 
 pub(super) async fn names(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Vec<Name>>, Refusal> {
