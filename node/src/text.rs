@@ -41,6 +41,13 @@ pub fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Where a byte of a text is: its line and its column, from 1, in characters.
+pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
 /// Durations in JSON are text.
 pub mod duration {
     use std::time::Duration;
@@ -84,6 +91,13 @@ mod tests {
         assert_eq!(format_time(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(format_time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
         assert!(format_time(u64::MAX).ends_with('Z'));
+    }
+
+    #[test]
+    fn lines_and_columns_count_from_one() {
+        let text = "a\n\u{e9}b\n";
+        let at = |offset| line_and_column(text, offset);
+        assert_eq!([at(0), at(1), at(2), at(4), at(6), at(99)], [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 1)]);
     }
 
     #[test]

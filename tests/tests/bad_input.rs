@@ -94,7 +94,6 @@ fn commands_refuse_what_they_cannot_do() {
 fn what_is_not_built_yet_says_so() {
     let mut cluster = Cluster::start(Scenario::new("not_yet"), 1);
     let lines = [
-        "apply children.toml --prune --dry-run",
         "rebalance --dry-run --max-moves 3",
         "remove n2",
         "top",

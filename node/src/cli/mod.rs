@@ -1,5 +1,6 @@
 //! The command line: one file per family of commands.
 
+mod apply;
 mod bench;
 mod ca;
 mod children;
@@ -66,8 +67,8 @@ enum Command {
     Bench(bench::Bench),
     /// Show what a child printed, from whichever node runs it
     Logs(logs::Logs),
-    /// Not yet: start and stop children as a file declares them
-    Apply(Later),
+    /// Start, replace and stop children as a file declares them
+    Apply(apply::Apply),
     /// Not yet: a live view
     Top(Later),
     /// Not yet: spread the children anew
@@ -130,7 +131,7 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Drain(node) => node.run("drain", "is draining; `ordu ps` tells what is still to move"),
         Command::Undrain(node) => node.run("undrain", "takes children again"),
         Command::Logs(logs) => logs.run(),
-        Command::Apply(_) => Err(Failure::not_yet("apply")),
+        Command::Apply(apply) => apply.run(),
         Command::Top(_) => Err(Failure::not_yet("top")),
         Command::Bench(bench) => bench.run(),
         Command::Rebalance(_) => Err(Failure::not_yet("rebalance")),
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_takes_any_arguments_and_says_so() {
-        for line in ["bench --durable --json", "apply x.toml --prune", "remove n2", "top", "completions"] {
+        for line in ["bench --durable --json", "remove n2", "top", "completions"] {
             let arguments = std::iter::once("ordu").chain(line.split(' '));
             let cli = Cli::try_parse_from(arguments).unwrap();
             let failure = run(cli.command, None).unwrap_err();
