@@ -395,6 +395,18 @@ fn bad_usage_is_one_line_and_exit_2() {
 }
 
 #[test]
+fn completions_know_the_commands() {
+    for (shell, part) in [("bash", "complete -F"), ("zsh", "#compdef ordu"), ("fish", "complete -c ordu")] {
+        let output = ordu(&format!("completions {shell}"));
+        says(&output, 0, "");
+        let script = out(&output);
+        assert!(script.contains(part) && script.contains("apply") && script.contains("max-restarts"), "{shell}");
+        assert!(!script.contains("__keeper"), "{shell}");
+    }
+    says(&ordu("completions tcsh"), 2, "tcsh");
+}
+
+#[test]
 fn a_node_that_is_not_there_is_exit_3() {
     // Bound and dropped: nobody listens there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -98,7 +98,6 @@ fn what_is_not_built_yet_says_so() {
         "remove n2",
         "top",
         "bench --durable --json",
-        "completions bash",
         "up --name x --ephemeral --config x.toml",
         "up --name x --ephemeral --label a=b",
         "up --name x --ephemeral --expect 3",

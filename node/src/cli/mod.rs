@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 
 pub(crate) use children::parse_id;
 pub(crate) use client::{NodeClient, parse_address, read_token};
@@ -75,14 +76,28 @@ enum Command {
     Rebalance(Later),
     /// Not yet: forget a member that will not return
     Remove(Later),
-    /// Not yet: completions for a shell
-    Completions(Later),
+    /// Print completions for a shell: bash, zsh, fish, elvish, powershell
+    Completions(Completions),
 }
 
 #[derive(Debug, Args)]
 struct Listing {
     #[command(flatten)]
     connect: client::Connect,
+}
+
+#[derive(Debug, Args)]
+struct Completions {
+    /// For which
+    shell: Shell,
+}
+
+impl Completions {
+    fn run(&self) -> Result<(), Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "ordu", &mut script);
+        table::print_bytes(&script)
+    }
 }
 
 /// A command of a later version, whatever its arguments.
@@ -136,7 +151,7 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Bench(bench) => bench.run(),
         Command::Rebalance(_) => Err(Failure::not_yet("rebalance")),
         Command::Remove(_) => Err(Failure::not_yet("remove")),
-        Command::Completions(_) => Err(Failure::not_yet("completions")),
+        Command::Completions(completions) => completions.run(),
     }
 }
 
@@ -178,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_takes_any_arguments_and_says_so() {
-        for line in ["bench --durable --json", "remove n2", "top", "completions"] {
+        for line in ["bench --durable --json", "remove n2", "top"] {
             let arguments = std::iter::once("ordu").chain(line.split(' '));
             let cli = Cli::try_parse_from(arguments).unwrap();
             let failure = run(cli.command, None).unwrap_err();
@@ -203,6 +218,8 @@ mod tests {
             "ordu bench --runs 0",
             "ordu bench --idle 10ms",
             "ordu stop",
+            "ordu completions",
+            "ordu completions tcsh",
             "ordu logs a/b",
             "ordu logs web -n many",
             "ordu logs web -n 1000001",
