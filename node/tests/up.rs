@@ -126,6 +126,33 @@ fn is_empty(directory: &Path) -> bool {
 }
 
 #[test]
+fn a_flag_wins_over_a_variable_and_that_over_the_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("node.toml");
+    let text =
+        "name = \"file\"\ncluster = \"file\"\nhttp = \"127.0.0.1:0\"\nlisten = \"127.0.0.1:0\"\ndata-dir = \"data\"\n";
+    fs::write(&file, text).unwrap();
+    let start = |variables: &[(&str, &str)], flags: &[&str]| {
+        let mut command = ordu(temp.path());
+        command.arg("up").arg("--config").arg(&file).args(flags).envs(variables.iter().copied());
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let http = ready.trim_end().rsplit_once("http=").map(|(_, http)| http.to_owned()).unwrap_or_default();
+        let node = Node { process, http, ready };
+        let status = node.ask(temp.path(), &["status", "--json"]).stdout;
+        let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+        [status["name"].as_str().unwrap().to_owned(), status["cluster"].as_str().unwrap().to_owned()]
+    };
+    assert_eq!(start(&[], &[]), ["file", "file"]);
+    assert!(temp.path().join("data/boot").exists(), "a relative path begins where the file is");
+    fs::remove_dir_all(temp.path().join("data")).unwrap();
+    let variables = [("ORDU_UP_NAME", "variable"), ("ORDU_UP_CLUSTER", "variable")];
+    assert_eq!(start(&variables, &["--cluster", "flag", "--ephemeral"]), ["variable", "flag"]);
+    assert!(!temp.path().join("data").exists(), "a flag says otherwise");
+}
+
+#[test]
 fn a_killed_node_leaves_no_process_and_no_ephemeral_file() {
     let temp = tempfile::tempdir().unwrap();
     let mut node = Node::up(temp.path(), &["--ephemeral"]);

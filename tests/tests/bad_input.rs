@@ -98,7 +98,6 @@ fn what_is_not_built_yet_says_so() {
         "remove n2",
         "top",
         "bench --durable --json",
-        "up --name x --ephemeral --config x.toml",
         "up --name x --ephemeral --label a=b",
         "up --name x --ephemeral --expect 3",
         "up --name x --ephemeral --expect-timeout 3s",
@@ -126,6 +125,7 @@ fn a_node_refuses_what_it_cannot_start_with() {
     std::fs::write(root.join("bad-boot/boot"), "many\n").unwrap();
     std::fs::write(root.join("two-words"), "two words\n").unwrap();
     std::fs::write(root.join("empty"), "").unwrap();
+    std::fs::write(root.join("bad.toml"), "drain-timeout = \"5s\"\ncolour = 1\n").unwrap();
     // A certificate and a key that do not belong together.
     issue("w");
     std::fs::copy(root.join("ca/x/node.key"), root.join("ca/w/node.key")).unwrap();
@@ -151,6 +151,8 @@ fn a_node_refuses_what_it_cannot_start_with() {
         (with("--join nowhere"), "nowhere"),
         (with("--join 127.0.0.1:0"), "127.0.0.1:0"),
         (with("--drain-timeout 5"), "5"),
+        (with("--config {root}/no-such-file"), "{root}/no-such-file"),
+        (with("--config {root}/bad.toml"), "line 2, column 1: there is no setting `colour`"),
         (with("--partition maybe"), "maybe"),
         (with("--redistribution lazy"), "lazy"),
         (with("--log-format xml"), "xml"),

@@ -7,6 +7,7 @@ mod children;
 mod client;
 mod cluster;
 mod logs;
+mod settings;
 mod table;
 mod up;
 

@@ -1,7 +1,7 @@
 //! `ordu up` and `ordu dev`: their flags, and what wins where several say something.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use ordu_transport::core::NodeName;
 
+use super::settings::{Settings, begin_at};
 use super::{parse_address, parse_id, read_token};
 use crate::data::{DataChoice, default_directory};
 use crate::dev;
@@ -19,7 +20,8 @@ use crate::text::parse_duration;
 /// Most nodes of a `dev` cluster.
 const DEV_NODES_MAX: u16 = 50;
 
-/// Every flag has a variable `ORDU_UP_…`; a flag wins over its variable
+/// Every flag has a variable `ORDU_UP_…` and a name in the file of --config; a flag wins over its variable, and that over
+/// the file
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// The node's name, unique in the cluster [default: the host's name]
@@ -52,7 +54,7 @@ pub(crate) struct Up {
     /// Keep everything in a directory that is removed at exit
     #[arg(long, env = "ORDU_UP_EPHEMERAL", value_parser = FalseyValueParser::new())]
     ephemeral: bool,
-    /// Not yet: a file with these settings
+    /// A TOML file with these settings, by the names of the flags; its relative paths begin where it is
     #[arg(long, env = "ORDU_UP_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Not yet: pairs that describe the node
@@ -84,12 +86,64 @@ pub(crate) struct Up {
 impl Up {
     /// Runs the node in the foreground. `given` says which settings came from where.
     pub(crate) fn run(self, given: Option<&ArgMatches>) -> Result<(), Failure> {
-        let source = |id| given.and_then(|given| given.value_source(id));
-        let config = self.config(source("data_dir"), source("ephemeral")).map_err(|failure| failure.context("up"))?;
+        let config = self.configure(given).map_err(|failure| failure.context("up"))?;
         node::run(config).map_err(|failure| failure.context("up"))
     }
 
-    fn config(self, data_dir: Option<ValueSource>, ephemeral: Option<ValueSource>) -> Result<NodeConfig, Failure> {
+    fn configure(mut self, given: Option<&ArgMatches>) -> Result<NodeConfig, Failure> {
+        let named = match self.config.take() {
+            None => Vec::new(),
+            Some(path) => {
+                let Settings { up, named } = Settings::read(&path)?;
+                self.take(up, |key| named.iter().any(|name| name == key) && Source::of(given, key) == Source::Default);
+                named
+            }
+        };
+        let source = |key: &str| match Source::of(given, key) {
+            Source::Default if named.iter().any(|name| name == key) => Source::File,
+            source => source,
+        };
+        let (data_dir, ephemeral) = (source("data-dir"), source("ephemeral"));
+        self.check(data_dir, ephemeral)
+    }
+
+    /// Takes over those settings of a file that it says and that nothing else does.
+    fn take(&mut self, file: Up, is_taken: impl Fn(&str) -> bool) {
+        macro_rules! take {
+            ($($key:literal => $field:ident),* $(,)?) => {
+                $(if is_taken($key) { self.$field = file.$field; })*
+            };
+        }
+        take!(
+            "name" => name,
+            "cluster" => cluster,
+            "listen" => listen,
+            "advertise" => advertise,
+            "http" => http,
+            "http-token-file" => http_token_file,
+            "join" => join,
+            "tls-dir" => tls_dir,
+            "data-dir" => data_dir,
+            "ephemeral" => ephemeral,
+            "label" => label,
+            "expect" => expect,
+            "expect-timeout" => expect_timeout,
+            "partition" => partition,
+            "redistribution" => redistribution,
+            "drain-timeout" => drain_timeout,
+            "keep-done" => keep_done,
+            "log-format" => log_format,
+        );
+    }
+
+    /// Lets relative paths begin at a directory.
+    pub(super) fn begin_paths_at(&mut self, directory: &Path) {
+        for path in [&mut self.http_token_file, &mut self.tls_dir, &mut self.data_dir] {
+            begin_at(directory, path);
+        }
+    }
+
+    fn check(self, data_dir: Source, ephemeral: Source) -> Result<NodeConfig, Failure> {
         self.refuse_not_yet()?;
         let name = match self.name {
             Some(name) => name,
@@ -113,7 +167,7 @@ impl Up {
             (Some(_), true) if data_dir == ephemeral => {
                 return Err(Failure::usage("--data-dir and --ephemeral exclude one another"));
             }
-            (Some(path), true) if ephemeral == Some(ValueSource::EnvVariable) => DataChoice::Directory(path),
+            (Some(path), true) if data_dir > ephemeral => DataChoice::Directory(path),
             (_, true) => DataChoice::Ephemeral,
             (Some(path), false) => DataChoice::Directory(path),
             (None, false) => DataChoice::Directory(default_directory(name.as_str())?),
@@ -136,7 +190,6 @@ impl Up {
 
     fn refuse_not_yet(&self) -> Result<(), Failure> {
         for (is_given, flag) in [
-            (self.config.is_some(), "--config"),
             (!self.label.is_empty(), "--label"),
             (self.expect.is_some(), "--expect"),
             (self.expect_timeout.is_some(), "--expect-timeout"),
@@ -157,6 +210,26 @@ impl Up {
             )));
         }
         Ok(())
+    }
+}
+
+/// Who says what a setting is; a later one wins over an earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Default,
+    File,
+    Variable,
+    Flag,
+}
+
+impl Source {
+    fn of(given: Option<&ArgMatches>, key: &str) -> Source {
+        match given.and_then(|given| given.value_source(&key.replace('-', "_"))) {
+            Some(ValueSource::CommandLine) => Source::Flag,
+            Some(ValueSource::EnvVariable) => Source::Variable,
+            // Clap may come to know of others; none of ours is there.
+            Some(_) | None => Source::Default,
+        }
     }
 }
 
@@ -191,7 +264,7 @@ impl Dev {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, FromArgMatches, Parser};
 
     use super::*;
     use crate::failure::USAGE;
@@ -204,10 +277,9 @@ mod tests {
 
     fn config(line: &str) -> Result<NodeConfig, Failure> {
         let arguments = std::iter::once("up").chain(line.split_whitespace());
-        let up = Only::try_parse_from(arguments).map_err(|error| Failure::usage(error.to_string()))?.up;
-        let source = |is_given: bool| is_given.then_some(ValueSource::CommandLine);
-        let sources = (source(up.data_dir.is_some()), source(up.ephemeral));
-        up.config(sources.0, sources.1)
+        let given = Only::command().try_get_matches_from(arguments);
+        let given = given.map_err(|error| Failure::usage(error.to_string()))?;
+        Only::from_arg_matches(&given).unwrap().up.configure(Some(&given))
     }
 
     #[test]
@@ -230,7 +302,7 @@ mod tests {
             ("--expect 3", "not yet"),
             ("--expect-timeout 5s", "not yet"),
             ("--label a=b", "not yet"),
-            ("--config x.toml", "not yet"),
+            ("--config /no/such.toml", "/no/such.toml"),
             ("--partition maybe", "keep-running"),
             ("--redistribution lazy", "active or passive"),
             ("--listen 0.0.0.0:7600", "--advertise"),
@@ -250,11 +322,66 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_wins_over_a_variable() {
+    fn a_flag_wins_over_a_variable_and_that_over_the_file() {
         let both = || Only::try_parse_from(["up", "--name", "n1", "--data-dir", "/x", "--ephemeral"]).unwrap().up;
-        let (flag, variable) = (Some(ValueSource::CommandLine), Some(ValueSource::EnvVariable));
-        assert_eq!(both().config(variable, flag).unwrap().data, DataChoice::Ephemeral);
-        assert_eq!(both().config(flag, variable).unwrap().data, DataChoice::Directory("/x".into()));
-        assert!(both().config(variable, variable).is_err());
+        let directory = Ok(DataChoice::Directory("/x".into()));
+        let choice = |data_dir, ephemeral| both().check(data_dir, ephemeral).map(|config| config.data);
+        for (lower, higher) in [(Source::Variable, Source::Flag), (Source::File, Source::Variable)] {
+            assert_eq!(choice(lower, higher), Ok(DataChoice::Ephemeral));
+            assert_eq!(choice(higher, lower), directory);
+            assert!(choice(higher, higher).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_may_say_all_that_flags_do() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let up = || Only::try_parse_from(["up"]).unwrap().up;
+        up().take(up(), |key| {
+            asked.borrow_mut().push(key.to_owned());
+            true
+        });
+        let command = Only::command();
+        let flags = command.get_arguments().filter_map(|flag| flag.get_long());
+        let mut flags: Vec<_> = flags.filter(|flag| !matches!(*flag, "config" | "help")).collect();
+        let mut asked = asked.into_inner();
+        flags.sort_unstable();
+        asked.sort_unstable();
+        assert_eq!(asked, flags);
+    }
+
+    #[test]
+    fn a_file_says_what_no_flag_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("node.toml");
+        let text = r#"
+            name = "n2"
+            cluster = "shop"
+            listen = "127.0.0.1:7001"
+            http = "127.0.0.1:7002"
+            join = ["a:1", "b:2"]
+            tls-dir = "tls"
+            data-dir = "/var/lib/ordu"
+            drain-timeout = "5s"
+            keep-done = "2m"
+            log-format = "json"
+        "#;
+        std::fs::write(&file, text).unwrap();
+        let line = format!("--config {} --http 127.0.0.1:7003 --join c:3", file.display());
+        let config = config(&line).unwrap();
+        assert_eq!((config.name.as_str(), config.cluster.as_str()), ("n2", "shop"));
+        assert_eq!((config.listen.port(), config.http.port()), (7001, 7003));
+        assert_eq!((config.join, config.tls_dir), (vec!["c:3".to_owned()], Some(directory.path().join("tls"))));
+        assert_eq!(config.data, DataChoice::Directory("/var/lib/ordu".into()));
+        assert_eq!((config.drain_timeout, config.keep_done), (Duration::from_secs(5), Duration::from_secs(120)));
+        assert_eq!(config.log_format, LogFormat::Json);
+        let config = self::config(&format!("--config {} --ephemeral", file.display())).unwrap();
+        assert_eq!((config.data, config.http.port()), (DataChoice::Ephemeral, 7002));
+        assert_eq!(config.join, ["a:1", "b:2"]);
+        for (text, expected) in [("expect = 3", "not yet"), ("ephemeral = true\ndata-dir = \"x\"", "exclude")] {
+            std::fs::write(&file, format!("name = \"n2\"\n{text}\n")).unwrap();
+            let failure = self::config(&format!("--config {}", file.display())).unwrap_err();
+            assert!(failure.message.contains(expected), "{text}: {failure}");
+        }
     }
 }
