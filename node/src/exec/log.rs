@@ -18,14 +18,17 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let mut marks = LogMarks::lock(path)?;
-    let mut base = marks.base();
+    // Without them a reader may be led astray; that is no reason not to run the program.
+    let mut marks = LogMarks::lock(path).ok();
+    let mut base = marks.as_ref().map_or(0, LogMarks::base);
     if let Some(len) = too_long(path) {
         fs::rename(path, earlier(path))?;
         base += len;
     }
     let log = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    marks.write(base, base + log.metadata()?.len())?;
+    if let Some(marks) = &mut marks {
+        let _ = marks.write(base, base + log.metadata()?.len());
+    }
     Ok(log)
 }
 
