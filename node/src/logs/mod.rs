@@ -1,6 +1,6 @@
 //! What a child printed, read from any node.
 //!
-//! The output lies in files of the node that runs the child. [`Logs`] finds that node by the child's row, reads there
+//! The output lies in files of the node that runs the child. `Logs` finds that node by the child's row, reads there
 //! itself or asks it over the session between the two, and, where the output is followed, goes after a child that moves.
 //! Who is asked gets a child's name and nothing else: which file that is it knows itself.
 
