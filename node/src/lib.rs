@@ -18,6 +18,7 @@ pub mod failure;
 pub mod http;
 pub mod node;
 pub mod rows;
+mod store;
 pub mod text;
 
 use std::io::Write;
