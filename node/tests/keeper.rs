@@ -220,6 +220,20 @@ async fn children_bear_neither_blocked_nor_ignored_signals() {
 }
 
 #[tokio::test]
+async fn a_programs_loader_variables_are_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let keeper = keeper();
+    let env = vec![("LD_PRELOAD".into(), "/no/such.so".into()), ("HOME".into(), "/mine".into())];
+    let echo = Job { env, ..job(directory.path(), &["sh", "-c", "echo $LD_PRELOAD $HOME"]) };
+    let mut running = keeper.spawn(echo).await.unwrap();
+    assert_eq!(running.ended().await, Ended::Code(0));
+    let text = fs::read_to_string(directory.path().join("logs/job.log")).unwrap();
+    assert!(text.ends_with("/no/such.so /mine\n"), "{text}");
+    // The loader tells of it where it has to load something: for the program, and not also for what becomes the program.
+    assert!(text.matches("cannot be preloaded").count() <= 1, "{text}");
+}
+
+#[tokio::test]
 async fn a_terminals_signals_reach_neither_keeper_nor_child() {
     let directory = tempfile::tempdir().unwrap();
     let keeper = keeper();

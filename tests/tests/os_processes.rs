@@ -53,7 +53,8 @@ impl Runaways {
             let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
             if pids.len() == count && text.ends_with('\n') { Ok(pids) } else { Err(text) }
         });
-        assert!(pids.iter().all(|&pid| is_alive(pid)));
+        // One that is just being executed shows no arguments.
+        until(SOON, "they live", || pids.iter().all(|&pid| is_alive(pid)));
         (os_pid(&row), pids)
     }
 }
@@ -102,6 +103,30 @@ fn nothing_outlives_a_killed_node() {
     let killed = cluster.nodes[0].kill_9();
     gone(&cluster, "all of a killed node", &everybody, killed);
     until(SOON, "its keeper is gone", || cluster.scenario.processes().is_empty());
+}
+
+/// Killed together with its keeper, a node leaves its children to its next start.
+#[test]
+fn what_node_and_keeper_left_goes_when_the_node_is_back() {
+    let mut cluster = Cluster::start(Scenario::new("keeper_killed_too"), 1);
+    let runaways = Runaways::new(&cluster.scenario);
+    let mut everybody = Vec::new();
+    for (number, (way, count)) in WAYS.into_iter().enumerate() {
+        let (leader, pids) = runaways.start(&cluster, &format!("way{number}"), way, count);
+        everybody.extend(pids.into_iter().chain([leader]));
+    }
+    let (node, keeper) = (cluster.nodes[0].os_pid(), keeper_of(cluster.nodes[0].os_pid()));
+    cluster.nodes[0].signal(Signal::SIGSTOP);
+    let tasks = || std::fs::read_dir(format!("/proc/{node}/task")).unwrap().flatten();
+    let stats = || tasks().map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap());
+    until(SOON, "the node sees nothing any more", || stats().all(|stat| stat.contains(") T ")));
+    kill(Pid::from_raw(keeper), Signal::SIGKILL).unwrap();
+    cluster.nodes[0].kill_9();
+    until(SOON, "the keeper is gone", || !is_alive(keeper));
+    assert!(everybody.iter().all(|&pid| is_alive(pid)), "they were left");
+    cluster.up(0);
+    gone(&cluster, "what was left", &everybody, Instant::now());
+    cluster.terminate_all();
 }
 
 #[test]

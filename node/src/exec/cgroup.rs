@@ -135,6 +135,7 @@ impl Tree {
     /// Removes the tree, once nobody is in it.
     pub(super) fn remove(&self) {
         for path in self.children() {
+            remove_below(&path);
             let _ = fs::remove_dir(path);
         }
         let _ = fs::remove_dir(self.path.join(NODE));
@@ -179,12 +180,30 @@ pub(super) fn out_of_memory(path: &Path) -> bool {
     killed.is_some_and(|killed| killed > 0)
 }
 
+/// Kills what is left in a tree of an earlier node, unless a node has that tree now.
+pub(super) fn kill_earlier(path: &Path) {
+    let (Some(base), Some(pid)) = (path.parent(), path.file_name().and_then(|name| pid_of(name.to_str()?))) else {
+        return;
+    };
+    if !is_there(pid) && path.join("cgroup.kill").exists() {
+        kill(path);
+        Tree { base: base.to_owned(), path: path.to_owned() }.remove();
+    }
+}
+
+/// Whose tree has this name.
+fn pid_of(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
+}
+
+fn is_there(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
 /// Removes the trees of nodes that were killed together with their keepers; one with somebody in it cannot be removed.
 fn sweep(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+        if entry.file_name().to_str().and_then(pid_of).is_some_and(|pid| !is_there(pid)) {
             Tree { base: base.to_owned(), path: entry.path() }.remove();
         }
     }

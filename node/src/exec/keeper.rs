@@ -34,7 +34,6 @@ use super::limits::Limits;
 use super::output::Outputs;
 use super::protocol::{Ended, Job, Order, Report, read_frame, write_frame};
 use super::strays::{Strays, Traces};
-use super::user::LOGIN;
 use super::{log, processes};
 
 /// Reports that wait to be written; a further one makes its thread wait.
@@ -213,8 +212,8 @@ impl Keeper {
 
     fn launch(&self, job: Job, cgroup: Option<PathBuf>) -> Result<Launched, String> {
         let Job { cmd, env, cwd, user, limits, .. } = job;
-        let given = env.iter().map(|(name, _)| name).filter(|name| LOGIN.contains(&name.as_str())).cloned().collect();
-        launch(&cmd, env, &Launch { cwd, user, given, limits, cgroup, nofile: self.nofile })
+        let settings = Launch { cwd, user, limits, cgroup, nofile: self.nofile, ..Launch::default() };
+        launch(&cmd, env, settings)
     }
 
     fn signal(&self, key: u64, signal: i32) {

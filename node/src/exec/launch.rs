@@ -20,7 +20,7 @@ use nix::unistd::{dup2_stdin, fchown};
 use serde::{Deserialize, Serialize};
 
 use super::limits::Limits;
-use super::user::{Account, RunAs};
+use super::user::{Account, LOGIN, RunAs};
 
 /// The hidden subcommand; its arguments are a [`Launch`] as JSON, and the program with its own.
 pub const SUBCOMMAND: &str = "__launch";
@@ -36,8 +36,8 @@ pub(super) struct Launch {
     pub(super) cwd: Option<PathBuf>,
     /// The user to become.
     pub(super) user: Option<RunAs>,
-    /// Variables that the child's own environment sets, so that a login would not.
-    pub(super) given: Vec<String>,
+    /// Variables of the child that are not for this process: see [`is_for_program_only`].
+    pub(super) env: Vec<(String, String)>,
     /// Its limits.
     pub(super) limits: Limits,
     /// The cgroup to join.
@@ -71,10 +71,12 @@ pub(super) enum Step {
 ///
 /// # Errors
 /// One sentence, if there is no such process.
-pub(super) fn launch(cmd: &[String], env: Vec<(String, String)>, launch: &Launch) -> Result<Launched, String> {
+pub(super) fn launch(cmd: &[String], env: Vec<(String, String)>, mut launch: Launch) -> Result<Launched, String> {
     let program = cmd.first().map_or("", String::as_str);
     let no_process = |error: io::Error| shorten(why_not(&error, program));
-    let settings = serde_json::to_string(launch).map_err(|error| error.to_string())?;
+    let (later, env): (Vec<_>, Vec<_>) = env.into_iter().partition(|(name, _)| is_for_program_only(name));
+    launch.env = later;
+    let settings = serde_json::to_string(&launch).map_err(|error| error.to_string())?;
     let (ours, theirs) = UnixStream::pair().map_err(no_process)?;
     ours.set_nonblocking(true).map_err(no_process)?;
     let (output, into) = io::pipe().map_err(no_process)?;
@@ -91,6 +93,12 @@ pub(super) fn launch(cmd: &[String], env: Vec<(String, String)>, launch: &Launch
     command.envs(env);
     let process = command.spawn().map_err(no_process)?;
     Ok(Launched { os_pid: process.id(), outcome: Outcome(ours), output })
+}
+
+/// Whether a variable would change how this binary runs: the loader's, the allocator's, and those that a login sets as well.
+fn is_for_program_only(name: &str) -> bool {
+    const PREFIXES: [&str; 5] = ["LD_", "GLIBC_", "MALLOC_", "MIMALLOC_", "RUST_"];
+    LOGIN.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 impl Outcome {
@@ -144,10 +152,9 @@ fn prepare(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<()
     if let Some(account) = &account {
         own_output(account);
         account.become_it()?;
-        let of_login =
-            account.environment().into_iter().filter(|(name, _)| !launch.given.iter().any(|given| given == name));
-        command.envs(of_login);
+        command.envs(account.environment());
     }
+    command.envs(launch.env);
     if let Some(cwd) = &launch.cwd {
         env::set_current_dir(cwd).map_err(|error| why_not_there(&error, cwd))?;
     }

@@ -72,8 +72,8 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// Logs go to `directory/logs`, fence files to `directory/fences`; `http` is where a child reaches its node. What an
-    /// earlier node with the same directory left running is killed first.
+    /// Logs go to `directory/logs`, fence files to `directory/fences`; `directory/cgroup` names the keeper's tree of cgroups.
+    /// `http` is where a child reaches its node. What an earlier node with the same directory left running is killed first.
     ///
     /// # Errors
     /// If the directories cannot be made.
@@ -81,6 +81,14 @@ impl Exec {
         let directory = directory.canonicalize()?;
         fs::create_dir_all(directory.join("logs"))?;
         let fences = Fences::new(&directory)?;
+        let tree = directory.join("cgroup");
+        if let Ok(earlier) = fs::read_to_string(&tree) {
+            cgroup::kill_earlier(Path::new(&earlier));
+        }
+        match keeper.cgroups() {
+            Ok(path) => fs::write(&tree, path.as_os_str().as_encoded_bytes())?,
+            Err(_) => drop(fs::remove_file(&tree)),
+        }
         let killed = processes::kill_leftovers(&fences.directories());
         if killed > 0 {
             tracing::warn!(killed, "an earlier node and its keeper were killed at once and had left processes running");
