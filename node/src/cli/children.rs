@@ -53,9 +53,8 @@ pub(crate) struct Start {
     /// Run it as this user, and this group if it is not the user's own; only where its node runs as root
     #[arg(long, value_name = "USER[:GROUP]")]
     user: Option<RunAs>,
-    /// Limit what it uses: each of its processes by nofile, nproc, memory, cpu (seconds), core, fsize, data, stack, memlock or
-    /// sigpending; all of them together, where its node may make cgroups, by memory.max, cpu.max (processors, such as 0.5)
-    /// or pids.max. Bytes may be written as 64M or 2G; unlimited lifts a limit. A node that cannot set it refuses the start
+    /// Limit each of its processes (nofile, nproc, memory, cpu, core, fsize, data, stack, memlock, sigpending) or, where its
+    /// node may make cgroups, all of them together (memory.max, cpu.max, pids.max): nofile=1024, memory=64M, cpu.max=0.5
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     limit: Vec<(String, String)>,
     /// Ask it to stop by this signal: TERM, INT, QUIT, HUP, USR1, USR2, WINCH, ABRT or KILL

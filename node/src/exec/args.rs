@@ -111,6 +111,29 @@ mod tests {
     }
 
     #[test]
+    fn all_args_are_described_for_callers_of_http() {
+        let described: serde_json::Value = serde_json::from_str(include_str!("../http/openapi.json")).unwrap();
+        let described = &described["components"]["schemas"]["ExecArgs"]["properties"];
+        let names = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let user = "7:7".parse().ok();
+        let limits: BTreeMap<_, _> =
+            names(&described["limits"]["properties"]).into_iter().map(|name| (name, "1".into())).collect();
+        let full = ExecArgs {
+            env: BTreeMap::from([("K".into(), "V".into())]),
+            cwd: Some("/".into()),
+            user,
+            limits: Limits::from_pairs(limits),
+            stop_signal: StopSignal(nix::sys::signal::Signal::SIGINT),
+            ..ExecArgs::new(vec!["a".into()])
+        };
+        full.check().unwrap();
+        assert_eq!(names(described), names(&serde_json::to_value(&full).unwrap()));
+        for signal in described["stop_signal"]["enum"].as_array().unwrap() {
+            signal.as_str().unwrap().parse::<StopSignal>().unwrap();
+        }
+    }
+
+    #[test]
     fn args_that_cannot_run_are_refused_with_a_sentence() {
         for (json, expected) in [
             (r#"{}"#, "missing field `cmd`"),

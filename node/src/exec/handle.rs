@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -24,6 +24,8 @@ const RESTART_DELAY: Duration = Duration::from_millis(500);
 const CLOSE_INTERVAL: Duration = Duration::from_millis(2);
 /// Between two looks for what a dead keeper had.
 const BURY_INTERVAL: Duration = Duration::from_millis(5);
+/// How long a new keeper waits for what the kernel does not let go.
+const BURY_MAX: Duration = Duration::from_secs(2);
 /// The hidden subcommand.
 pub const SUBCOMMAND: &str = "__keeper";
 
@@ -295,7 +297,8 @@ fn bury(slots: HashMap<u64, Slot>, tree: &Result<Tree, String>) {
     let mut strays = Strays::default();
     let traces = |slot: &Slot| Traces { mark: slot.mark.clone(), cgroup: None, seen: Vec::new() };
     strays.add(slots.values().map(traces));
-    while !strays.is_empty() {
+    let begun = Instant::now();
+    while !strays.is_empty() && begun.elapsed() < BURY_MAX {
         strays.look();
         thread::sleep(BURY_INTERVAL);
     }

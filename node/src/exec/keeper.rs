@@ -222,7 +222,7 @@ impl Keeper {
         let Some(child) = table.children.get_mut(&key) else { return };
         if child.traces.cgroup.is_none() && child.traces.mark.is_some() {
             // Once the program has ended nobody could tell whose they were.
-            child.traces.seen = processes::descendants(child.group.as_raw());
+            child.traces.seen = processes::below(child.group.as_raw());
         }
         // A program may have gone over to another group.
         let _ = killpg(child.group, signal).or_else(|_| kill(child.group, signal));

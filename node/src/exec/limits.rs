@@ -98,9 +98,7 @@ impl Limits {
                 };
                 match error {
                     nix::Error::EPERM => {
-                        format!(
-                            "the limit {name}={value} cannot be set: this node may not raise its own, {own}, so far"
-                        )
+                        format!("the limit {name}={value} cannot be set: this node may not go above its own, {own}")
                     }
                     error => format!("the limit {name}={value} cannot be set: {}", error.desc()),
                 }

@@ -3,6 +3,9 @@
 //! A node never forks its children itself. It has one keeper, a small process that spawns, signals and reaps
 //! them and that ends them all when the node is gone, however it went. [`Keeper`] is the node's handle to it; [`Exec::run`]
 //! is one activation of one child, from its fence file to its exit.
+//!
+//! `keeper` spawns by way of `launch`, which sets `limits`, `user` and `cgroup` for itself and becomes the program; `output`
+//! takes what it prints to its `log`; `strays` finds what it leaves behind.
 
 mod args;
 mod cgroup;

@@ -26,7 +26,7 @@ pub(crate) struct Process {
 pub(crate) fn all() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(|pid| parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
+    pids.filter_map(read).collect()
 }
 
 /// A line of `/proc/PID/stat`: the name in parentheses may itself hold spaces and parentheses.
@@ -43,6 +43,30 @@ fn parse_stat(line: &str) -> Option<Process> {
 /// The living descendants of `root`, without `root`.
 pub(crate) fn descendants(root: i32) -> Vec<Process> {
     descendants_among(&all(), root)
+}
+
+/// The living descendants of `root`, found without a look at any other process where the kernel tells children.
+pub(crate) fn below(root: i32) -> Vec<Process> {
+    if !Path::new("/proc/thread-self/children").exists() {
+        return descendants(root);
+    }
+    let mut seen = BTreeSet::from([root]);
+    let mut next = vec![root];
+    while let Some(parent) = next.pop() {
+        next.extend(children(parent).into_iter().filter(|child| seen.insert(*child)));
+    }
+    seen.remove(&root);
+    seen.into_iter().filter_map(read).filter(|process| !process.ended).collect()
+}
+
+fn children(parent: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    children.flat_map(|pids| pids.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()).collect()
+}
+
+fn read(pid: i32) -> Option<Process> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// [`descendants`] of what was read before.
@@ -81,11 +105,7 @@ pub(crate) fn kill_if(pid: i32, is_meant: impl FnOnce() -> bool) -> bool {
 
 /// Kills a process that was seen before.
 pub(crate) fn kill_seen(process: Process) -> bool {
-    let is_it = || {
-        let now = fs::read_to_string(format!("/proc/{}/stat", process.pid)).ok();
-        now.and_then(|line| parse_stat(&line)).is_some_and(|now| now.began == process.began && !now.ended)
-    };
-    kill_if(process.pid, is_it)
+    kill_if(process.pid, || read(process.pid).is_some_and(|now| now.began == process.began && !now.ended))
 }
 
 /// The value of `ORDU_FENCE` in a process's environment as it was executed with: no two activations of any cluster on
@@ -168,8 +188,10 @@ mod tests {
     fn this_process_descends_from_its_parent() {
         let own = i32::try_from(std::process::id()).unwrap();
         let parent = nix::unistd::getppid().as_raw();
-        let is_below = |root: i32| descendants(root).iter().any(|process| process.pid == own);
-        assert!(is_below(parent) && !is_below(own));
+        for look in [descendants, below] {
+            let is_below = |root: i32| look(root).iter().any(|process| process.pid == own);
+            assert!(is_below(parent) && !is_below(own));
+        }
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Strays {
 
     /// Kills those that are found.
     pub(super) fn look(&mut self) {
-        let marks: BTreeSet<String> = self.wanted.iter().filter_map(|wanted| wanted.traces.mark.clone()).collect();
+        let open = self.wanted.iter().filter(|wanted| wanted.clean < CLEAN_LOOKS);
+        let marks: BTreeSet<String> = open.filter_map(|wanted| wanted.traces.mark.clone()).collect();
         let met = processes::kill_marked(&marks);
         self.wanted.retain_mut(|wanted| {
             let Traces { mark, cgroup, seen } = &mut wanted.traces;
