@@ -235,6 +235,25 @@ fn a_child_stops_by_its_own_signal_and_has_its_limits() {
 }
 
 #[test]
+fn limits_of_a_whole_child_hold_or_are_refused() {
+    let mut cluster = Cluster::start(Scenario::new("whole_limits"), 1);
+    // A cgroup of one child: its own limits, and by the kernel's word that it went over them.
+    let greedy = "sleep 0.2; head -c 300000000 /dev/zero | tail -c 299999999 | wc -c";
+    let line = ["start", "greedy", "--json", "--restart", "temporary", "--limit", "memory.max=32M"];
+    let started = cluster.ordu(0, &[&line[..], &["--limit", "pids.max=20", "--", "sh", "-c", greedy]].concat());
+    if started.code == 0 {
+        let reason = done(&cluster, "greedy")["reason"].as_str().unwrap().to_owned();
+        assert!(reason.contains("memory.max"), "{reason}");
+    } else {
+        cluster.scenario.skip(&format!("the half that needs controllers: {}", started.stderr.trim()));
+        started.fails(1, "for a whole child are not possible here");
+        assert_eq!(cluster.nodes[0].get("/v1/children"), json!([]), "nothing is kept");
+        assert!(!cluster.nodes[0].data_dir.join("logs/greedy.log").exists());
+    }
+    cluster.terminate_all();
+}
+
+#[test]
 fn a_child_runs_as_another_user() {
     if !geteuid().is_root() {
         return ordu_tests::say("other_user: SKIPPED: only root may run children as other users");

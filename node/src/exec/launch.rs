@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::Limits;
 use super::user::{Account, LOGIN, RunAs};
 
-/// The hidden subcommand; its arguments are a [`Launch`] as JSON, and the program with its own.
+/// The hidden subcommand; its arguments are a `Launch` as JSON, and the program with its own.
 pub const SUBCOMMAND: &str = "__launch";
 /// The longest reason: it is told in one piece.
 const REASON_BYTES_MAX: usize = 4 << 10;
