@@ -92,6 +92,7 @@ async fn serve(config: &NodeConfig, data: &DataDirectory, store: Option<Store>) 
         // Also when the binary was replaced since.
         program: "/proc/self/exe".into(),
         remove: data.is_ephemeral().then(|| data.path().to_owned()),
+        cgroups: true,
     };
     let keeper = Keeper::start(keeper)
         .map_err(|error| Failure::usage(format!("the keeper of the node's processes cannot be started: {error}")))?;
@@ -104,6 +105,10 @@ async fn serve(config: &NodeConfig, data: &DataDirectory, store: Option<Store>) 
         let quic = node.local_addr();
         if config.tls_dir.is_none() && config.join.is_empty() {
             explain_joining(&tls_dir, config.advertise.clone().unwrap_or_else(|| quic.to_string()).as_str());
+        }
+        match keeper.cgroups() {
+            Ok(tree) => tracing::info!(tree = %tree.display(), "each child gets a cgroup of its own"),
+            Err(why) => tracing::info!(why, "children get no cgroups of their own"),
         }
         // A node whose standard output is gone is a node all the same.
         let ready = format!("ready name={} boot={} quic={quic} http={http}\n", config.name, node.boot());
