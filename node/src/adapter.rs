@@ -12,11 +12,12 @@ use futures_util::stream::{self, BoxStream};
 use ordu_registry::core::Entry;
 use ordu_registry::core::reconcile::Progress;
 use ordu_supervisor::core::{
-    ChildId, ChildRow, ChildSpec, ChildStatus, Event, EventKind, Intensity, MemberRow, MemberStatus, Placement, Restart,
+    ChildId, ChildRow, ChildSpec, ChildStatus, Event, EventKind, Expect, Intensity, MemberRow, MemberStatus, Placement,
+    Restart,
 };
 use ordu_supervisor::{
-    Closed, Context, DrainError, Exit, Kind, Kinds, RestartError, StartError, Started, Supervisor, SupervisorConfig,
-    TerminateError,
+    Closed, Context, DrainError, Exit, Kind, Kinds, RestartError, StartError, Started, Store, Supervisor,
+    SupervisorConfig, TerminateError,
 };
 use ordu_transport::core::NodeName;
 use ordu_transport::{Cluster, ClusterConfig, TlsMaterial};
@@ -42,7 +43,13 @@ pub(crate) struct Node {
 ///
 /// # Errors
 /// Exit 2, if the certificates or the address are not usable.
-pub(crate) async fn start(config: &NodeConfig, tls: TlsMaterial, boot: u64, exec: Exec) -> Result<Node, Failure> {
+pub(crate) async fn start(
+    config: &NodeConfig,
+    tls: TlsMaterial,
+    boot: u64,
+    exec: Exec,
+    store: Option<Store>,
+) -> Result<Node, Failure> {
     let cluster_config = ClusterConfig {
         name: config.name.clone(),
         cluster: config.cluster.clone(),
@@ -56,14 +63,23 @@ pub(crate) async fn start(config: &NodeConfig, tls: TlsMaterial, boot: u64, exec
         ordu_transport::StartError::Tls(error) => Failure::usage(format!("--tls-dir: {error}")),
         error => Failure::usage(format!("--listen: {error}")),
     })?;
+    let (members, timeout) = config.expect;
     let supervisor_config = SupervisorConfig {
+        expect: Expect { members, timeout },
         kinds: Kinds::new().with(KIND, ExecKind(exec.clone())),
         version: env!("CARGO_PKG_VERSION").into(),
         keep_done: config.keep_done,
         ..SupervisorConfig::default()
     };
     let requests = cluster.requests();
-    let supervisor = Supervisor::start(cluster, events, supervisor_config);
+    let supervisor = match store {
+        Some(store) => {
+            tracing::info!(children = store.children(), "what should run was read from the data directory");
+            Supervisor::start_durable(cluster, events, supervisor_config, store)
+                .map_err(|error| Failure::usage(format!("no thread can be started: {error}")))?
+        }
+        None => Supervisor::start(cluster, events, supervisor_config),
+    };
     let logs = Logs::new(supervisor.clone(), exec);
     tokio::spawn(logs::serve(logs.clone(), requests));
     Ok(Node { supervisor, cluster_name: config.cluster.as_str().into(), logs })

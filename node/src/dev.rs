@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::ca;
 use crate::cli::{NodeClient, print, print_line};
-use crate::exec::{Ended, ExecArgs, Job, KIND, Keeper, KeeperConfig, STOP_TIMEOUT_DEFAULT};
+use crate::exec::{Ended, ExecArgs, Job, KIND, Keeper, KeeperConfig};
 use crate::failure::Failure;
 use crate::rows::StartRequest;
 
@@ -101,8 +101,9 @@ impl Cluster {
             let log = directory.path().join(format!("{name}.log"));
             nodes.push(Arc::new(Node { name, address, cmd, log }));
         }
-        let keeper =
-            Keeper::start(KeeperConfig { program: program.clone(), remove: Some(directory.path().to_owned()) });
+        let remove = Some(directory.path().to_owned());
+        // The nodes make cgroups for what they run themselves.
+        let keeper = Keeper::start(KeeperConfig { program: program.clone(), remove, cgroups: false });
         let keeper = keeper.map_err(|error| cannot("the nodes' keeper cannot be started", &error))?;
         Ok(Self { nodes, keeper, program, directory })
     }
@@ -219,7 +220,7 @@ enum News {
 
 fn sample(id: &str, script: &str) -> StartRequest {
     let cmd = ["sh", "-c", script].map(str::to_owned).to_vec();
-    let args = ExecArgs { cmd, env: Default::default(), cwd: None, stop_timeout: STOP_TIMEOUT_DEFAULT };
+    let args = ExecArgs::new(cmd);
     StartRequest {
         id: id.to_owned(),
         kind: KIND.to_owned(),
@@ -235,7 +236,7 @@ fn sample(id: &str, script: &str) -> StartRequest {
 /// Runs one node again and again, and tells of it.
 async fn keep(index: usize, node: Arc<Node>, keeper: Keeper, tell: mpsc::Sender<News>) {
     loop {
-        let job = Job { cmd: node.cmd.clone(), env: Vec::new(), cwd: None, log: node.log.clone(), mark: None };
+        let job = Job { cmd: node.cmd.clone(), log: node.log.clone(), ..Job::default() };
         let Ok(mut running) = keeper.spawn(job).await else { return };
         let os_pid = running.os_pid();
         if tell.send(News::Runs { index, os_pid }).await.is_err() {
@@ -243,8 +244,8 @@ async fn keep(index: usize, node: Arc<Node>, keeper: Keeper, tell: mpsc::Sender<
         }
         let how = match running.ended().await {
             Ended::Code(code) => format!("ended with exit status {code}"),
-            Ended::Signal(number) => format!("was killed by signal {number}"),
             Ended::Lost => "was lost with its keeper".into(),
+            killed => format!("was {}", killed.reason().unwrap_or_default()),
         };
         if tell.send(News::Ended { index, os_pid, how }).await.is_err() {
             return;

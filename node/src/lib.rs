@@ -19,6 +19,7 @@ pub mod http;
 pub mod logs;
 pub mod node;
 pub mod rows;
+mod store;
 pub mod text;
 pub mod wish;
 
@@ -35,6 +36,11 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == exec::LAUNCH_SUBCOMMAND) {
+        // Comes back only where there is no program; the keeper was told why.
+        let _ = exec::run_launch(std::env::args_os().skip(2));
+        return ExitCode::FAILURE;
     }
     if std::env::args_os().nth(1).is_some_and(|argument| argument == bench::SUBCOMMAND) {
         return bench::run_node(std::env::args_os().skip(2));

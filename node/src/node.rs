@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ordu_supervisor::Store;
 use ordu_transport::TlsMaterial;
 use ordu_transport::core::NodeName;
 use tokio::net::TcpListener;
@@ -18,6 +19,7 @@ use crate::data::{DataChoice, DataDirectory};
 use crate::exec::{Exec, Keeper, KeeperConfig};
 use crate::failure::Failure;
 use crate::http;
+use crate::store;
 
 /// How long tasks get to end once the node is done.
 const RUNTIME_END_MAX: Duration = Duration::from_secs(1);
@@ -56,6 +58,8 @@ pub struct NodeConfig {
     pub data: DataChoice,
     /// How long it may move children away at exit.
     pub drain_timeout: Duration,
+    /// How many members it waits for before it takes any child, and for how long.
+    pub expect: (usize, Duration),
     /// How long a child that is done keeps its row.
     pub keep_done: Duration,
     /// How it writes its log.
@@ -68,16 +72,17 @@ pub struct NodeConfig {
 /// Exit 2, if it cannot start, or if another living node holds its name.
 pub fn run(config: NodeConfig) -> Result<(), Failure> {
     start_log(config.log_format)?;
-    die_of_panics();
     let data = DataDirectory::open(&config.data)?;
+    let store = store::open(&data)?;
+    die_of_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::usage(format!("no threads can be started: {error}")))?;
-    let result = runtime.block_on(serve(&config, &data));
+    let result = runtime.block_on(serve(&config, &data, store));
     runtime.shutdown_timeout(RUNTIME_END_MAX);
     result
 }
 
-async fn serve(config: &NodeConfig, data: &DataDirectory) -> Result<(), Failure> {
+async fn serve(config: &NodeConfig, data: &DataDirectory, store: Option<Store>) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let (tls, tls_dir) = certificates(config, data)?;
     let listener = TcpListener::bind(config.http).await;
@@ -87,6 +92,7 @@ async fn serve(config: &NodeConfig, data: &DataDirectory) -> Result<(), Failure>
         // Also when the binary was replaced since.
         program: "/proc/self/exe".into(),
         remove: data.is_ephemeral().then(|| data.path().to_owned()),
+        cgroups: true,
     };
     let keeper = Keeper::start(keeper)
         .map_err(|error| Failure::usage(format!("the keeper of the node's processes cannot be started: {error}")))?;
@@ -94,11 +100,15 @@ async fn serve(config: &NodeConfig, data: &DataDirectory) -> Result<(), Failure>
         let exec = Exec::new(keeper.clone(), data.path(), reachable(http).to_string())
             .map_err(|error| Failure::usage(format!("{}: {error}", data.path().display())))?;
         let boot = data.next_boot()?;
-        let node = adapter::start(config, tls, boot, exec).await?;
+        let node = adapter::start(config, tls, boot, exec, store).await?;
         let server = tokio::spawn(http::serve(listener, http::router(node.backend(), config.token.clone())));
         let quic = node.local_addr();
         if config.tls_dir.is_none() && config.join.is_empty() {
             explain_joining(&tls_dir, config.advertise.clone().unwrap_or_else(|| quic.to_string()).as_str());
+        }
+        match keeper.cgroups() {
+            Ok(tree) => tracing::info!(tree = %tree.display(), "each child gets a cgroup of its own"),
+            Err(why) => tracing::info!(why, "children get no cgroups of their own"),
         }
         // A node whose standard output is gone is a node all the same.
         let ready = format!("ready name={} boot={} quic={quic} http={http}\n", config.name, node.boot());

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_spec_is_told_as_the_request_that_makes_it() {
-        let json = r#"{"id":"web","kind":"exec","args":{"cmd":["a"],"env":{"K":"v"},"stop_timeout":"3s"},"restart":"transient","node":"n2","labels":{"a":"b"},"max_restarts":3,"within":"90s"}"#;
+        let json = r#"{"id":"web","kind":"exec","args":{"cmd":["a"],"env":{"K":"v"},"user":"www:7","limits":{"memory.max":"1G","nofile":64},"stop_signal":"INT","stop_timeout":"3s"},"restart":"transient","node":"n2","labels":{"a":"b"},"max_restarts":3,"within":"90s"}"#;
         let asked: StartRequest = serde_json::from_str(json).unwrap();
         let spec = crate::adapter::spec(check(asked.clone()).unwrap()).unwrap();
         assert_eq!(request(&spec), asked);

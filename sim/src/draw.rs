@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::children::Character;
 use crate::fault::{Disk, Fault};
-use crate::plan::{Plan, Stream, stream};
+use crate::plan::{DISK_US, Plan, Stream, stream};
 use crate::scenario::{Layer, Scenario};
 use crate::script::{Act, Allowed, Op, Script, Spec, Step};
 
@@ -173,6 +173,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         _ => true,
     });
     let pace_percent = if rng.random_bool(0.1) { scenario.pace_percent.max(400) } else { scenario.pace_percent };
+    let mut keep = stream(seed, Stream::Keep);
     let plan = Plan {
         seed,
         nodes,
@@ -190,6 +191,9 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         one_stays_down: rng.random_bool(0.15),
         push_events_max: if rng.random_bool(0.25) { rng.random_range(3..=12) } else { PUSH_EVENTS_MAX },
         cuts_refuse: rng.random_bool(0.3),
+        durable: children && keep.random_bool(0.35),
+        disk_us: if keep.random_bool(0.25) { (1_000, 300_000) } else { DISK_US },
+        expect: 0,
         musts: Vec::new(),
     };
     let manners = Manners {

@@ -54,6 +54,7 @@ impl World {
                 self.feed_membership(node, membership::Input::Unreachable { peer, rtt })
             }
             Arrival::Child { pid, word } => self.child_hears(node, pid, word),
+            Arrival::Saved { number } => self.feed(node, Input::Saved { number }),
         }
     }
 
@@ -328,6 +329,7 @@ impl World {
                         }
                     }
                 }
+                supervisor::Effect::Save { number, stored } => self.save(node, number, stored),
                 supervisor::Effect::Drained => drained = true,
                 supervisor::Effect::Superseded(by) => superseded.push(by),
             }

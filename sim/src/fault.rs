@@ -476,6 +476,7 @@ impl World {
         if let Some(life) = self.life(node).filter(|life| life.leaving).map(|life| life.number) {
             self.on_leaves(node, life);
         }
+        self.nodes[node].disk.suffer(disk);
         let boot = &mut self.nodes[node].disk_boot;
         *boot = match disk {
             Disk::Kept => *boot,

@@ -85,6 +85,7 @@ mod cast;
 mod children;
 pub mod cost;
 mod detector;
+mod disk;
 pub mod draw;
 mod driver;
 pub mod fault;

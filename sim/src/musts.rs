@@ -28,6 +28,10 @@ pub enum Must {
     Blameless,
     /// A permanent child whose caller was told that it runs, and that nobody ended since, runs in the end.
     AcceptedRuns,
+    /// A child of which somebody was told that it is terminated, and that nobody asked for since, does not run in the end.
+    EndedStays,
+    /// No child is moved.
+    NothingMoves,
     /// Of a start whose caller was told that it failed nothing is kept where he asked.
     RefusedGoes,
     /// A start of a child whose init cannot fail is not answered with "failed".
@@ -107,8 +111,8 @@ impl World {
                     self.oracle.break_promise(story::NAME, what);
                 }
             }
-            (Call::Terminate(id), _) => drop(self.oracle.accepted.remove(id)),
-            (Call::Start { .. } | Call::Restart(_) | Call::Drain { .. }, _) => {}
+            (Call::Terminate(id), Reply::Done(Ok(()))) => drop(self.oracle.ended.insert(id.clone())),
+            (Call::Start { .. } | Call::Terminate(_) | Call::Restart(_) | Call::Drain { .. }, _) => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ordu_registry::core::Registry;
 use ordu_registry::core::sync::Limits;
-use ordu_supervisor::core::{Config, Supervisor};
+use ordu_supervisor::core::{Config, Expect, Supervisor};
 use ordu_transport::core::membership::{Membership, MembershipConfig, Timings};
 use ordu_transport::core::message::{Hello, Refusal};
 use ordu_transport::core::ways::Passed;
@@ -16,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::cast::Word;
 use crate::detector::{Detector, Views};
+use crate::disk::NodeDisk;
 use crate::link::Wire;
 use crate::plan::Plan;
 use crate::upper::Upper;
@@ -27,6 +28,8 @@ pub(crate) const WALL_MS: u64 = 1_800_000_000_000;
 pub(crate) const KIND: &str = "sim";
 /// How long a child that ended for good keeps its row.
 const KEEP_DONE: Duration = Duration::from_secs(5);
+/// How long a node waits for the members that it expects.
+const EXPECT_MAX: Duration = Duration::from_secs(20);
 /// The name of every simulated cluster.
 pub(crate) const CLUSTER: &str = "sim";
 /// Most datagrams that wait at a paused node.
@@ -49,6 +52,8 @@ pub(crate) enum Arrival {
     Unreachable { peer: NodeId, rtt: Duration },
     /// A child is told something, or ends.
     Child { pid: Pid, word: Word },
+    /// The disk holds what was to be saved.
+    Saved { number: u64 },
 }
 
 /// One node.
@@ -60,6 +65,8 @@ pub(crate) struct Node {
     lives: u64,
     /// The boot number on its disk.
     pub(crate) disk_boot: u64,
+    /// What else is there, where nodes keep data.
+    pub(crate) disk: NodeDisk,
     origin_us: u64,
     pub(crate) skew_ms: i64,
     pub(crate) paused: bool,
@@ -93,7 +100,7 @@ pub(crate) struct Life {
 }
 
 impl Node {
-    pub(crate) fn new(index: usize, plan: &Plan, rng: &mut ChaCha8Rng) -> Self {
+    pub(crate) fn new(index: usize, plan: &Plan, rng: &mut ChaCha8Rng, disks: &mut ChaCha8Rng) -> Self {
         let skew = plan.skew_ms_max;
         Self {
             name: name_of(index),
@@ -101,6 +108,7 @@ impl Node {
             life: None,
             lives: 0,
             disk_boot: 0,
+            disk: NodeDisk::new(disks.next_u64()),
             origin_us: rng.random_range(1..1_000_000_000_000),
             skew_ms: if skew == 0 { 0 } else { rng.random_range(-skew..=skew) },
             paused: false,
@@ -171,7 +179,8 @@ impl World {
     pub(crate) fn start(&mut self, index: usize) {
         let now = self.now_of(index);
         let seeds: Vec<Addr> = (0..self.nodes.len().min(3)).map(addr_of).collect();
-        let (swim, children) = (self.plan.swim, self.plan.children);
+        let expect = Expect { members: self.plan.expect, timeout: EXPECT_MAX };
+        let (swim, children, durable) = (self.plan.swim, self.plan.children, self.plan.durable);
         let limits = Limits::of_events(self.plan.push_events_max);
         let node = &mut self.nodes[index];
         if node.life.is_some() {
@@ -196,6 +205,7 @@ impl World {
             Detector::Views(Views::default())
         };
         let seed = node.rng.next_u64();
+        let disk = durable.then(|| node.disk.read());
         let mut upper = if children {
             Upper::Children(Box::new(Supervisor::new(Config {
                 id: id.clone(),
@@ -205,6 +215,8 @@ impl World {
                 weight: 1,
                 preference: self.choices.preference.clone(),
                 keep_done: KEEP_DONE,
+                disk,
+                expect,
                 seed,
             })))
         } else {

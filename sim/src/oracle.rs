@@ -58,9 +58,9 @@ pub(crate) struct Asked {
 /// The fences that lookups of one name showed on a node, each with the time; only those above all before.
 #[derive(Debug)]
 struct FencesShown {
-    first: (u64, Fence),
+    first: (u64, Fence, Pid),
     /// Of most names there are none; a list of one would be ten million lists among a thousand nodes.
-    more: Vec<(u64, Fence)>,
+    more: Vec<(u64, Fence, Pid)>,
 }
 
 /// That a node was killed.
@@ -77,6 +77,8 @@ pub(crate) struct Oracle {
     pub(crate) processes: BTreeMap<Pid, Process>,
     /// Those that were told to exit, or of whose loss an event told.
     pub(crate) losers: BTreeSet<Pid>,
+    /// When each process was shown first that had not begun: it waits for the disk.
+    shown_early: BTreeMap<Pid, u64>,
     /// By node and life.
     fences_shown: BTreeMap<(usize, u64), BTreeMap<Name, FencesShown>>,
     pub(crate) killed: BTreeMap<NodeId, Killed>,
@@ -92,6 +94,8 @@ pub(crate) struct Oracle {
     pub(crate) doubled: Option<String>,
     /// The permanent children whose callers were told that they run, and that nobody ended since.
     pub(crate) accepted: BTreeSet<ChildId>,
+    /// Children of which somebody was told that they are terminated.
+    pub(crate) ended: BTreeSet<ChildId>,
     /// The starts whose callers were told that they run and were the first, by request.
     pub(crate) accepted_starts: BTreeSet<u64>,
     /// How many processes each temporary child had.
@@ -127,7 +131,8 @@ impl Oracle {
         (rank, fence): (Rank, Fence),
     ) {
         let (told, conflicts, child, ended_us) = (Vec::new(), 0, None, None);
-        let process = Process { node, life, activated_us: at_us, rank, told, conflicts, child, fence, ended_us };
+        let activated_us = self.shown_early.remove(pid).unwrap_or(at_us);
+        let process = Process { node, life, activated_us, rank, told, conflicts, child, fence, ended_us };
         if self.processes.insert(pid.clone(), process).is_some() {
             self.lie(format!("the pid {pid:?} was given out twice"));
         }
@@ -180,7 +185,10 @@ impl Oracle {
         if self.processes.get(entry.pid()).is_some_and(here) {
             self.follows(entry.pid(), entry.name());
         }
-        let now = (at_us, entry.fence());
+        if !self.processes.contains_key(entry.pid()) {
+            self.shown_early.entry(entry.pid().clone()).or_insert(at_us);
+        }
+        let now = (at_us, entry.fence(), entry.pid().clone());
         let of_node = self.fences_shown.entry(at).or_default();
         match of_node.get_mut(entry.name()) {
             Some(shown) if shown.more.last().unwrap_or(&shown.first).1 < now.1 => shown.more.push(now),
@@ -195,9 +203,10 @@ impl Oracle {
         let shown = self.fences_shown.get(&(process.node, process.life)).and_then(|names| names.get(name));
         let before = shown.and_then(|shown| {
             let mut all = shown.more.iter().rev().chain([&shown.first]);
-            all.find(|(seen_us, _)| *seen_us < process.activated_us)
+            // Its own may be shown before it begins, where that waits for the disk.
+            all.find(|(seen_us, _, by)| *seen_us < process.activated_us && by != pid)
         });
-        if let Some((seen_us, fence)) = before.filter(|(_, fence)| *fence >= process.fence) {
+        if let Some((seen_us, fence, _)) = before.filter(|(_, fence, _)| *fence >= process.fence) {
             let what = format!(
                 "{pid:?}, activated at {}, has the fence {} for {name:?}, where {fence} was shown at {seen_us}",
                 process.activated_us, process.fence

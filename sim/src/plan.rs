@@ -20,6 +20,10 @@ pub const SKEW_MS_MAX: i64 = 300_000;
 /// Longest time that a packet takes one way, in microseconds: with more a probe's answer comes late as a rule, and
 /// nodes that nothing ails hold each other as down.
 pub const LATENCY_US_MAX: u64 = 400_000;
+/// How long a write to a disk takes as a rule, in microseconds.
+pub const DISK_US: (u64, u64) = (200, 8_000);
+/// Longest time that a write to a disk takes, in microseconds.
+pub const DISK_US_MAX: u64 = 10_000_000;
 /// Fewest frames that a lane must take: with less an ordinary answer breaks its session, again and again.
 pub const LANE_FRAMES_MIN: usize = 16;
 
@@ -35,6 +39,8 @@ pub enum Stream {
     Stage = 6,
     Cast = 7,
     Later = 8,
+    Disks = 9,
+    Keep = 10,
 }
 
 /// The randomness of one stream of a seed.
@@ -83,9 +89,22 @@ pub struct Plan {
     /// Whether what is cut says that ports are closed, as a firewall does; otherwise it swallows everything.
     #[serde(default)]
     pub cuts_refuse: bool,
+    /// Whether nodes keep on their disks what should run.
+    #[serde(default)]
+    pub durable: bool,
+    /// How long a write to a disk takes, shortest and longest, in microseconds; up to [`DISK_US_MAX`].
+    #[serde(default = "disk_us")]
+    pub disk_us: (u64, u64),
+    /// A node takes no children before it has met so many members, itself included; 0 and 1: at once.
+    #[serde(default)]
+    pub expect: usize,
     /// What must hold beside the promises.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub musts: Vec<Must>,
+}
+
+fn disk_us() -> (u64, u64) {
+    DISK_US
 }
 
 fn push_events_max() -> usize {
@@ -112,6 +131,9 @@ impl Plan {
             settle_us: 1_000_000,
             one_stays_down: false,
             cuts_refuse: false,
+            durable: false,
+            disk_us: DISK_US,
+            expect: 0,
             musts: Vec::new(),
         }
     }
@@ -137,6 +159,13 @@ impl Plan {
         }
         if !(0..=SKEW_MS_MAX).contains(&self.skew_ms_max) {
             return Some(format!("plan.skew_ms_max is {}, not 0 to {SKEW_MS_MAX}", self.skew_ms_max));
+        }
+        let (least, most) = self.disk_us;
+        if least > most || most > DISK_US_MAX {
+            return Some(format!("plan.disk_us is {least} to {most}, not a rising pair up to {DISK_US_MAX}"));
+        }
+        if self.expect > NODES_MAX {
+            return Some(format!("plan.expect is {}, not up to {NODES_MAX}", self.expect));
         }
         if self.start_apart_us > 600_000_000 || self.settle_us > 600_000_000 {
             return Some("plan.start_apart_us or plan.settle_us is over 600000000".into());

@@ -4,7 +4,7 @@
 //! * Ok to a terminate: every start that the node had seen when it was asked is gone there, and no process that it saw
 //!   then runs for one of them on a node that it sees.
 //! * Ok to a restart: a process ran that the node had not seen when it was asked.
-//! * A terminate that times out: something of what it meant is left, or nobody else knows that it is gone.
+//! * A terminate that times out: something of what it meant is left, or nobody else, or not the disk, knows that it is gone.
 //! * An error that says "nothing is kept": the start is live nowhere once all is quiet.
 //! * "It did not run": it did not, or somebody terminated it, or the node that ran it died.
 //! * "It is desired already": it is, until somebody terminates it, or it ends for good.
@@ -91,6 +91,8 @@ impl World {
         }
         if let Call::Terminate(id) = call {
             replies.terminated_us.insert(id.clone(), now);
+            // Whether it is done he may never hear.
+            self.oracle.accepted.remove(id);
         }
     }
 
@@ -268,7 +270,7 @@ impl World {
         // One whose start is gone may go on for any that its holder knows.
         let held = |claim: &Claim| meant(&claim.start) || meant(&claim.begun) || !live.contains(&claim.start);
         let gone = !live.iter().any(meant) && !claims(asked, id).any(|claim| held(&claim));
-        let acknowledged = asked.upper.children().is_some_and(|children| children.is_acknowledged());
+        let acknowledged = asked.upper.children().is_some_and(|it| it.is_acknowledged() && it.is_saved());
         (gone && acknowledged).then_some("nothing is left of what it meant")
     }
 

@@ -237,6 +237,8 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::paused::SCENARIO,
     scenarios::failed_starts::SCENARIO,
     scenarios::killed_after_ok::SCENARIO,
+    scenarios::blackout::SCENARIO,
+    scenarios::first_back::SCENARIO,
     scenarios::one_run::SCENARIO,
     scenarios::short_runs::SCENARIO,
     scenarios::brief_beside_lasting::SCENARIO,

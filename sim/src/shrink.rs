@@ -41,7 +41,7 @@ enum Change {
 /// How many ways [`easier`] knows.
 const WAYS: usize = 5;
 /// What [`plainer`] can change.
-const PLAINS: usize = 11;
+const PLAINS: usize = 15;
 
 /// A script and the shorter ones behind it.
 #[derive(Debug, Clone)]
@@ -192,6 +192,9 @@ fn plainer(plan: &mut Plan, which: usize) {
         8 => plan.idle_us = plain.idle_us,
         9 => plan.push_events_max = plain.push_events_max,
         10 => plan.cuts_refuse = plain.cuts_refuse,
+        11 => plan.durable = plain.durable,
+        12 => plan.expect = plain.expect,
+        13 => plan.disk_us = plain.disk_us,
         _ => plan.settle_us = plain.settle_us,
     }
 }

@@ -154,7 +154,7 @@ impl Upper {
                         Some(registry::Input::Message { from, message })
                     }
                     Input::Reborn(id) => Some(registry::Input::Reborn(id)),
-                    Input::Message { .. } | Input::Started { .. } | Input::Exited { .. } => None,
+                    Input::Message { .. } | Input::Started { .. } | Input::Exited { .. } | Input::Saved { .. } => None,
                     Input::Shutdown | Input::StopAll => None,
                 };
                 input.into_iter().for_each(|input| names.handle(now, input, &mut effects));

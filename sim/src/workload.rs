@@ -205,8 +205,10 @@ impl World {
     }
 
     pub(crate) fn some_process(&mut self, node: usize, which: usize) -> Option<Pid> {
-        let mine = |pid: &&Pid| !self.oracle.is_child(pid);
-        let pids: Vec<Pid> = self.life(node)?.upper.names().processes().filter(mine).cloned().collect();
+        let upper = &self.life(node)?.upper;
+        let begins = |pid: &Pid| upper.children().is_some_and(|children| children.awaits_disk(pid));
+        let mine = |pid: &&Pid| !self.oracle.is_child(pid) && !begins(pid);
+        let pids: Vec<Pid> = upper.names().processes().filter(mine).cloned().collect();
         (!pids.is_empty()).then(|| pids[which % pids.len()].clone())
     }
 

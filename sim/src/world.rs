@@ -11,7 +11,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ordu_supervisor::core::Call;
+use ordu_supervisor::core::{Call, Stored};
 use ordu_transport::core::{NodeName, Pid};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -79,6 +79,8 @@ pub(crate) enum Happening {
     QuorumDue { node: usize, life: u64, number: u64 },
     /// A child is told something, or ends.
     Child { node: usize, life: u64, pid: Pid, word: Word },
+    /// What a node wanted on its disk is there.
+    DiskWrites { node: usize, life: u64, number: u64, stored: Box<Stored> },
     /// A request reaches the external world.
     Request { number: u64 },
     /// A node that leaves is gone.
@@ -258,7 +260,8 @@ impl World {
         let is_namesake = |step: &Step| matches!(step.act, Act::Fault { fault: Fault::Namesake { .. }, .. });
         let places = plan.nodes + usize::from(steps.iter().any(is_namesake));
         let mut node_rng = stream(plan.seed, Stream::Nodes);
-        let nodes = (0..places).map(|index| Node::new(index, &plan, &mut node_rng)).collect();
+        let mut disks = stream(plan.seed, Stream::Disks);
+        let nodes = (0..places).map(|index| Node::new(index, &plan, &mut node_rng, &mut disks)).collect();
         let mut world = Self {
             steps,
             now: 0,
@@ -404,6 +407,7 @@ impl World {
             Happening::ProcessEnds { node, life, pid } => self.on_process_ends(node, life, &pid),
             Happening::QuorumDue { node, life, number } => self.quorum_due(node, life, number),
             Happening::Child { node, life, pid, word } => self.on_child(node, life, pid, word),
+            Happening::DiskWrites { node, life, number, stored } => self.disk_writes(node, life, number, *stored),
             Happening::Request { number } => self.with_cast(|cast, world| cast.request(world, number)),
             Happening::Leaves { node, life } => self.on_leaves(node, life),
             Happening::Sample => {

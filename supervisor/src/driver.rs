@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use crate::children::Children;
 use crate::core::{self, Call, Effect, Event, Message, Reply};
 use crate::kinds::Kinds;
+use crate::store::Saves;
 use crate::supervisor::{Inner, Supervisor};
 
 /// Most events that a slow listener may be behind; beyond, it is told how many it missed.
@@ -32,6 +33,8 @@ pub(crate) struct Machine {
     pub(crate) drained: watch::Sender<bool>,
     local: Arc<Local>,
     replies: BTreeMap<u64, oneshot::Sender<Reply>>,
+    /// Where what is to be kept goes, if anything is.
+    saves: Option<Saves>,
     /// Makes the numbers of requests, which must differ between the nodes of a cluster too.
     rng: ChaCha8Rng,
     /// What children are given; set once the handle exists.
@@ -56,6 +59,7 @@ impl Machine {
             drained: watch::Sender::new(false),
             local,
             replies: BTreeMap::new(),
+            saves: None,
             rng,
             handle: Weak::new(),
             is_closed: false,
@@ -64,6 +68,10 @@ impl Machine {
 
     pub(crate) fn set_handle(&mut self, handle: Weak<Inner>) {
         self.handle = handle;
+    }
+
+    pub(crate) fn set_saves(&mut self, saves: Saves) {
+        self.saves = Some(saves);
     }
 
     /// Makes calls, at once. What is returned of each resolves to its answer; to an error if this node is closed, or
@@ -160,6 +168,13 @@ impl driver::Core for Machine {
                 let _ = self.replies.remove(&request).map(|caller| caller.send(reply));
             }
             Effect::Event(event) => self.tell(event),
+            Effect::Save { number, stored } => {
+                // The core waits for each, so there is room. Without it the node is on its way out.
+                let saves = self.saves.as_ref();
+                if saves.is_none_or(|saves| saves.try_send((number, stored)).is_err()) {
+                    tracing::error!("what should run is not saved any more");
+                }
+            }
             Effect::Drained => drop(self.drained.send_replace(true)),
             Effect::Superseded(by) => tracing::warn!(%by, "a later incarnation of this node's name is known"),
         }

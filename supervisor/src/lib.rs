@@ -59,6 +59,8 @@ mod error;
 #[cfg(feature = "runtime")]
 mod kinds;
 #[cfg(feature = "runtime")]
+mod store;
+#[cfg(feature = "runtime")]
 mod supervisor;
 
 #[cfg(feature = "runtime")]
@@ -69,6 +71,7 @@ pub use self::{
     driver::{EVENTS_BEHIND_MAX, EVENTS_KEPT_MAX},
     error::{DrainError, RestartError, StartError, TerminateError},
     kinds::{Kind, Kinds, Run},
+    store::{Store, StoreError},
     supervisor::{FAREWELL_MAX, Supervisor, SupervisorConfig},
 };
 #[cfg(feature = "runtime")]

@@ -1,5 +1,6 @@
 //! The supervisor's public handle.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,13 @@ use tokio::time::timeout;
 
 use crate::children::Children;
 use crate::core::{
-    self, Call, CallError, ChildId, ChildRow, ChildSpec, Event, Exit, Input, MemberRow, Preference, Reply, StartedInfo,
-    StatusRow,
+    self, Call, CallError, ChildId, ChildRow, ChildSpec, Event, Exit, Expect, Input, MemberRow, Preference, Reply,
+    StartedInfo, StatusRow, Stored,
 };
 use crate::driver::Machine;
 use crate::error::{DrainError, RestartError, StartError, TerminateError};
 use crate::kinds::Kinds;
+use crate::store::{self, Store};
 
 /// For how long a node that leaves waits until the others have what it wrote last.
 pub const FAREWELL_MAX: Duration = Duration::from_secs(1);
@@ -47,6 +49,9 @@ pub struct SupervisorConfig {
     pub keep_done: Duration,
     /// Which process of several that hold a name stays. The same on every node of the cluster.
     pub policy: RankPolicy,
+    /// How many members the node waits for before it takes any child, and for how long: so that the first node of a cluster
+    /// that starts anew does not take all.
+    pub expect: Expect,
 }
 
 impl Default for SupervisorConfig {
@@ -58,6 +63,7 @@ impl Default for SupervisorConfig {
             preference: Preference::default(),
             keep_done: Duration::from_secs(60),
             policy: RankPolicy::default(),
+            expect: Expect::default(),
         }
     }
 }
@@ -90,12 +96,48 @@ impl Supervisor {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(cluster: Cluster, events: ClusterEvents, config: SupervisorConfig) -> Supervisor {
-        let SupervisorConfig { kinds, version, weight, preference, keep_done, policy } = config;
+        let (supervisor, run) = Self::begin(cluster, events, config, None);
+        run();
+        supervisor
+    }
+
+    /// The same, and what should run is kept in a file: callers are told that something is done when the file says so too,
+    /// and a supervisor that is started with it goes on with what it says, even where all nodes stopped at once.
+    ///
+    /// While the file cannot be written, calls that change something time out, and what runs goes on.
+    ///
+    /// # Errors
+    /// If the thread that writes it cannot be started. Nothing runs then.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start_durable(
+        cluster: Cluster,
+        events: ClusterEvents,
+        config: SupervisorConfig,
+        mut store: Store,
+    ) -> io::Result<Supervisor> {
+        let stored = store.take();
+        let (supervisor, run) = Self::begin(cluster, events, config, Some(stored));
+        let saves = store::begin(store, Arc::downgrade(&supervisor.inner))?;
+        supervisor.inner.driver.with(|machine, _, _| machine.set_saves(saves));
+        run();
+        Ok(supervisor)
+    }
+
+    fn begin(
+        cluster: Cluster,
+        events: ClusterEvents,
+        config: SupervisorConfig,
+        disk: Option<Stored>,
+    ) -> (Supervisor, impl FnOnce()) {
+        let SupervisorConfig { kinds, version, weight, preference, keep_done, policy, expect } = config;
         let (id, local) = (cluster.id(), Local::new());
         // The nonce is random, and of this start alone.
         let seed = id.nonce;
         let names = kinds.names().cloned().collect();
-        let config = core::Config { id, policy, kinds: names, version, weight, preference, keep_done, seed };
+        let config =
+            core::Config { id, policy, kinds: names, version, weight, preference, keep_done, disk, expect, seed };
         let children = Children::new(Handle::current());
         let rng = ChaCha8Rng::seed_from_u64(seed ^ REQUESTS_SEED);
         let machine = Machine::new(core::Supervisor::new(config), kinds, children, local.clone(), rng);
@@ -105,8 +147,8 @@ impl Supervisor {
         let inner = Arc::new(Inner { driver, registry, events: tell, drained });
         inner.driver.with(|machine, _, _| machine.set_handle(Arc::downgrade(&inner)));
         let running = inner.clone();
-        tokio::spawn(async move { running.driver.run(events).await });
-        Supervisor { inner }
+        let run = move || drop(tokio::spawn(async move { running.driver.run(events).await }));
+        (Supervisor { inner }, run)
     }
 
     /// The cluster beneath.
@@ -329,7 +371,7 @@ impl Supervisor {
         });
     }
 
-    fn handle(&self, input: Input) {
+    pub(crate) fn handle(&self, input: Input) {
         self.inner.driver.with(|machine, now, effects| machine.core.handle(now, input, effects));
     }
 

@@ -4,14 +4,15 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::signal::Signal;
-use ordu_tests::{Cluster, Scenario, Spawned, resident_bytes, say, spawn, until, within};
+use ordu_tests::{Cluster, Scenario, Spawned, resident_bytes, spawn, until, within};
 
 const SOON: Duration = Duration::from_secs(20);
+/// How long one of a node's logs may become.
+const LOG_BYTES_MAX: u64 = 8 << 20;
 /// As many requests as two nodes have open between them.
 const REQUESTS_MAX: usize = 16;
 
@@ -37,6 +38,12 @@ fn holder(cluster: &Cluster, by: usize, id: &str) -> usize {
 /// The file beside a child's log, on the node that runs it.
 fn beside(cluster: &Cluster, index: usize, id: &str, ending: &str) -> PathBuf {
     cluster.nodes[index].data_dir.join("logs").join(format!("{id}.log{ending}"))
+}
+
+/// How many bytes of a child's output were rotated away from its present file, ever.
+fn base(cluster: &Cluster, index: usize, id: &str) -> u64 {
+    let mark = std::fs::read_to_string(beside(cluster, index, id, ".mark")).unwrap_or_default();
+    mark.split(' ').nth(1).and_then(|base| base.parse().ok()).unwrap_or(0)
 }
 
 #[test]
@@ -92,13 +99,6 @@ fn a_childs_output_is_read_from_each_node() {
     cluster.terminate_all();
 }
 
-/// Whether the file system of a new file can take its beginning off, as rotating does where that is possible.
-fn takes_beginnings_off(path: &Path) -> bool {
-    std::fs::write(path, vec![0; 3 << 20]).unwrap();
-    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-    fallocate(&file, FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, 0, 1 << 20).is_ok()
-}
-
 #[test]
 fn following_loses_and_repeats_nothing_through_rotations() {
     const PARTS: usize = 16;
@@ -120,9 +120,8 @@ fn following_loses_and_repeats_nothing_through_rotations() {
     let log = beside(&cluster, 1, "long", "");
     let ends = || std::fs::read_to_string(&log).is_ok_and(|text| text.ends_with("\nend\n"));
     until(Duration::from_secs(90), "all is printed", ends);
-    let marks = std::fs::read_to_string(beside(&cluster, 1, "long", ".marks")).unwrap();
-    let base: u64 = marks.split(' ').next().unwrap().parse().unwrap();
-    assert!(base > 16 << 20, "rotated twice: {marks}");
+    let rotated = base(&cluster, 1, "long");
+    assert!(rotated > LOG_BYTES_MAX, "rotated twice: {rotated}");
     // The program is stopped at once: what it printed last is told all the same.
     cluster.ordu(0, &["stop", "long"]).ok();
     let mut all = String::from("begin\n");
@@ -130,18 +129,14 @@ fn following_loses_and_repeats_nothing_through_rotations() {
         (1..=150_000).for_each(|n| all.push_str(&format!("{part}-{n}\n")));
     }
     all.push_str("end\n");
-    let loses_nothing = takes_beginnings_off(&cluster.nodes[1].data_dir.join("probe"));
-    if !loses_nothing {
-        say("the file system cannot take the beginning off a file: rotating itself may lose lines here");
-    }
     for (index, follower) in followers.into_iter().enumerate() {
         let printed = follower.wait(Duration::from_secs(180)).ok();
         let mut lines = all.lines();
         // Each line is one of the rest: none is repeated, and none comes too early.
         let strange = printed.lines().find(|printed| !lines.any(|line| line == *printed));
         assert!(printed.ends_with("\nend\n"), "by n{}: what came last is missing", index + 1);
-        assert!(strange.is_none() || !loses_nothing, "by n{}: {strange:?} is out of order", index + 1);
-        assert!(printed == all || !loses_nothing, "by n{}: {} of {} bytes", index + 1, printed.len(), all.len());
+        assert!(strange.is_none(), "by n{}: {strange:?} is out of order", index + 1);
+        assert!(printed == all, "by n{}: {} of {} bytes", index + 1, printed.len(), all.len());
     }
     cluster.terminate_all();
 }
@@ -218,10 +213,6 @@ fn readers_that_do_not_read_cost_little_and_leave_nothing() {
     let script = "while true; do seq 1 100000; sleep 0.1; done";
     cluster.ordu(0, &["start", "spill", "--node", "n2", "--", "sh", "-c", script]).ok();
     until(SOON, "it prints", || !cluster.ordu(0, &["logs", "spill", "-n", "1"]).ok().is_empty());
-    let base = |cluster: &Cluster| {
-        let marks = std::fs::read_to_string(beside(cluster, 1, "spill", ".marks")).unwrap_or_default();
-        marks.split(' ').next().and_then(|base| base.parse::<u64>().ok()).unwrap_or(0)
-    };
     let resident = |cluster: &Cluster| [0, 1].map(|index| resident_bytes(cluster.nodes[index].os_pid()));
     for round in 0..3 {
         let mut readers = Vec::new();
@@ -239,8 +230,8 @@ fn readers_that_do_not_read_cost_little_and_leave_nothing() {
         assert!(status.ends_with("503"), "one more than there are places: {status}");
         if round == 0 {
             let printed = |bytes: u64| {
-                let begun = base(&cluster);
-                until(Duration::from_secs(120), "much is printed", || base(&cluster) > begun + bytes);
+                let begun = base(&cluster, 1, "spill");
+                until(Duration::from_secs(120), "much is printed", || base(&cluster, 1, "spill") > begun + bytes);
             };
             // Until all that lies between the log and the readers is full; from then on nothing grows.
             printed(8 << 20);

@@ -10,7 +10,7 @@ use ureq::http::Method;
 
 use super::client::{Client, Connect, parse};
 use super::table::{Table, age, or_dash, print, print_line};
-use crate::exec::{ExecArgs, KIND, STOP_TIMEOUT_DEFAULT};
+use crate::exec::{ExecArgs, KIND, Limits, RunAs, STOP_TIMEOUT_DEFAULT, StopSignal};
 use crate::failure::{Failure, one_line};
 use crate::rows::{Child, StartRequest};
 use crate::text::{format_duration, parse_duration, parse_pair};
@@ -50,7 +50,17 @@ pub(crate) struct Start {
     /// Working directory, on whichever node runs it; a relative one is taken from here
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
-    /// From SIGTERM to SIGKILL when it is stopped [default: 10s]
+    /// Run it as this user, and this group if it is not the user's own; only where its node runs as root
+    #[arg(long, value_name = "USER[:GROUP]")]
+    user: Option<RunAs>,
+    /// Limit each of its processes (nofile, nproc, memory, cpu, core, fsize, data, stack, memlock, sigpending) or, where its
+    /// node may make cgroups, all of them together (memory.max, cpu.max, pids.max): nofile=1024, memory=64M, cpu.max=0.5
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    limit: Vec<(String, String)>,
+    /// Ask it to stop by this signal: TERM, INT, QUIT, HUP, USR1, USR2, WINCH, ABRT or KILL
+    #[arg(long, value_name = "SIGNAL", default_value = "TERM")]
+    stop_signal: StopSignal,
+    /// From the stop signal to SIGKILL when it is stopped [default: 10s]
     #[arg(long, value_name = "D", value_parser = parse_duration)]
     stop_timeout: Option<Duration>,
     /// Put it into quarantine when it ends after so many restarts within --within; `ordu restart` ends that
@@ -83,7 +93,9 @@ impl Start {
         let cwd = cwd.map_err(|error| Failure::usage(format!("--cwd: {error}")))?;
         let env: BTreeMap<_, _> = self.env.into_iter().collect();
         let stop_timeout = self.stop_timeout.unwrap_or(STOP_TIMEOUT_DEFAULT);
-        let args = ExecArgs { cmd: self.cmd, env, cwd, stop_timeout };
+        let limits = Limits::from_pairs(self.limit);
+        let args =
+            ExecArgs { cmd: self.cmd, env, cwd, user: self.user, limits, stop_signal: self.stop_signal, stop_timeout };
         args.check().map_err(Failure::usage)?;
         let args = serde_json::to_value(args).map_err(|error| Failure::usage(error.to_string()))?;
         let restart = match self.restart {

@@ -17,6 +17,8 @@ use crate::failure::Failure;
 use crate::node::{self, LogFormat, NodeConfig};
 use crate::text::parse_duration;
 
+/// Most members that a node waits for.
+const EXPECT_MAX: i64 = 1_000;
 /// Most nodes of a `dev` cluster.
 const DEV_NODES_MAX: u16 = 50;
 
@@ -60,12 +62,13 @@ pub(crate) struct Up {
     /// Not yet: pairs that describe the node
     #[arg(long, env = "ORDU_UP_LABEL", value_name = "K=V")]
     label: Vec<String>,
-    /// Not yet: place nothing until this many members were seen
-    #[arg(long, env = "ORDU_UP_EXPECT", value_name = "N")]
-    expect: Option<String>,
-    /// Not yet: how long --expect waits
-    #[arg(long, env = "ORDU_UP_EXPECT_TIMEOUT", value_name = "D")]
-    expect_timeout: Option<String>,
+    /// Take no child until this many members were seen, this one included [default: 1]
+    #[arg(long, env = "ORDU_UP_EXPECT", value_name = "N", default_value_t = 1, hide_default_value = true,
+          value_parser = clap::value_parser!(u32).range(1..=EXPECT_MAX))]
+    expect: u32,
+    /// How long to wait for them
+    #[arg(long, env = "ORDU_UP_EXPECT_TIMEOUT", value_name = "D", default_value = "1m", value_parser = parse_duration)]
+    expect_timeout: Duration,
     /// What to do when cut off: keep-running (quorum:Q is not yet)
     #[arg(long, env = "ORDU_UP_PARTITION", value_name = "POLICY", default_value = "keep-running")]
     partition: String,
@@ -182,6 +185,7 @@ impl Up {
             join: self.join,
             tls_dir: self.tls_dir,
             data,
+            expect: (self.expect as usize, self.expect_timeout),
             drain_timeout: self.drain_timeout,
             keep_done: self.keep_done,
             log_format: self.log_format,
@@ -191,8 +195,6 @@ impl Up {
     fn refuse_not_yet(&self) -> Result<(), Failure> {
         for (is_given, flag) in [
             (!self.label.is_empty(), "--label"),
-            (self.expect.is_some(), "--expect"),
-            (self.expect_timeout.is_some(), "--expect-timeout"),
             (self.partition.starts_with("quorum:"), "--partition quorum"),
             (self.redistribution == "passive", "--redistribution passive"),
         ] {
@@ -299,8 +301,8 @@ mod tests {
         for (line, expected) in [
             ("--partition quorum:2", "not yet"),
             ("--redistribution passive", "not yet"),
-            ("--expect 3", "not yet"),
-            ("--expect-timeout 5s", "not yet"),
+            ("--expect 0", "0 is not in 1..=1000"),
+            ("--expect many", "invalid digit"),
             ("--label a=b", "not yet"),
             ("--config /no/such.toml", "/no/such.toml"),
             ("--partition maybe", "keep-running"),
@@ -364,6 +366,8 @@ mod tests {
             data-dir = "/var/lib/ordu"
             drain-timeout = "5s"
             keep-done = "2m"
+            expect = 3
+            expect-timeout = "5m"
             log-format = "json"
         "#;
         std::fs::write(&file, text).unwrap();
@@ -374,11 +378,15 @@ mod tests {
         assert_eq!((config.join, config.tls_dir), (vec!["c:3".to_owned()], Some(directory.path().join("tls"))));
         assert_eq!(config.data, DataChoice::Directory("/var/lib/ordu".into()));
         assert_eq!((config.drain_timeout, config.keep_done), (Duration::from_secs(5), Duration::from_secs(120)));
-        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!((config.expect, config.log_format), ((3, Duration::from_secs(300)), LogFormat::Json));
         let config = self::config(&format!("--config {} --ephemeral", file.display())).unwrap();
         assert_eq!((config.data, config.http.port()), (DataChoice::Ephemeral, 7002));
         assert_eq!(config.join, ["a:1", "b:2"]);
-        for (text, expected) in [("expect = 3", "not yet"), ("ephemeral = true\ndata-dir = \"x\"", "exclude")] {
+        for (text, expected) in [
+            ("expect = 0", "0 is not in 1..=1000"),
+            ("label = \"a=b\"", "not yet"),
+            ("ephemeral = true\ndata-dir = \"x\"", "exclude"),
+        ] {
             std::fs::write(&file, format!("name = \"n2\"\n{text}\n")).unwrap();
             let failure = self::config(&format!("--config {}", file.display())).unwrap_err();
             assert!(failure.message.contains(expected), "{text}: {failure}");

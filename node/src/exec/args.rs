@@ -1,4 +1,5 @@
-//! The args of a child of kind `exec`, as callers write them: JSON with `cmd`, `env`, `cwd` and `stop_timeout`.
+//! The args of a child of kind `exec`, as callers write them: JSON with `cmd`, `env`, `cwd`, `user`, `limits`,
+//! `stop_signal` and `stop_timeout`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,6 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::Limits;
+use super::signals::StopSignal;
+use super::user::RunAs;
 use crate::text::duration;
 
 /// The kind's name.
@@ -27,7 +31,16 @@ pub struct ExecArgs {
     /// Working directory; the node's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<PathBuf>,
-    /// From SIGTERM to SIGKILL.
+    /// As whom it runs: `USER` or `USER:GROUP`, names or numbers; as the node if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<RunAs>,
+    /// What it may use.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+    /// By what it is asked to stop.
+    #[serde(default, skip_serializing_if = "StopSignal::is_default")]
+    pub stop_signal: StopSignal,
+    /// From the stop signal to SIGKILL.
     #[serde(default = "stop_timeout_default", with = "duration")]
     pub stop_timeout: Duration,
 }
@@ -37,6 +50,19 @@ fn stop_timeout_default() -> Duration {
 }
 
 impl ExecArgs {
+    /// A command, and nothing else said of it.
+    pub fn new(cmd: Vec<String>) -> Self {
+        Self {
+            cmd,
+            env: BTreeMap::new(),
+            cwd: None,
+            user: None,
+            limits: Limits::default(),
+            stop_signal: StopSignal::default(),
+            stop_timeout: STOP_TIMEOUT_DEFAULT,
+        }
+    }
+
     /// Reads and checks args. The error is one sentence for whoever wrote them.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         let args: Self = serde_json::from_slice(json).map_err(|error| error.to_string())?;
@@ -63,6 +89,7 @@ impl ExecArgs {
         if self.cwd.as_ref().is_some_and(|cwd| !cwd.is_absolute()) {
             return Err("cwd is not an absolute path".into());
         }
+        self.limits.check().map_err(|why| format!("limits: {why}"))?;
         if self.stop_timeout > STOP_TIMEOUT_MAX {
             return Err("stop_timeout is longer than 24h".into());
         }
@@ -79,8 +106,31 @@ mod tests {
         let args = ExecArgs::parse(br#"{"cmd":["sleep","5"]}"#).unwrap();
         assert_eq!(args.stop_timeout, Duration::from_secs(10));
         assert_eq!(serde_json::to_string(&args).unwrap(), r#"{"cmd":["sleep","5"],"stop_timeout":"10s"}"#);
-        let text = r#"{"cmd":["a"],"env":{"K":"V=1"},"cwd":"/","stop_timeout":"250ms"}"#;
+        let text = r#"{"cmd":["a"],"env":{"K":"V=1"},"cwd":"/","user":"nobody:7","limits":{"memory.max":"1G","nofile":64},"stop_signal":"INT","stop_timeout":"250ms"}"#;
         assert_eq!(serde_json::to_string(&ExecArgs::parse(text.as_bytes()).unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn all_args_are_described_for_callers_of_http() {
+        let described: serde_json::Value = serde_json::from_str(include_str!("../http/openapi.json")).unwrap();
+        let described = &described["components"]["schemas"]["ExecArgs"]["properties"];
+        let names = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let user = "7:7".parse().ok();
+        let limits: BTreeMap<_, _> =
+            names(&described["limits"]["properties"]).into_iter().map(|name| (name, "1".into())).collect();
+        let full = ExecArgs {
+            env: BTreeMap::from([("K".into(), "V".into())]),
+            cwd: Some("/".into()),
+            user,
+            limits: Limits::from_pairs(limits),
+            stop_signal: StopSignal(nix::sys::signal::Signal::SIGINT),
+            ..ExecArgs::new(vec!["a".into()])
+        };
+        full.check().unwrap();
+        assert_eq!(names(described), names(&serde_json::to_value(&full).unwrap()));
+        for signal in described["stop_signal"]["enum"].as_array().unwrap() {
+            signal.as_str().unwrap().parse::<StopSignal>().unwrap();
+        }
     }
 
     #[test]
@@ -95,7 +145,12 @@ mod tests {
             (r#"{"cmd":["a"],"cwd":"tmp"}"#, "absolute"),
             (r#"{"cmd":["a"],"stop_timeout":"soon"}"#, "\"soon\""),
             (r#"{"cmd":["a"],"stop_timeout":"999h"}"#, "24h"),
-            (r#"{"cmd":["a"],"user":"root"}"#, "unknown field `user`"),
+            (r#"{"cmd":["a"],"colour":"red"}"#, "unknown field `colour`"),
+            (r#"{"cmd":["a"],"user":""}"#, "not of the form USER"),
+            (r#"{"cmd":["a"],"user":7}"#, "string"),
+            (r#"{"cmd":["a"],"limits":{"nofile":"many"}}"#, "limits: nofile=many"),
+            (r#"{"cmd":["a"],"limits":{"files":1}}"#, "\"files\" is not one of"),
+            (r#"{"cmd":["a"],"stop_signal":"STOP"}"#, "\"STOP\" is not one of TERM"),
             ("[", "EOF"),
         ] {
             let why = ExecArgs::parse(json.as_bytes()).unwrap_err();

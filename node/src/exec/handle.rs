@@ -1,26 +1,31 @@
 //! The node's side of its keeper: starts it, sends orders, hands reports to whoever waits, and starts another when it dies.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::{self, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::sync::oneshot;
 
-use super::processes;
-use super::protocol::{Ended, Order, Report, read_frame, write_frame};
+use super::cgroup::Tree;
+use super::protocol::{Ended, Job, Order, Report, read_frame, write_frame};
+use super::strays::{Strays, Traces};
 
 /// Between two attempts to start a keeper when one does not start.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
 /// How often a closing keeper is looked at.
 const CLOSE_INTERVAL: Duration = Duration::from_millis(2);
+/// Between two looks for what a dead keeper had.
+const BURY_INTERVAL: Duration = Duration::from_millis(5);
+/// How long a new keeper waits for what the kernel does not let go.
+const BURY_MAX: Duration = Duration::from_secs(2);
 /// The hidden subcommand.
 pub const SUBCOMMAND: &str = "__keeper";
 
@@ -31,21 +36,8 @@ pub struct KeeperConfig {
     pub program: PathBuf,
     /// A directory that the keeper removes when the node is gone.
     pub remove: Option<PathBuf>,
-}
-
-/// What to run.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// Program and arguments.
-    pub cmd: Vec<String>,
-    /// On top of the node's environment.
-    pub env: Vec<(String, String)>,
-    /// The node's own directory if absent.
-    pub cwd: Option<PathBuf>,
-    /// Where its output goes.
-    pub log: PathBuf,
-    /// Its `ORDU_FENCE`, if it has one.
-    pub mark: Option<String>,
+    /// Whether each child gets a cgroup of its own, where the node may make them.
+    pub cgroups: bool,
 }
 
 /// A handle to the node's keeper; cheap to clone. When the last one and every [`Running`] is dropped, the keeper ends.
@@ -56,6 +48,7 @@ pub struct Keeper {
 
 struct Shared {
     next_key: AtomicU64,
+    tree: Result<Tree, String>,
     state: Arc<Mutex<State>>,
 }
 
@@ -81,7 +74,8 @@ impl Keeper {
     /// # Errors
     /// If the binary cannot be executed; nothing is left then.
     pub fn start(config: KeeperConfig) -> io::Result<Keeper> {
-        let (keeper, input, output) = launch(&config)?;
+        let tree = if config.cgroups { Tree::make() } else { Err("this node makes none".into()) };
+        let (keeper, input, output) = launch(&config, &tree)?;
         let (orders, queue) = mpsc::channel();
         let state = Arc::new(Mutex::new(State {
             orders: Some(orders),
@@ -89,17 +83,25 @@ impl Keeper {
             keeper_pid: keeper.id(),
             is_over: false,
         }));
-        let watched = state.clone();
+        let (watched, own_tree) = (state.clone(), tree.clone());
         thread::Builder::new().name("keeper".into()).spawn(move || {
-            watch(&watched, &config, keeper, input, output, queue);
+            watch(&watched, &config, &own_tree, keeper, input, output, queue);
             lock(&watched).is_over = true;
         })?;
-        Ok(Keeper { shared: Arc::new(Shared { next_key: AtomicU64::new(1), state }) })
+        Ok(Keeper { shared: Arc::new(Shared { next_key: AtomicU64::new(1), tree, state }) })
     }
 
     /// The keeper's own process id.
     pub fn os_pid(&self) -> u32 {
         lock(&self.shared.state).keeper_pid
+    }
+
+    /// Where the cgroups of its programs are.
+    ///
+    /// # Errors
+    /// One sentence on why there are none.
+    pub fn cgroups(&self) -> Result<&Path, &str> {
+        self.shared.tree.as_ref().map(Tree::path).map_err(String::as_str)
     }
 
     /// Executes a program and returns when it runs. If the returned future is dropped, the program is killed.
@@ -113,8 +115,7 @@ impl Keeper {
         {
             let mut state = lock(&self.shared.state);
             state.slots.insert(key, Slot { os_pid: None, mark: job.mark.clone(), started: Some(started), ended });
-            let Job { cmd, env, cwd, log, mark } = job;
-            state.order(Order::Spawn { key, cmd, env, cwd, log, mark });
+            state.order(Order::Spawn { key, job });
         }
         // From here on dropping `running` kills the program, in whatever state it is.
         let mut running = Running { key, os_pid: 0, keeper: self.clone(), ended: is_ended, is_over: false };
@@ -212,6 +213,7 @@ impl State {
             Report::Exited { key, ended } => {
                 self.slots.remove(&key).map(|slot| slot.ended.send(ended));
             }
+            Report::Complaint { what } => tracing::warn!("{what}"),
         }
     }
 }
@@ -220,7 +222,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn launch(config: &KeeperConfig) -> io::Result<(Child, ChildStdin, ChildStdout)> {
+fn launch(config: &KeeperConfig, tree: &Result<Tree, String>) -> io::Result<(Child, ChildStdin, ChildStdout)> {
     let mut command = Command::new(&config.program);
     // Not called ordu in any list of processes: see the keeper.
     command.arg0("keeper").arg(SUBCOMMAND).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -231,6 +233,7 @@ fn launch(config: &KeeperConfig) -> io::Result<(Child, ChildStdin, ChildStdout)>
     if let Some(directory) = config.remove.clone() {
         write_frame(&mut input, &Order::Remove { directory })?;
     }
+    write_frame(&mut input, &Order::Cgroups { tree: tree.clone() })?;
     Ok((keeper, input, output))
 }
 
@@ -238,6 +241,7 @@ fn launch(config: &KeeperConfig) -> io::Result<(Child, ChildStdin, ChildStdout)>
 fn watch(
     state: &Mutex<State>,
     config: &KeeperConfig,
+    tree: &Result<Tree, String>,
     mut keeper: Child,
     mut input: ChildStdin,
     mut output: ChildStdout,
@@ -253,7 +257,7 @@ fn watch(
         let _ = keeper.kill();
         let _ = keeper.wait();
         let (orders, next_queue) = mpsc::channel();
-        {
+        let slots = {
             let mut state = lock(state);
             if state.orders.is_none() {
                 state.slots.clear();
@@ -261,13 +265,14 @@ fn watch(
             }
             // Drops the old sender, which ends the writer.
             state.orders = Some(orders);
-            bury(&mut state);
-        }
+            std::mem::take(&mut state.slots)
+        };
+        bury(slots, tree);
         let _ = writer.join();
         tracing::error!("the keeper of this node's processes died; they were killed, and a new keeper starts");
         queue = next_queue;
         (keeper, input, output) = loop {
-            match launch(config) {
+            match launch(config, tree) {
                 Ok(launched) => break launched,
                 Err(error) => tracing::error!(%error, "the keeper cannot be started"),
             }
@@ -281,14 +286,22 @@ fn watch(
 }
 
 /// Kills what a dead keeper had, and tells whoever waits.
-fn bury(state: &mut State) {
-    let slots = std::mem::take(&mut state.slots);
+fn bury(slots: HashMap<u64, Slot>, tree: &Result<Tree, String>) {
     for os_pid in slots.values().filter_map(|slot| slot.os_pid) {
         let _ = killpg(Pid::from_raw(i32::try_from(os_pid).unwrap_or(i32::MAX)), Signal::SIGKILL);
     }
+    if let Ok(tree) = tree {
+        tree.kill_all();
+    }
     // Also finds what was being spawned, and what left its group.
-    let marks: BTreeSet<_> = slots.values().filter_map(|slot| slot.mark.clone()).collect();
-    processes::kill_marked(&marks);
+    let mut strays = Strays::default();
+    let traces = |slot: &Slot| Traces { mark: slot.mark.clone(), cgroup: None, seen: Vec::new() };
+    strays.add(slots.values().map(traces));
+    let begun = Instant::now();
+    while !strays.is_empty() && begun.elapsed() < BURY_MAX {
+        strays.look();
+        thread::sleep(BURY_INTERVAL);
+    }
     for (_, slot) in slots {
         let _ = slot.ended.send(Ended::Lost);
     }

@@ -6,27 +6,34 @@
 //! ended, it kills every group and then every descendant that is left. It is in a process group of its own and ignores
 //! what a terminal sends, so Ctrl-C in the node's terminal reaches neither it nor the children.
 //!
-//! Threads: the main one takes orders; one reaps; one writes reports; one rotates logs and kills strays. Only `waitid`
-//! that peeks is called without the table's lock: a pid is reaped under the lock, so while the table knows a pid, no other
-//! process has it, and the wait inside a failing `Command::spawn` is never robbed.
+//! Threads: the main one takes orders; one sees which launches became programs; one reaps; one writes reports; one takes
+//! output; one looks for strays and old logs. Only `waitid` that peeks is called without the table's lock: a pid is reaped
+//! under the lock, so while the table knows a pid, no other process has it, and the wait inside a failing `Command::spawn`
+//! is never robbed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
+use rustix::process::WaitOptions;
 
-use super::protocol::{Ended, Order, Report, read_frame, write_frame};
+use super::cgroup::{self, Tree};
+use super::launch::{Launch, Launched, Outcome, Step, launch};
+use super::limits::Limits;
+use super::output::Outputs;
+use super::protocol::{Ended, Job, Order, Report, read_frame, write_frame};
+use super::strays::{Strays, Traces};
 use super::{log, processes};
 
 /// Reports that wait to be written; a further one makes its thread wait.
@@ -36,8 +43,12 @@ const GROUP_END_MAX: Duration = Duration::from_millis(200);
 /// How long the keeper tries to kill what is left when the node is gone; only a process that the kernel holds in an
 /// uninterruptible call takes longer.
 const END_MAX: Duration = Duration::from_secs(30);
-/// How often logs are measured, and how soon after a child's end its strays are looked for.
-const JANITOR_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two looks for strays, while there may be any.
+const STRAYS_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two looks whether there are too many old logs.
+const LOGS_INTERVAL: Duration = Duration::from_secs(60);
+/// The bit of the wait status that says that a core was dumped.
+const CORE_DUMPED: i32 = 0x80;
 
 /// Runs the keeper until its standard input ends.
 pub fn run(input: impl Read, output: impl Write + Send + 'static) -> io::Result<()> {
@@ -49,12 +60,24 @@ pub fn run(input: impl Read, output: impl Write + Send + 'static) -> io::Result<
         signal_hook::flag::register(signal as i32, Arc::new(AtomicBool::new(false)))?;
     }
     let (reports, written) = sync_channel(REPORTS_MAX);
-    let keeper = Arc::new(Keeper { table: Mutex::default(), spawned: Condvar::new(), reports });
+    let complaints = reports.clone();
+    let outputs = Outputs::new(move |what| drop(complaints.send(Report::Complaint { what })))?;
+    let keeper = Arc::new(Keeper {
+        table: Mutex::default(),
+        spawned: Condvar::new(),
+        ended: Condvar::new(),
+        launches: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+        outputs,
+        reports,
+        nofile: raise_nofile(),
+    });
     thread::spawn(move || write_reports(output, written));
-    let reaper = keeper.clone();
-    thread::spawn(move || reaper.reap_forever());
-    let janitor = keeper.clone();
-    thread::spawn(move || janitor.tidy_forever());
+    let jobs: [fn(&Keeper); 4] =
+        [Keeper::settle_forever, Keeper::reap_forever, |keeper| keeper.outputs.run(), Keeper::tidy_forever];
+    for job in jobs {
+        let keeper = keeper.clone();
+        thread::spawn(move || job(&keeper));
+    }
     keeper.take_orders(input);
     keeper.end();
     let removed = std::mem::take(&mut keeper.lock().removed);
@@ -68,25 +91,61 @@ struct Keeper {
     table: Mutex<Table>,
     /// A child was spawned: the reaper has something to wait for.
     spawned: Condvar,
+    /// A child ended: there may be strays.
+    ended: Condvar,
+    /// The sockets of children that were forked and are not executed yet, by key.
+    launches: Epoll,
+    outputs: Outputs,
     reports: SyncSender<Report>,
+    /// The bound of open files that children get, if the keeper raised its own.
+    nofile: Option<(u64, u64)>,
 }
 
-#[derive(Default)]
 struct Table {
     children: HashMap<u64, Child>,
     keys: HashMap<i32, u64>,
     /// Children spawned so far.
     spawned: u64,
-    /// Marks of children that ended since strays were looked for.
-    ended_marks: BTreeSet<String>,
+    /// Children that ended since strays were looked for.
+    ended: Vec<(Traces, PathBuf)>,
+    cgroups: Result<Tree, String>,
     /// Directories to remove at the end.
     removed: Vec<PathBuf>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            children: HashMap::new(),
+            keys: HashMap::new(),
+            spawned: 0,
+            ended: Vec::new(),
+            cgroups: Err("this node makes none".into()),
+            removed: Vec::new(),
+        }
+    }
+}
+
+impl Table {
+    /// A cgroup for a new child, where there can be one. That there is none is a failure only if its limits need one.
+    fn cgroup(&self, key: u64, limits: &Limits) -> Result<Option<PathBuf>, String> {
+        let is_needed = !limits.of_cgroup()?.is_empty();
+        match &self.cgroups {
+            Ok(tree) => tree.add(key, limits).map(Some).or_else(|why| if is_needed { Err(why) } else { Ok(None) }),
+            Err(why) if is_needed => Err(format!("limits for a whole child are not possible here: {why}")),
+            Err(_) => Ok(None),
+        }
+    }
 }
 
 struct Child {
     group: Pid,
     log: PathBuf,
-    mark: Option<String>,
+    traces: Traces,
+    /// Until it is known whether there is a program.
+    launch: Option<Outcome>,
+    /// Why there is none.
+    failed: Option<String>,
 }
 
 impl Keeper {
@@ -102,15 +161,13 @@ impl Keeper {
     fn take_orders(&self, mut input: impl Read) {
         loop {
             match read_frame(&mut input) {
-                Ok(Some(Order::Spawn { key, cmd, env, cwd, log, mark })) => {
-                    self.spawn(key, &cmd, env, cwd.as_deref(), log, mark);
-                }
-                Ok(Some(Order::Signal { key, signal })) => {
-                    let table = self.lock();
-                    if let (Some(child), Ok(signal)) = (table.children.get(&key), Signal::try_from(signal)) {
-                        let _ = killpg(child.group, signal);
+                Ok(Some(Order::Spawn { key, job })) => {
+                    if let Err(why) = self.spawn(key, job) {
+                        self.report(Report::SpawnFailed { key, why });
                     }
                 }
+                Ok(Some(Order::Signal { key, signal })) => self.signal(key, signal),
+                Ok(Some(Order::Cgroups { tree })) => self.lock().cgroups = tree,
                 Ok(Some(Order::Remove { directory })) => self.lock().removed.push(directory),
                 Ok(None) => return,
                 Err(error) => {
@@ -124,36 +181,79 @@ impl Keeper {
         }
     }
 
-    fn spawn(
-        &self,
-        key: u64,
-        cmd: &[String],
-        env: Vec<(String, String)>,
-        cwd: Option<&Path>,
-        log: PathBuf,
-        mark: Option<String>,
-    ) {
-        let command = match command(cmd, env, cwd, &log) {
-            Ok(command) => command,
-            Err(why) => return self.report(Report::SpawnFailed { key, why }),
-        };
-        // Reports are sent under the lock so that a child's start is told before its end.
+    fn spawn(&self, key: u64, job: Job) -> Result<(), String> {
+        if job.cmd.is_empty() {
+            return Err("the command is empty".into());
+        }
+        let log = job.log.clone();
+        log::begin(&log).map_err(|error| format!("cannot open the log {}: {error}", log.display()))?;
+        // Under the lock, so that the reaper knows the process once it ends.
         let mut table = self.lock();
-        let spawned = { command }.spawn();
-        match spawned.map(|child| (child.id(), i32::try_from(child.id()).unwrap_or(i32::MAX))) {
-            Ok((os_pid, pid)) => {
-                table.children.insert(key, Child { group: Pid::from_raw(pid), log, mark });
-                table.keys.insert(pid, key);
-                table.spawned += 1;
-                self.spawned.notify_all();
-                self.report(Report::Started { key, os_pid });
-            }
-            Err(error) => {
-                // A start that failed leaves nothing behind; what an earlier run of the child wrote stays.
-                log::discard_empty(&log);
-                self.report(Report::SpawnFailed { key, why: why_not(&error, cmd, cwd) });
+        let cgroup = table.cgroup(key, &job.limits).inspect_err(|_| remove_unused(&log))?;
+        let traces = Traces { mark: job.mark.clone(), cgroup, seen: Vec::new() };
+        let launched = self.launch(job, traces.cgroup.clone()).inspect_err(|_| {
+            traces.cgroup.as_deref().map(cgroup::clear);
+            remove_unused(&log);
+        });
+        let Launched { os_pid, outcome, output } = launched?;
+        let pid = Pid::from_raw(i32::try_from(os_pid).unwrap_or(i32::MAX));
+        let watched = self.launches.add(&outcome, EpollEvent::new(EpollFlags::EPOLLIN, key)).map_err(io::Error::from);
+        let failed = watched.and_then(|()| self.outputs.add(key, output, log.clone())).err();
+        let failed = failed.map(|error| format!("the keeper cannot watch it: {error}"));
+        if failed.is_some() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        table.children.insert(key, Child { group: pid, log, traces, launch: Some(outcome), failed });
+        table.keys.insert(pid.as_raw(), key);
+        table.spawned += 1;
+        self.spawned.notify_all();
+        Ok(())
+    }
+
+    fn launch(&self, job: Job, cgroup: Option<PathBuf>) -> Result<Launched, String> {
+        let Job { cmd, env, cwd, user, limits, .. } = job;
+        let settings = Launch { cwd, user, limits, cgroup, nofile: self.nofile, ..Launch::default() };
+        launch(&cmd, env, settings)
+    }
+
+    fn signal(&self, key: u64, signal: i32) {
+        let Ok(signal) = Signal::try_from(signal) else { return };
+        let mut table = self.lock();
+        let Some(child) = table.children.get_mut(&key) else { return };
+        if child.traces.cgroup.is_none() && child.traces.mark.is_some() {
+            // Once the program has ended nobody could tell whose they were.
+            child.traces.seen = processes::below(child.group.as_raw());
+        }
+        // A program may have gone over to another group.
+        let _ = killpg(child.group, signal).or_else(|_| kill(child.group, signal));
+    }
+
+    /// Sees which launches came to an end.
+    fn settle_forever(&self) {
+        let mut events = [EpollEvent::empty(); 64];
+        loop {
+            let count = self.launches.wait(&mut events, EpollTimeout::NONE).unwrap_or(0);
+            for event in &events[..count] {
+                if let Some(child) = self.lock().children.get_mut(&event.data()) {
+                    self.settle(event.data(), child);
+                }
             }
         }
+    }
+
+    /// Under the lock, so that a child's start is told before its end. That there is no program is told at the end of the
+    /// process, when nothing of it is left.
+    fn settle(&self, key: u64, child: &mut Child) {
+        match child.launch.as_mut().map(Outcome::step) {
+            None | Some(Step::Pending) => return,
+            Some(Step::Executed) if child.failed.is_some() => {}
+            Some(Step::Executed) => {
+                let os_pid = u32::try_from(child.group.as_raw()).unwrap_or(0);
+                self.report(Report::Started { key, os_pid });
+            }
+            Some(Step::Failed(why)) => child.failed = Some(why),
+        }
+        child.launch = None;
     }
 
     /// Reaps whatever ends, children and adopted orphans alike.
@@ -191,55 +291,112 @@ impl Keeper {
             // process that is being forked is either a member already or its fork starts again with the signal pending.
             let _ = killpg(pid, Signal::SIGKILL);
         }
-        let ended = match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(_, code)) => Ended::Code(code),
-            Ok(WaitStatus::Signaled(_, signal, _)) => Ended::Signal(signal as i32),
-            // Reaped, and ended by a real-time signal.
-            Err(Errno::EINVAL) => Ended::Signal(0),
+        let number = rustix::process::Pid::from_raw(pid.as_raw());
+        let status = match rustix::process::waitpid(number, WaitOptions::NOHANG) {
+            Ok(Some((_, status))) => status,
             // Reaped by a failing spawn in the meantime.
-            Ok(_) | Err(_) => return,
+            Ok(None) | Err(_) => return,
         };
-        let Some(key) = key else { return };
+        let ended = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Ended::Code(code),
+            (None, Some(number)) => Ended::Signal { number, is_dumped: status.as_raw() & CORE_DUMPED != 0 },
+            (None, None) => return,
+        };
+        let Some((key, mut child)) = key.and_then(|key| Some((key, table.children.remove(&key)?))) else { return };
         table.keys.remove(&pid.as_raw());
-        let child = table.children.remove(&key);
-        table.ended_marks.extend(child.and_then(|child| child.mark));
+        self.settle(key, &mut child);
         drop(table);
-        reap_group(pid);
-        self.report(Report::Exited { key, ended });
+        self.bury(key, child, ended);
     }
 
-    /// Rotates logs, and kills what left the group of a child that has ended since.
+    /// Ends what is left of a child whose program has ended, and tells.
+    fn bury(&self, key: u64, child: Child, ended: Ended) {
+        let Child { group, log, traces, failed, .. } = child;
+        let is_starved =
+            ended == Ended::by(Signal::SIGKILL) && traces.cgroup.as_deref().is_some_and(cgroup::out_of_memory);
+        if let Some(cgroup) = &traces.cgroup {
+            cgroup::kill(cgroup);
+        }
+        reap_group(group);
+        self.outputs.finish(key);
+        if failed.is_some() {
+            remove_unused(&log);
+        }
+        self.lock().ended.push((traces, log));
+        self.ended.notify_all();
+        self.report(match failed {
+            Some(why) => Report::SpawnFailed { key, why },
+            None => Report::Exited { key, ended: if is_starved { Ended::OutOfMemory } else { ended } },
+        });
+    }
+
+    /// Looks for strays after each end, and now and then for old logs.
     fn tidy_forever(&self) {
+        let mut strays = Strays::default();
+        let mut directories = BTreeSet::new();
+        let mut looked: Option<Instant> = None;
         loop {
-            thread::sleep(JANITOR_INTERVAL);
-            let (logs, ended) = {
-                let mut table = self.lock();
-                let logs: Vec<_> = table.children.values().map(|child| child.log.clone()).collect();
-                (logs, std::mem::take(&mut table.ended_marks))
-            };
-            logs.iter().for_each(|log| log::rotate_in_use(log));
-            processes::kill_marked(&ended);
+            let mut table = self.lock();
+            if strays.is_empty() {
+                let waited = self.ended.wait_while(table, |table| table.ended.is_empty());
+                table = waited.unwrap_or_else(PoisonError::into_inner);
+            }
+            let (traces, logs): (Vec<_>, Vec<_>) = std::mem::take(&mut table.ended).into_iter().unzip();
+            let in_use: HashSet<PathBuf> = table.children.values().map(|child| child.log.clone()).collect();
+            drop(table);
+            strays.add(traces);
+            strays.look();
+            directories.extend(logs.iter().filter_map(|log| log.parent()).map(ToOwned::to_owned));
+            if looked.is_none_or(|at| at.elapsed() > LOGS_INTERVAL) {
+                looked = Some(Instant::now());
+                std::mem::take(&mut directories).iter().for_each(|directory| log::remove_old(directory, &in_use));
+            }
+            thread::sleep(STRAYS_INTERVAL);
         }
     }
 
     /// The node is gone: so is everything below.
     fn end(&self) {
-        for child in self.lock().children.values() {
-            let _ = killpg(child.group, Signal::SIGKILL);
-        }
+        let cgroups = {
+            let table = self.lock();
+            for child in table.children.values() {
+                let _ = killpg(child.group, Signal::SIGKILL);
+            }
+            table.cgroups.clone()
+        };
         let own = Pid::this().as_raw();
         let begun = Instant::now();
         loop {
+            if let Ok(tree) = &cgroups {
+                tree.kill_all();
+            }
             let left = processes::descendants(own);
             if left.is_empty() || begun.elapsed() > END_MAX {
-                return;
+                break;
             }
-            for pid in left {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            for process in left {
+                processes::kill_seen(process);
             }
             thread::sleep(Duration::from_millis(2));
         }
+        if let Ok(tree) = cgroups {
+            tree.remove();
+        }
     }
+}
+
+/// A start that failed leaves nothing behind; what an earlier run of the child wrote stays.
+fn remove_unused(log: &Path) {
+    if std::fs::metadata(log).is_ok_and(|log| log.len() == 0) {
+        let _ = std::fs::remove_file(log);
+    }
+}
+
+/// Lets the keeper have as many open files as it may: it holds a pipe for each child. What it had before, if that was less.
+fn raise_nofile() -> Option<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    (soft < hard).then_some((soft, hard))
 }
 
 /// Reaps what was left of a group that was just killed, so that it is gone before its child's end is told.
@@ -262,38 +419,5 @@ fn write_reports(mut output: impl Write, reports: Receiver<Report>) {
     for report in reports {
         // Once the node is gone reports are only thrown away: nobody may wait for this thread.
         read = read && write_frame(&mut output, &report).is_ok();
-    }
-}
-
-fn command(cmd: &[String], env: Vec<(String, String)>, cwd: Option<&Path>, log: &Path) -> Result<Command, String> {
-    let Some((program, arguments)) = cmd.split_first() else { return Err("the command is empty".into()) };
-    let log_file = log::open(log).map_err(|error| format!("cannot open the log {}: {error}", log.display()))?;
-    let log_clone = log_file.try_clone().map_err(|error| format!("cannot open the log {}: {error}", log.display()))?;
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(log_file).stderr(log_clone).process_group(0);
-    for (name, _) in env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"ORDU_UP_") {
-            command.env_remove(name);
-        }
-    }
-    command.envs(env);
-    if let Some(cwd) = cwd {
-        command.current_dir(cwd);
-    }
-    Ok(command)
-}
-
-fn why_not(error: &io::Error, cmd: &[String], cwd: Option<&Path>) -> String {
-    let program = cmd.first().map_or("", String::as_str);
-    if let Some(cwd) = cwd.filter(|cwd| !cwd.is_dir()) {
-        return format!("working directory not found: {}", cwd.display());
-    }
-    match error.kind() {
-        io::ErrorKind::NotFound if program.contains('/') && Path::new(program).exists() => {
-            format!("cannot execute {program}: the interpreter or loader that it names is not found")
-        }
-        io::ErrorKind::NotFound => format!("command not found: {program}"),
-        io::ErrorKind::PermissionDenied => format!("command not executable: {program}: permission denied"),
-        _ => format!("cannot execute {program}: {error}"),
     }
 }

@@ -1,161 +1,172 @@
-//! The files that keep what children print: appended to by the children themselves, rotated by size.
+//! The files that keep what children print.
+//!
+//! A child with the id `ID` has `logs/ID.log` in its node's data directory: what it and whatever it started printed to
+//! standard output and error, in the order of arrival, over all of its runs on that node. The keeper appends to it as output
+//! comes, a line that is not finished too, and opens it for each piece, so that it may be moved or removed by anybody. Once
+//! it would become longer than [`LOG_BYTES_MAX`], it is renamed to `ID.log.1`, in place of an earlier one, after its last
+//! whole line, and a new `ID.log` begins; nothing is ever cut out of a file. `ID.log.mark` counts what was renamed. Logs of children that do not run here any more
+//! are kept while they are among the latest [`OLD_LOGS_MAX`] and have no more than [`OLD_LOG_BYTES_MAX`] together.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use nix::fcntl::{FallocateFlags, fallocate};
-
-use super::log_marks::LogMarks;
+use super::log_files::{LogFiles, earlier, is_of_log};
 
 /// A log longer than this is rotated; one earlier part is kept beside it, as `ID.log.1`.
 pub const LOG_BYTES_MAX: u64 = 8 << 20;
+/// How many files there may be of children that do not run here any more; those written to last stay.
+pub const OLD_LOGS_MAX: usize = 2_000;
+/// How long those may be together.
+pub const OLD_LOG_BYTES_MAX: u64 = 1 << 30;
 
-/// Opens a log for appending, with its directory: an activation begins here. One that is too long is put aside first.
+/// Opens a log for appending, with its directory.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            options.open(path)
+        }
+        opened => opened,
     }
-    // Without them a reader may be led astray; that is no reason not to run the program.
-    let mut marks = LogMarks::lock(path).ok();
-    let mut base = marks.as_ref().map_or(0, LogMarks::base);
-    if let Some(len) = too_long(path) {
-        fs::rename(path, earlier(path))?;
-        base += len;
-    }
-    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    if let Some(marks) = &mut marks {
-        let _ = marks.write(base, base + log.metadata()?.len());
-    }
-    Ok(log)
 }
 
-/// Removes a log that holds nothing, and what stands beside it.
-pub(crate) fn discard_empty(path: &Path) {
-    if fs::metadata(path).is_ok_and(|log| log.len() == 0) {
-        let _ = fs::remove_file(path);
-        if !earlier(path).exists() {
-            let _ = fs::remove_file(LogMarks::path(path));
+/// Opens a log with which an activation goes on.
+///
+/// # Errors
+/// If it cannot be opened. That its place cannot be marked is no reason not to run a program.
+pub(crate) fn begin(path: &Path) -> io::Result<()> {
+    open(path)?;
+    let _ = LogFiles::open(path).and_then(|files| files.mark_start(path));
+    Ok(())
+}
+
+/// Appends output to a log, which is rotated where it would become too long.
+///
+/// # Errors
+/// If not all of it could be written; then some of its beginning may have been.
+pub(crate) fn append(path: &Path, output: &[u8]) -> io::Result<()> {
+    let mut file = open(path)?;
+    let room = LOG_BYTES_MAX.saturating_sub(file.metadata()?.len());
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if output.len() <= room {
+        return file.write_all(output);
+    }
+    // The present file ends with a whole line, unless there is no end of one.
+    let end = output[..room].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    file.write_all(&output[..end])?;
+    let files = LogFiles::open(path);
+    fs::rename(path, earlier(path))?;
+    let mut next = open(path)?;
+    // Without a mark its readers may be led astray, and nothing else is.
+    let _ = files.and_then(|files| files.mark_next(path, &next));
+    next.write_all(&output[end..])
+}
+
+/// Removes the logs of a directory, the oldest first, of which there are too many. Those in use stay.
+pub(crate) fn remove_old(directory: &Path, in_use: &HashSet<PathBuf>) {
+    remove_beyond(directory, in_use, OLD_LOGS_MAX, OLD_LOG_BYTES_MAX);
+}
+
+fn remove_beyond(directory: &Path, in_use: &HashSet<PathBuf>, files_max: usize, bytes_max: u64) {
+    let is_in_use = |path: &Path| in_use.contains(path) || in_use.contains(&path.with_extension(""));
+    let mut old: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| is_of_log(&entry.path()) && !is_in_use(&entry.path()))
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+        })
+        .collect();
+    old.sort_unstable_by(|one, other| other.cmp(one));
+    let mut bytes = 0;
+    for (number, (_, length, path)) in old.into_iter().enumerate() {
+        bytes += length;
+        if number >= files_max || bytes > bytes_max {
+            let _ = fs::remove_file(path);
         }
     }
 }
 
-/// Rotates a log that is being appended to: copies what there is aside and takes it out of the file. Where the file system
-/// can take a beginning off a file (ext4, XFS) nothing is lost. Elsewhere the file is cut to nothing, and what is written
-/// between the copy and the cut is lost: no writer is ever held up for a log. It is cut also where the disk is too full
-/// for the copy.
-pub(crate) fn rotate_in_use(path: &Path) {
-    if too_long(path).is_none() {
-        return;
-    }
-    // Without its marks a reader is led astray; a disk without end is worse.
-    let mut marks = LogMarks::lock(path).ok();
-    let Ok(log) = OpenOptions::new().read(true).write(true).open(path) else { return };
-    let cut = take_beginning(&log, path).or_else(|_| take_all(&log, path)).unwrap_or(0);
-    if let Some(marks) = &mut marks {
-        let (base, start) = (marks.base() + cut, marks.start());
-        let _ = marks.write(base, start);
-    }
-}
-
-/// Takes as many whole blocks off the beginning as leave a byte, once they are copied. Answers how many bytes.
-fn take_beginning(log: &File, path: &Path) -> io::Result<u64> {
-    let metadata = log.metadata()?;
-    let cut = metadata.len().saturating_sub(1) / metadata.blksize() * metadata.blksize();
-    let len = signed(cut)?;
-    copy(log, path, cut)?;
-    fallocate(log, FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, 0, len)?;
-    Ok(cut)
-}
-
-/// Copies to the end, if the disk has room, and cuts the file to nothing. Answers how many bytes it held.
-fn take_all(log: &File, path: &Path) -> io::Result<u64> {
-    let len = log.metadata()?.len();
-    if copy(log, path, len).is_err() {
-        // A part would pass for what came last.
-        let _ = OpenOptions::new().write(true).truncate(true).open(earlier(path));
-    }
-    log.set_len(0)?;
-    Ok(len)
-}
-
-/// Copies what stands before `end`, at most [`LOG_BYTES_MAX`], so that a writer that is as fast as the copying is not
-/// followed for ever.
-fn copy(mut log: &File, path: &Path, end: u64) -> io::Result<()> {
-    let len = end.min(LOG_BYTES_MAX);
-    log.seek(SeekFrom::Start(end - len))?;
-    let mut copy = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(earlier(path))?;
-    match io::copy(&mut log.take(len), &mut copy)? {
-        copied if copied == len => Ok(()),
-        _ => Err(ErrorKind::UnexpectedEof.into()),
-    }
-}
-
-fn signed(bytes: u64) -> io::Result<i64> {
-    i64::try_from(bytes).map_err(|_| ErrorKind::InvalidInput.into())
-}
-
-/// How long it is, if that is too much.
-fn too_long(path: &Path) -> Option<u64> {
-    fs::metadata(path).ok().map(|metadata| metadata.len()).filter(|&len| len > LOG_BYTES_MAX)
-}
-
-/// Where the part before the last rotation is.
-pub(super) fn earlier(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    name.into()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::time::Duration;
 
     use super::*;
 
     #[test]
-    fn a_long_log_is_cut_under_its_writer() {
+    fn a_log_is_rotated_after_its_last_whole_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("logs/a.log");
-        let mut writer = open(&path).unwrap();
-        writer.write_all(&vec![b'x'; usize::try_from(LOG_BYTES_MAX).unwrap()]).unwrap();
-        rotate_in_use(&path);
-        assert_eq!(fs::metadata(&path).unwrap().len(), LOG_BYTES_MAX);
-        writer.write_all(b"y").unwrap();
-        rotate_in_use(&path);
-        writer.write_all(b"z").unwrap();
-        let (kept, left) = (fs::read(earlier(&path)).unwrap(), fs::read(&path).unwrap());
-        assert!(kept.len() as u64 <= LOG_BYTES_MAX && left.len() < 8192, "its end, and no more");
-        assert!([&kept[..], &left].concat().ends_with(b"xyz"));
-        assert_eq!(LogMarks::look(&path).unwrap().base() + left.len() as u64, LOG_BYTES_MAX + 2);
-    }
-
-    #[test]
-    fn where_a_beginning_cannot_be_taken_off_all_is_cut() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a.log");
-        let mut writer = open(&path).unwrap();
-        writer.write_all(&vec![b'x'; usize::try_from(LOG_BYTES_MAX).unwrap()]).unwrap();
-        writer.write_all(b"y").unwrap();
-        let log = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        assert_eq!(take_all(&log, &path).unwrap(), LOG_BYTES_MAX + 1);
-        writer.write_all(b"z").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"z");
+        let length = usize::try_from(LOG_BYTES_MAX).unwrap();
+        append(&path, &[b"x".repeat(length - 10), b"\n".to_vec()].concat()).unwrap();
+        append(&path, b"one\n").unwrap();
+        append(&path, b"two\nthree\nfou").unwrap();
+        append(&path, b"r\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\nfour\n");
         let kept = fs::read(earlier(&path)).unwrap();
-        assert_eq!((kept.len() as u64, kept.last()), (LOG_BYTES_MAX, Some(&b'y')));
+        assert!(kept.ends_with(b"x\none\ntwo\n") && kept.len() <= length, "{}", kept.len());
+        // Without lines it is cut where it must be.
+        append(&path, &b"y".repeat(length)).unwrap();
+        assert_eq!(fs::read_to_string(earlier(&path)).unwrap(), "three\nfour\n");
+        assert_eq!(fs::metadata(&path).unwrap().len(), LOG_BYTES_MAX);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 3);
     }
 
     #[test]
-    fn an_empty_log_leaves_nothing() {
+    fn a_log_may_be_taken_away_under_its_writer() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a.log");
-        drop(open(&path).unwrap());
-        discard_empty(&path);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-        open(&path).unwrap().write_all(b"x").unwrap();
-        discard_empty(&path);
-        assert_eq!(fs::read(&path).unwrap(), b"x");
+        let path = directory.path().join("logs/a.log");
+        append(&path, b"one").unwrap();
+        fs::remove_dir_all(directory.path().join("logs")).unwrap();
+        append(&path, b"two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+    }
+
+    #[test]
+    fn the_oldest_logs_of_those_that_are_gone_are_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for (age, name) in [
+            "new.log",
+            "running.log.1",
+            "running.log.mark",
+            "running.log",
+            "middle.log",
+            "old.log.1",
+            "old.log.mark",
+            "oldest.log",
+            "other",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            fs::write(path(name), "12345").unwrap();
+            let then = SystemTime::now() - Duration::from_secs(age as u64 * 60);
+            File::options().write(true).open(path(name)).unwrap().set_modified(then).unwrap();
+        }
+        let in_use = HashSet::from([path("running.log")]);
+        let left = || {
+            let mut names: Vec<_> =
+                fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        remove_beyond(directory.path(), &in_use, 3, 1000);
+        assert_eq!(
+            left(),
+            ["middle.log", "new.log", "old.log.1", "other", "running.log", "running.log.1", "running.log.mark"]
+        );
+        remove_beyond(directory.path(), &in_use, 3, 12);
+        assert_eq!(left(), ["middle.log", "new.log", "other", "running.log", "running.log.1", "running.log.mark"]);
+        remove_beyond(directory.path(), &in_use, 0, 12);
+        assert_eq!(left(), ["other", "running.log", "running.log.1", "running.log.mark"]);
     }
 }

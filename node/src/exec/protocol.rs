@@ -3,8 +3,14 @@
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
+use nix::sys::signal::Signal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::cgroup::Tree;
+use super::limits::Limits;
+use super::signals;
+use super::user::RunAs;
 
 /// Longest frame, in bytes without its four-byte length. A spec's args have at most 1 MiB, which JSON may escape sixfold.
 pub const FRAME_BYTES_MAX: usize = 8 << 20;
@@ -16,16 +22,13 @@ pub enum Order {
     Spawn {
         /// What later orders and reports call it; never given twice.
         key: u64,
-        /// Program and arguments, at least the program.
-        cmd: Vec<String>,
-        /// Set on top of the keeper's own environment.
-        env: Vec<(String, String)>,
-        /// Where it runs; the keeper's own directory if absent.
-        cwd: Option<PathBuf>,
-        /// What its standard output and error are appended to.
-        log: PathBuf,
-        /// The value of `ORDU_FENCE` by which processes that left the group are still known as its own.
-        mark: Option<String>,
+        /// What to run, and how.
+        job: Job,
+    },
+    /// Give each child a cgroup in this tree; or why there is none. Told before any child.
+    Cgroups {
+        /// Which.
+        tree: Result<Tree, String>,
     },
     /// When all is over, remove this directory too. Not an argument of the keeper: its command line shall not name ordu.
     Remove {
@@ -39,6 +42,25 @@ pub enum Order {
         /// The signal's number.
         signal: i32,
     },
+}
+
+/// A program to run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Program and arguments, at least the program.
+    pub cmd: Vec<String>,
+    /// Set on top of the keeper's own environment.
+    pub env: Vec<(String, String)>,
+    /// Where it runs; the keeper's own directory if absent.
+    pub cwd: Option<PathBuf>,
+    /// As whom it runs; as the keeper if absent.
+    pub user: Option<RunAs>,
+    /// What it may use.
+    pub limits: Limits,
+    /// What its standard output and error are appended to.
+    pub log: PathBuf,
+    /// The value of `ORDU_FENCE` by which processes that left the group are still known as its own.
+    pub mark: Option<String>,
 }
 
 /// What the keeper tells.
@@ -65,6 +87,11 @@ pub enum Report {
         /// How.
         ended: Ended,
     },
+    /// Something that people should know.
+    Complaint {
+        /// One sentence.
+        what: String,
+    },
 }
 
 /// How a program ended.
@@ -72,10 +99,38 @@ pub enum Report {
 pub enum Ended {
     /// It exited with this status.
     Code(i32),
-    /// This signal killed it.
-    Signal(i32),
+    /// A signal killed it.
+    Signal {
+        /// Which.
+        number: i32,
+        /// It left a core dump.
+        is_dumped: bool,
+    },
+    /// The kernel killed it, because it used more memory than its cgroup may have.
+    OutOfMemory,
     /// The keeper died and took the knowledge along; the program was killed.
     Lost,
+}
+
+impl Ended {
+    /// A signal without a core dump.
+    pub fn by(signal: Signal) -> Self {
+        Self::Signal { number: signal as i32, is_dumped: false }
+    }
+
+    /// What people are told: nothing, if it ended as programs should.
+    pub fn reason(self) -> Option<String> {
+        match self {
+            Self::Code(0) => None,
+            Self::Code(code) => Some(format!("exit status {code}")),
+            Self::Signal { number, is_dumped: false } => Some(format!("killed by {}", signals::name(number))),
+            Self::Signal { number, is_dumped: true } => {
+                Some(format!("killed by {}, core dumped", signals::name(number)))
+            }
+            Self::OutOfMemory => Some("killed by SIGKILL: it used more memory than its limit memory.max".into()),
+            Self::Lost => Some("killed because its node's keeper died".into()),
+        }
+    }
 }
 
 /// Writes one frame.
@@ -118,9 +173,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_end_is_told_in_words() {
+        for (ended, expected) in [
+            (Ended::Code(0), None),
+            (Ended::Code(3), Some("exit status 3")),
+            (Ended::by(Signal::SIGTERM), Some("killed by SIGTERM")),
+            (Ended::Signal { number: 11, is_dumped: true }, Some("killed by SIGSEGV, core dumped")),
+            (Ended::Signal { number: 40, is_dumped: false }, Some("killed by SIGRTMIN+6")),
+        ] {
+            assert_eq!(ended.reason().as_deref(), expected);
+        }
+    }
+
+    #[test]
     fn frames_go_both_ways_and_end_quietly() {
         let mut bytes = Vec::new();
-        let first = Report::Exited { key: 1, ended: Ended::Signal(9) };
+        let first = Report::Exited { key: 1, ended: Ended::by(Signal::SIGKILL) };
         let second = Order::Signal { key: 2, signal: 15 };
         write_frame(&mut bytes, &first).unwrap();
         write_frame(&mut bytes, &second).unwrap();

@@ -20,6 +20,7 @@ pub mod rank;
 pub mod reconcile;
 pub mod relay;
 pub mod retire;
+pub mod saved;
 pub mod select;
 mod serve;
 pub mod span;

@@ -563,6 +563,16 @@ impl Registry {
         self.clock.tick(now)
     }
 
+    /// The latest stamp that was given or observed.
+    pub fn last_stamp(&self) -> Hlc {
+        self.clock.last()
+    }
+
+    /// Gives only stamps after this one from now on.
+    pub fn stamp_after(&mut self, last: Hlc) {
+        self.clock = HlcClock::after(self.clock.last().max(last));
+    }
+
     /// Follows a stamp of another node, unless it lies too far ahead.
     pub fn observe(&mut self, now: Now, seen: Hlc) {
         self.skews_refused += u64::from(!self.clock.observe(now, seen));

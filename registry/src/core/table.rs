@@ -73,6 +73,8 @@ pub struct Table<K: Key, V: Payload> {
     /// What was asked for of the present revision.
     digest: OnceLock<u64>,
     pub(super) kin: OnceLock<Option<NodeId>>,
+    /// The keys that changed since they were last saved, where somebody saves them; see `saved`.
+    pub(super) unsaved: Option<BTreeSet<K>>,
 }
 
 impl<K: Key, V: Payload> Table<K, V> {
@@ -95,6 +97,7 @@ impl<K: Key, V: Payload> Table<K, V> {
             revision: 0,
             digest: OnceLock::new(),
             kin: OnceLock::new(),
+            unsaved: None,
         }
     }
 
@@ -486,6 +489,7 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     /// Takes an event up that nothing supersedes, where its key's are.
     fn hold(&mut self, spot: Spot, event: Shared<K, V>) {
+        self.unsave(&event.key);
         let Dot { actor, counter } = &event.dot;
         let log = match self.log.get_mut(actor) {
             Some(log) => log,
@@ -499,6 +503,12 @@ impl<K: Key, V: Payload> Table<K, V> {
         }
         log.insert(*counter, event.clone());
         self.by_place.insert(spot, event);
+    }
+
+    fn unsave(&mut self, key: &K) {
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.insert(key.clone());
+        }
     }
 
     fn leave_out(&mut self, old: &Event<K, V>) {
@@ -516,6 +526,7 @@ impl<K: Key, V: Payload> Table<K, V> {
 
     /// Puts an event in place of the one of its dot.
     fn replace(&mut self, place: u64, event: Shared<K, V>) {
+        self.unsave(&event.key);
         self.by_place.replace(place, event.clone());
         if let Some(log) = self.log.get_mut(&event.dot.actor) {
             log.insert(event.dot.counter, event);
@@ -530,6 +541,7 @@ impl<K: Key, V: Payload> Table<K, V> {
             self.log.remove(origin);
         }
         self.changed();
+        self.unsave(&event.key);
         if self.by_place.remove(event.key.place(), &event.key, &event.dot) {
             self.fallen.insert(event.key.clone(), event.clone());
         }

@@ -99,7 +99,7 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
     let Some((_, first)) = members.first() else { return Vec::new() };
     let drains = |node: usize, supervisor: &Supervisor| {
         let key = FactsKey(world.nodes[node].name.clone());
-        supervisor.facts().table().live_of(&key, supervisor.id()).is_none_or(|facts| facts.draining)
+        supervisor.facts().table().live_of(&key, supervisor.id()).is_none_or(|facts| facts.draining || facts.waiting)
     };
     let eligible: BTreeMap<&str, bool> = members
         .iter()

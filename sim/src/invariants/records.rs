@@ -83,5 +83,7 @@ fn of_children(oracle: &Oracle, node: usize, life: &Life, children: &Supervisor)
 
 fn lives_in(oracle: &Oracle, pid: &Pid, node: usize, life: &Life) -> bool {
     let here = |process: &Process| process.ended_us.is_none() && (process.node, process.life) == (node, life.number);
-    oracle.processes.get(pid).is_some_and(here)
+    // One that waits for the disk is as good as begun.
+    let waits = || life.upper.children().is_some_and(|children| children.awaits_disk(pid));
+    oracle.processes.get(pid).is_some_and(here) || waits()
 }

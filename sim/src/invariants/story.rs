@@ -32,6 +32,12 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
             return Some(Broken::NotYet(format!("{id:?} was accepted, and does not run")));
         }
     }
+    if moment == Moment::Quiet && world.plan.musts.contains(&Must::EndedStays) {
+        let runs = |id: &&ChildId| world.oracle.copies.get(*id).is_some_and(|copies| !copies.is_empty());
+        if let Some(id) = world.oracle.ended.iter().find(runs) {
+            return Some(Broken::NotYet(format!("{id:?} was terminated, and runs")));
+        }
+    }
     world.plan.musts.iter().find_map(|must| broken(world, *must)).map(Broken::Safety)
 }
 
@@ -70,7 +76,14 @@ fn broken(world: &World, must: Must) -> Option<String> {
         }),
         // Looked at elsewhere.
         Must::Unburied => None,
-        Must::TwinAlways | Must::SharedTwinAlways | Must::RefusedGoes | Must::GoodStarts | Must::AcceptedRuns => None,
+        Must::TwinAlways | Must::SharedTwinAlways | Must::RefusedGoes | Must::GoodStarts => None,
+        Must::AcceptedRuns | Must::EndedStays => None,
+        Must::NothingMoves => world.up().find_map(|(node, life)| {
+            let actual = life.upper.children()?.actual().table();
+            let moves = |claim: &Actual| matches!(claim.state, State::Moving { .. });
+            let id = actual.keys().find(|id| actual.live(id).any(|(_, _, claim)| moves(claim)))?;
+            Some(format!("n{node} shows {id:?} on its way to another node"))
+        }),
         Must::FirstStays => {
             let first = world.gave_way.iter().find(|node| **node < world.plan.nodes);
             first.map(|node| format!("n{node} gave way to a node that took its name later"))

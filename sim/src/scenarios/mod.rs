@@ -5,6 +5,7 @@
 //! catches, and within how many seeds (`sim/tests/defects.rs`).
 
 pub mod back_from_down;
+pub mod blackout;
 pub mod blinks;
 pub mod brief_beside_lasting;
 pub mod chain_of_conflicts;
@@ -15,6 +16,7 @@ pub mod dead_relay;
 pub mod early_handoff;
 pub mod ended_meanwhile;
 pub mod failed_starts;
+pub mod first_back;
 pub mod foreign_superseder;
 pub mod fresh_copies;
 pub mod full_log;
@@ -73,6 +75,8 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (paused::SCENARIO, paused::CATCHES),
     (failed_starts::SCENARIO, failed_starts::CATCHES),
     (killed_after_ok::SCENARIO, killed_after_ok::CATCHES),
+    (blackout::SCENARIO, blackout::CATCHES),
+    (first_back::SCENARIO, first_back::CATCHES),
     (one_run::SCENARIO, one_run::CATCHES),
     (short_runs::SCENARIO, short_runs::CATCHES),
     (brief_beside_lasting::SCENARIO, brief_beside_lasting::CATCHES),

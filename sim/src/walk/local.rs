@@ -13,7 +13,7 @@ use ordu_registry::core::sync::Limits;
 use ordu_registry::core::{self as registry, Claim, Name, NameConflict, RankPolicy, Registry, delta};
 use ordu_supervisor::core::placement::Preference;
 use ordu_supervisor::core::{
-    self as supervisor, Call, ChildId, ChildSpec, Config, EventKind, Exit, Input, Message, Reply, StartedInfo,
+    self as supervisor, Call, ChildId, ChildSpec, Config, EventKind, Exit, Expect, Input, Message, Reply, StartedInfo,
     Supervisor,
 };
 use ordu_transport::core::hash::StableHasher;
@@ -164,6 +164,8 @@ impl Local {
                 weight: 1,
                 preference,
                 keep_done,
+                disk: None,
+                expect: Expect::default(),
                 seed,
             };
             Upper::Children(Box::new(Supervisor::new(config)))
@@ -458,6 +460,7 @@ impl Local {
             supervisor::Effect::Superseded(by) => superseded(&by, out),
             supervisor::Effect::Fence { .. } | supervisor::Effect::Visible { .. } => {}
             supervisor::Effect::Member { .. } | supervisor::Effect::Drained => {}
+            supervisor::Effect::Save { .. } => unreachable!("nothing is kept here"),
         }
     }
 

@@ -8,6 +8,7 @@ use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
 
 use super::row::ChildRow;
+use super::show::held_row;
 use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, REST_BYTES_MAX};
 use super::supervisor::{Control, Effect, Message, Supervisor};
 use super::tables::{Actual, Desired, Mark, State};
@@ -154,10 +155,11 @@ impl Supervisor {
         calls.into_iter().for_each(|(request, call)| self.begin(now, request, call, wait, effects));
         self.settle(now, effects);
         self.check_drains(effects);
+        self.save(effects);
     }
 
     fn begin(&mut self, now: Now, request: u64, call: Call, wait: Duration, effects: &mut Vec<Effect>) {
-        let begun = if self.waiting.len() >= CALLS_MAX {
+        let begun = if self.calls_len() >= CALLS_MAX {
             Err(match call {
                 Call::Start { .. } | Call::Restart(_) => Reply::Child(Err(CallError::Busy)),
                 Call::Terminate(_) | Call::Drain { .. } => Reply::Done(Err(CallError::Busy)),
@@ -178,14 +180,18 @@ impl Supervisor {
             Err(reply) => effects.push(Effect::Reply { request, reply }),
             Ok(call) => {
                 let deadline = now.at + wait;
-                if let Some(id) = call.child() {
-                    self.waiting_for.entry(id.clone()).or_default().insert(request);
-                    self.dirty.insert(id.clone());
-                }
+                self.dirty.extend(call.child().cloned());
                 self.deadlines.insert((deadline, request));
-                self.waiting.insert(request, Waiting { call, deadline });
+                self.wait_for(request, Waiting { call, deadline });
             }
         }
+    }
+
+    pub(super) fn wait_for(&mut self, request: u64, waiting: Waiting) {
+        if let Some(id) = waiting.call.child() {
+            self.waiting_for.entry(id.clone()).or_default().insert(request);
+        }
+        self.waiting.insert(request, waiting);
     }
 
     fn begin_start(
@@ -299,7 +305,7 @@ impl Supervisor {
         }
     }
 
-    fn answer(&mut self, call: &Waited) -> Option<Reply> {
+    pub(super) fn answer(&mut self, call: &Waited) -> Option<Reply> {
         match call {
             Waited::Started { id, dot, ensure } => self.answer_start(id, dot, *ensure),
             Waited::Ensured { id } => {
@@ -366,7 +372,9 @@ impl Supervisor {
                     if begun != dot && !ensure && claim.is_held() && !self.gives_way_to(id, dot, begun) {
                         return None;
                     }
-                    let row = Box::new(self.row(id)?);
+                    // What it did is over, and another start of it may be on its way already.
+                    let row = self.row(id).filter(|row| row.node.is_some());
+                    let row = Box::new(row.unwrap_or_else(|| held_row(id, &node, &claim, None)));
                     return Some(if begun == dot || ensure {
                         Reply::Child(Ok(row))
                     } else {
@@ -512,24 +520,29 @@ impl Supervisor {
         while let Some(&(deadline, request)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now.at) {
             match self.waiting.get(&request).map(|waiting| waiting.call.refuse(CallError::Timeout)) {
                 Some(reply) => self.reply(request, reply, effects),
-                None => drop(self.deadlines.remove(&(deadline, request))),
+                None => {
+                    self.deadlines.remove(&(deadline, request));
+                    let late = self.take_held(request);
+                    effects.extend(late.map(|reply| Effect::Reply { request, reply }));
+                }
             }
         }
     }
 
     fn reply(&mut self, request: u64, reply: Reply, effects: &mut Vec<Effect>) {
-        if let Some(Waiting { call, deadline }) = self.waiting.remove(&request) {
-            self.deadlines.remove(&(deadline, request));
-            if let Some(id) = call.child()
-                && let Some(requests) = self.waiting_for.get_mut(id)
-            {
-                requests.remove(&request);
-                if requests.is_empty() {
-                    self.waiting_for.remove(id);
-                }
+        let Some(waiting) = self.waiting.remove(&request) else { return };
+        let deadline = waiting.deadline;
+        if let Some(id) = waiting.call.child()
+            && let Some(requests) = self.waiting_for.get_mut(id)
+        {
+            requests.remove(&request);
+            if requests.is_empty() {
+                self.waiting_for.remove(id);
             }
         }
-        effects.push(Effect::Reply { request, reply });
+        if !self.tell_caller(request, waiting, reply, effects) {
+            self.deadlines.remove(&(deadline, request));
+        }
     }
 }
 

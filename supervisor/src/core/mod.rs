@@ -3,6 +3,8 @@
 pub mod calls;
 pub mod child;
 pub mod digests;
+pub mod durable;
+pub mod expect;
 mod fingerprint;
 mod intensity;
 mod marks;
@@ -18,6 +20,8 @@ pub mod tables;
 
 pub use calls::{Call, CallError, Reply};
 pub use child::Exit;
+pub use durable::Stored;
+pub use expect::Expect;
 pub use placement::Preference;
 pub use row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
 pub use spec::{ChildId, ChildSpec, Intensity, Placement, Restart};

@@ -34,6 +34,8 @@ pub enum Ineligible {
     Unknown,
     /// It is draining.
     Draining,
+    /// It waits for more members.
+    Waiting,
     /// It does not offer the kind.
     Kind(Arc<str>),
     /// The child is pinned to another node.
@@ -87,6 +89,9 @@ pub fn eligible(spec: &ChildSpec, candidate: Candidate<'_>) -> Result<u32, Ineli
     if facts.draining || facts.weight == 0 {
         return Err(Ineligible::Draining);
     }
+    if facts.waiting {
+        return Err(Ineligible::Waiting);
+    }
     if !facts.kinds.contains(&spec.kind) {
         return Err(Ineligible::Kind(spec.kind.clone()));
     }
@@ -114,6 +119,10 @@ pub fn why_nowhere<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candid
         && reasons.iter().all(|reason| matches!(reason, Ineligible::Pinned(_)))
     {
         return format!("no eligible node: it is pinned to {name}, which is not up");
+    }
+    if reasons.contains(&Ineligible::Waiting) {
+        return "no eligible node: a node that could run it waits until it has met as many members as it expects"
+            .to_owned();
     }
     if reasons.contains(&Ineligible::Draining) {
         return "no eligible node: every node that could run it is draining".to_owned();
@@ -157,7 +166,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn facts(weight: u32) -> Facts {
-        Facts { draining: false, weight, kinds: vec!["k".into()], version: "1".into() }
+        Facts { draining: false, waiting: false, weight, kinds: vec!["k".into()], version: "1".into() }
     }
 
     fn spread(weights: &[(&str, u32)]) -> BTreeMap<String, Vec<usize>> {

@@ -280,6 +280,9 @@ impl Supervisor {
             return;
         }
         if token.is_none() {
+            if self.is_waiting() {
+                return;
+            }
             if self.seat(&spec) != Some(self.id()) || self.quarantine_of(id, &dot).is_some() {
                 return;
             }
@@ -356,21 +359,31 @@ impl Supervisor {
         (local.phase, local.pid, local.os_pid) = (Phase::Starting, Some(pid.clone()), None);
         (local.since_ms, local.begun) = (now.wall_ms, local.dot.clone());
         self.children_by_pid.insert(pid.clone(), id.clone());
-        effects.push(Effect::Start { pid, spec: local.spec.clone(), fence });
+        let spec = local.spec.clone();
+        self.start_process(pid, spec, fence, effects);
     }
 
     /// Starts a held child anew, or leaves it to its seat where it may not run here: its spec forbids it, another process
-    /// has its name, perhaps a copy on its way out, or it runs once at most and somebody else has begun that run.
+    /// has its name, perhaps a copy on its way out, another node runs it, or it runs once at most and somebody else has
+    /// begun that run.
     fn start_again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(local) = self.local.get_mut(id) else { return };
         local.token = None;
         let (dot, spec) = (local.dot.clone(), local.spec.clone());
         let had_its_run = spec.restart == Restart::Temporary && self.ran_elsewhere(id, &dot);
-        if self.may_run(&spec) && !self.is_name_held(id) && !had_its_run {
+        if self.may_run(&spec) && !self.is_name_held(id) && !had_its_run && !self.runs_elsewhere(id) {
             self.activate(now, id, effects);
         } else {
             self.drop_local(id);
         }
+    }
+
+    /// Whether another node says that it runs a child: of names that may not be known yet.
+    fn runs_elsewhere(&self, id: &ChildId) -> bool {
+        let counts = |node: &NodeId, claim: &Actual| {
+            node != self.id() && claim.has_process() && !claim.losing && !self.unheard.contains(node)
+        };
+        self.claims(id).any(|(node, claim)| counts(node, claim)) && !is_present(Defect::NamelessChild)
     }
 
     /// Whether this node can run a child, drained or not.
@@ -389,10 +402,13 @@ impl Supervisor {
         let Some(local) = self.local.get_mut(id) else { return };
         let Some(pid) = local.pid.clone() else { return };
         let forgotten = is_present(Defect::SlowInitDeadlock) && local.phase == Phase::Starting;
-        if !matches!(local.phase, Phase::Stopping(_)) && !forgotten {
-            effects.push(Effect::Stop { pid, timeout: local.spec.stop_timeout });
-        }
+        let asked = matches!(local.phase, Phase::Stopping(_));
+        let timeout = local.spec.stop_timeout;
         local.phase = Phase::Stopping(then);
+        if !asked && !forgotten {
+            self.hasten_start(&pid, effects);
+            effects.push(Effect::Stop { pid, timeout });
+        }
     }
 
     /// Stops everything; what should run stays desired.

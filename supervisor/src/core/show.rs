@@ -228,7 +228,8 @@ impl Supervisor {
     }
 }
 
-fn held_row(id: &ChildId, node: &NodeId, claim: &Actual, spec: Option<&ChildSpec>) -> ChildRow {
+/// What a node says of a child, as a row.
+pub(super) fn held_row(id: &ChildId, node: &NodeId, claim: &Actual, spec: Option<&ChildSpec>) -> ChildRow {
     let status = match claim.state {
         State::Starting => ChildStatus::Starting,
         State::Running => ChildStatus::Running,

@@ -30,6 +30,8 @@ use serde::{Deserialize, Serialize};
 use super::calls::{Reply, Waiting};
 use super::child::{Exit, Local};
 use super::digests::Digests;
+use super::durable::{Disk, Stored};
+use super::expect::{Expect, Waits};
 use super::placement::Preference;
 use super::row::{ChildStatus, Event, EventKind};
 use super::spec::{ChildId, ChildSpec};
@@ -111,6 +113,11 @@ pub enum Input {
     Shutdown,
     /// Stop all children at once; [`Effect::Drained`] says when none is left.
     StopAll,
+    /// The disk holds what was to be saved.
+    Saved {
+        /// By which [`Effect::Save`].
+        number: u64,
+    },
 }
 
 /// What a child says of itself once it runs.
@@ -191,6 +198,13 @@ pub enum Effect {
     },
     /// Tell whoever listens.
     Event(Event),
+    /// Put this on the disk; [`Input::Saved`] follows when it is there. Until then there is no other.
+    Save {
+        /// Which save.
+        number: u64,
+        /// What changes.
+        stored: Box<Stored>,
+    },
     /// No child is left, after [`Input::Shutdown`] or [`Input::StopAll`].
     Drained,
     /// A later incarnation of our own name is known to the cluster: membership shall give us a new one above it.
@@ -214,6 +228,10 @@ pub struct Config {
     pub preference: Preference,
     /// For how long a child that ended for good keeps its row.
     pub keep_done: Duration,
+    /// What the disk holds of this node; `None`: it keeps nothing there.
+    pub disk: Option<Stored>,
+    /// How many members it waits for before it takes anything.
+    pub expect: Expect,
     /// Decides all jitter.
     pub seed: u64,
 }
@@ -252,6 +270,10 @@ pub struct Supervisor {
     pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
+    /// What is known of the disk, where there is one.
+    pub(super) disk: Option<Disk>,
+    /// Whom it waits for before it takes anything.
+    pub(super) waits: Option<Waits>,
     pub(super) shutting_down: bool,
     /// The revisions of all tables when their retirements were last compared.
     pub(super) shared_at: [u64; 5],
@@ -264,14 +286,15 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor without children.
+    /// A supervisor without children, but for those that the disk says should run.
     pub fn new(config: Config) -> Self {
-        let Config { id, policy, kinds, version, weight, preference, keep_done, seed } = config;
-        let own_facts = Facts { draining: false, weight, kinds, version };
+        let Config { id, policy, kinds, version, weight, preference, keep_done, disk, expect, seed } = config;
+        let waits = Waits::new(expect, &id.name);
+        let own_facts = Facts { draining: false, waiting: waits.is_some(), weight, kinds, version };
         // All tables draw the same, so that their digests go out together.
         let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed);
         facts.put(FactsKey(id.name.clone()), own_facts.clone());
-        Self {
+        let mut supervisor = Self {
             registry: Registry::new(id.clone(), policy, seed),
             desired: Replica::new(Kind::Shared, id.clone(), seed),
             actual: Replica::new(Kind::OwnerWritten, id.clone(), seed),
@@ -298,13 +321,17 @@ impl Supervisor {
             waiting: BTreeMap::new(),
             waiting_for: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            disk: None,
+            waits,
             shutting_down: false,
             shared_at: [0; 5],
             overlay: None,
             drained: false,
             absorbing: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(seed ^ 5),
-        }
+        };
+        disk.into_iter().for_each(|stored| supervisor.restore(stored));
+        supervisor
     }
 
     /// Sends no more at once than this. Shared tables keep their removals all the same: what was written after one that has
@@ -357,7 +384,7 @@ impl Supervisor {
 
     /// How many calls wait.
     pub fn calls_len(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.disk.as_ref().map_or(0, Disk::held_len)
     }
 
     // ---- being driven
@@ -372,7 +399,8 @@ impl Supervisor {
         ];
         let child = self.timers.first().map(|(at, _)| *at);
         let call = self.deadlines.first().map(|(at, _)| *at);
-        let own = [self.registry.poll_timeout(), child, call, self.next_move_at, self.unheard.first()];
+        let waits = self.waits.as_ref().map(|waits| waits.until.unwrap_or_default());
+        let own = [self.registry.poll_timeout(), child, call, waits, self.next_move_at, self.unheard.first()];
         own.into_iter().flatten().chain(tables).min()
     }
 
@@ -391,6 +419,7 @@ impl Supervisor {
         self.settle(now, effects);
         self.expire_calls(now, effects);
         self.check_drained(effects);
+        self.save(effects);
     }
 
     /// Something happened.
@@ -412,10 +441,12 @@ impl Supervisor {
                 self.set_draining(true);
                 self.stop_all(now, effects);
             }
+            Input::Saved { number } => self.on_saved(number),
         }
         self.settle(now, effects);
         self.check_drains(effects);
         self.check_drained(effects);
+        self.save(effects);
     }
 
     /// Says once that no child is left.
@@ -435,6 +466,7 @@ impl Supervisor {
     ) -> T {
         let value = self.with_registry_raw(now, effects, run);
         self.settle(now, effects);
+        self.save(effects);
         value
     }
 
@@ -531,9 +563,17 @@ impl Supervisor {
         self.dirty_all();
     }
 
-    pub(super) fn set_draining(&mut self, on: bool) {
-        if self.own_facts.draining != on {
-            self.own_facts.draining = on;
+    pub(super) fn set_draining(&mut self, draining: bool) {
+        self.set_facts(Facts { draining, ..self.own_facts.clone() });
+    }
+
+    pub(super) fn set_waiting(&mut self, waiting: bool) {
+        self.set_facts(Facts { waiting, ..self.own_facts.clone() });
+    }
+
+    fn set_facts(&mut self, facts: Facts) {
+        if self.own_facts != facts {
+            self.own_facts = facts;
             self.facts.put(FactsKey(self.id().name.clone()), self.own_facts.clone());
         }
         self.dirty_all();
@@ -558,6 +598,7 @@ impl Supervisor {
         self.hear(now);
         loop {
             self.gather_dirty(now, effects);
+            self.look_for_company(now);
             let Some(id) = self.dirty.pop_first() else { break };
             let step = steps.entry(id.clone()).or_default();
             *step += 1;

@@ -166,6 +166,8 @@ pub struct Quarantine {
 pub struct Facts {
     /// It takes no children and gives its own away.
     pub draining: bool,
+    /// It takes no children before it has met more members.
+    pub waiting: bool,
     /// Its share of children relative to others.
     pub weight: u32,
     /// The kinds it can run.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ordu_registry::core::{Fence, RankPolicy};
 use ordu_supervisor::core::{
-    Call, ChildId, ChildSpec, ChildStatus, Config, Effect, Event, Exit, Input, Message, Preference, Reply, StartedInfo,
-    Supervisor,
+    Call, ChildId, ChildSpec, ChildStatus, Config, Effect, Event, Exit, Expect, Input, Message, Preference, Reply,
+    StartedInfo, Supervisor,
 };
 use ordu_transport::core::{Instant, Member, NodeId, NodeName, Now, Pid, Status};
 
@@ -94,6 +94,8 @@ impl World {
             weight: 1,
             preference: Preference::default(),
             keep_done: Duration::from_secs(60),
+            disk: None,
+            expect: Expect::default(),
             seed: boot,
         };
         let node = Node { core: Supervisor::new(config), alive: true, running: BTreeMap::new(), stopping: false };
@@ -288,6 +290,7 @@ impl World {
                 Effect::Event(event) => self.events.push((at.clone(), event)),
                 Effect::Drained => self.nodes.get_mut(at).unwrap().stopping = true,
                 Effect::Fence { .. } | Effect::Exit { .. } | Effect::Visible { .. } | Effect::Member { .. } => {}
+                Effect::Save { .. } => unreachable!("nothing is kept here"),
                 Effect::Superseded(by) => panic!("superseded by {by}"),
             }
         }

@@ -86,6 +86,10 @@ pub enum Defect {
     SlowInitDeadlock,
     /// That a child is in quarantine is known to the node that holds it alone: when that dies the crash loop begins anew.
     QuarantineForgotten,
+    /// A caller is told before the disk holds what he is told: all nodes fail at once, and it is forgotten.
+    AnswersBeforeDisk,
+    /// A node takes children before it has met those that it is told to expect: the first one back takes every child.
+    ExpectsNobody,
     /// A planned move starts the child at its destination before it has ended here.
     EarlyHandoff,
     /// A failed start leaves its entry behind.
@@ -102,7 +106,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 39] = [
+    pub const ALL: [Defect; 41] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -136,6 +140,8 @@ impl Defect {
         Defect::NamelessChild,
         Defect::SlowInitDeadlock,
         Defect::QuarantineForgotten,
+        Defect::AnswersBeforeDisk,
+        Defect::ExpectsNobody,
         Defect::EarlyHandoff,
         Defect::FailedStartStays,
         Defect::FailedStartTakesAll,

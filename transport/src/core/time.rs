@@ -87,6 +87,16 @@ pub struct HlcClock {
 }
 
 impl HlcClock {
+    /// A clock whose stamps come after `last`, wherever that lies.
+    pub const fn after(last: Hlc) -> Self {
+        Self { last }
+    }
+
+    /// The latest stamp that it gave or observed.
+    pub const fn last(&self) -> Hlc {
+        self.last
+    }
+
     /// A stamp above every earlier one and every observed one, at the wall clock's time if that is ahead.
     pub fn tick(&mut self, now: Now) -> Hlc {
         let after = if is_present(Defect::ClockFalls) { 0 } else { self.last.0.saturating_add(1) };

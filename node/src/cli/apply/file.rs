@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::FILE_LABEL;
 use crate::adapter;
 use crate::cli::parse_id;
-use crate::exec::{ExecArgs, KIND, STOP_TIMEOUT_DEFAULT};
+use crate::exec::{ExecArgs, KIND, Limits, RunAs, STOP_TIMEOUT_DEFAULT, StopSignal};
 use crate::failure::Failure;
 use crate::rows::StartRequest;
 use crate::text::{line_and_column, parse_duration};
@@ -43,6 +43,11 @@ struct Declared {
     #[serde(default)]
     env: BTreeMap<String, String>,
     cwd: Option<PathBuf>,
+    user: Option<RunAs>,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    stop_signal: StopSignal,
     stop_timeout: Option<String>,
     restart: Option<String>,
     node: Option<String>,
@@ -96,13 +101,14 @@ impl Declaration {
 
 /// The request that starts a declared child.
 fn request(id: &str, declared: Declared, name: &str, directory: &Path) -> Result<StartRequest, String> {
-    let Declared { cmd, env, cwd, stop_timeout, restart, node, mut labels, max_restarts, within } = declared;
+    let Declared { cmd, env, cwd, user, limits, stop_signal, .. } = declared;
+    let Declared { stop_timeout, restart, node, mut labels, max_restarts, within, .. } = declared;
     if labels.insert(FILE_LABEL.to_owned(), name.to_owned()).is_some() {
         return Err(format!("labels: {FILE_LABEL} is set by apply itself"));
     }
     let stop_timeout = stop_timeout.as_deref().map(parse_duration).transpose();
     let stop_timeout = stop_timeout.map_err(|why| format!("stop_timeout: {why}"))?.unwrap_or(STOP_TIMEOUT_DEFAULT);
-    let args = ExecArgs { cmd, env, cwd: cwd.map(|cwd| directory.join(cwd)), stop_timeout };
+    let args = ExecArgs { cmd, env, cwd: cwd.map(|cwd| directory.join(cwd)), user, limits, stop_signal, stop_timeout };
     args.check()?;
     let request = StartRequest {
         id: id.to_owned(),
@@ -136,6 +142,9 @@ mod tests {
             cmd = ["./server", "--port", "80"]
             env = { MODE = "x" }
             cwd = "web"
+            user = "nobody:7"
+            limits = { nofile = 1024, "memory.max" = "64M", "cpu.max" = 0.5 }
+            stop_signal = "sigint"
             restart = "transient"
             node = "n2"
             labels = { team = "a" }
@@ -149,7 +158,8 @@ mod tests {
             r#"[{"id":"a.b","kind":"exec","args":{"cmd":["true"],"stop_timeout":"10s"},"restart":"permanent","#,
             r#""labels":{"ordu.apply":"shop"}},"#,
             r#"{"id":"web","kind":"exec","args":{"cmd":["./server","--port","80"],"cwd":"/srv/web","#,
-            r#""env":{"MODE":"x"},"stop_timeout":"30s"},"restart":"transient","node":"n2","#,
+            r#""env":{"MODE":"x"},"limits":{"cpu.max":0.5,"memory.max":"64M","nofile":1024},"#,
+            r#""stop_signal":"INT","stop_timeout":"30s","user":"nobody:7"},"restart":"transient","node":"n2","#,
             r#""labels":{"ordu.apply":"shop","team":"a"},"max_restarts":5,"within":"1m"}]"#
         );
         assert_eq!(told, expected);
@@ -174,7 +184,13 @@ mod tests {
             assert!(failure.message.starts_with(expected), "{text:?}: {failure}");
         }
         for (line, expected) in [
-            ("user = \"root\"", "line 3, column 1: unknown field `user`"),
+            ("group = \"root\"", "line 3, column 1: unknown field `group`"),
+            ("user = \"a b:c:d\"", "line 3, column 8: \"a b:c:d\" is not of the form USER"),
+            ("user = 7", "line 3, column 8: invalid type: integer"),
+            ("stop_signal = \"STOP\"", "line 3, column 15: \"STOP\" is not one of TERM"),
+            ("limits = { files = 1 }", "line 1, column 11: children.web: limits: \"files\" is not one of"),
+            ("limits = { nofile = \"many\" }", "line 1, column 11: children.web: limits: nofile=many"),
+            ("limits = { nofile = [1] }", "line 3, column"),
             ("restart = \"maybe\"", "line 1, column 11: children.web: restart: \"maybe\""),
             ("max_restarts = -1", "line 3, column 16: "),
             ("within = \"3s\"", "line 1, column 11: children.web: within: it needs max_restarts"),

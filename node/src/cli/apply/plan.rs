@@ -231,6 +231,10 @@ mod tests {
         let told = unchanged.json("shop", false).to_string();
         let expected = r#"{"dry_run":false,"name":"shop","replace":[],"start":[],"stop":[],"unchanged":["web"]}"#;
         assert_eq!(told, expected);
+        let limited = r#"{"id":"web","args":{"cmd":["a","b"],"env":{"K":"new","L":"1"},"user":"www","limits":{"nofile":64},"stop_signal":"INT","stop_timeout":"10s"},"restart":"permanent","labels":{"ordu.apply":"shop"}}"#;
+        let shown = plan(limited).unwrap().for_people(false);
+        let expected = "~ web (limits.nofile: 64 -> none, stop_signal: INT -> none, user: www -> none)\n";
+        assert!(shown.starts_with(expected), "{shown}");
         let other = plan(r#"{"id":"web","kind":"counter","args":[1],"restart":"permanent"}"#).unwrap();
         assert!(other.for_people(false).starts_with("~ web (args: [1] -> none, cmd: none -> "));
     }
