@@ -59,6 +59,7 @@ mod error;
 #[cfg(feature = "runtime")]
 mod kinds;
 #[cfg(feature = "runtime")]
+#[allow(clippy::disallowed_methods, reason = "a runtime half")]
 mod store;
 #[cfg(feature = "runtime")]
 mod supervisor;

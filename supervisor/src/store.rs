@@ -21,6 +21,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How much of the file is kept in memory.
 const CACHE_BYTES: usize = 16 << 20;
 
+/// The bytes of a key and of its record.
+type Entry = (Vec<u8>, Vec<u8>);
 type Records = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 const ABOUT: Records = TableDefinition::new("about");
@@ -132,7 +134,7 @@ fn read(database: &Database) -> Result<Stored, StoreError> {
         return Err(StoreError::Format { found });
     }
     let clock = saved::unseal(CLOCK_KEY, &record(CLOCK_KEY)?.ok_or_else(missing)?)?;
-    let all = |table: Records| -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    let all = |table: Records| -> Result<Vec<Entry>, StoreError> {
         let mut all = Vec::new();
         for entry in transaction.open_table(table).map_err(failed)?.iter().map_err(failed)? {
             let (key, value) = entry.map_err(failed)?;
