@@ -380,7 +380,7 @@ fn bad_usage_is_one_line_and_exit_2() {
         ("bench --durable", "bench --durable: not yet"),
         ("bench --nodes 1", "1"),
         ("up --partition quorum:2 --name n1", "--partition quorum: not yet"),
-        ("up --expect 3 --name n1", "--expect: not yet"),
+        ("up --expect 0 --name n1", "0 is not in 1..=1000"),
         ("up --name n1 --ephemeral --join 127.0.0.1:1", "ordu ca issue"),
         ("up --name n1 --ephemeral --tls-dir /no/such", "/no/such/ca.pem"),
         ("up --name a/b --ephemeral", "a/b"),
