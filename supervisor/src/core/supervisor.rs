@@ -224,6 +224,8 @@ pub struct Config {
     pub version: Arc<str>,
     /// Its share of children relative to others; 1 where nothing speaks against it.
     pub weight: u32,
+    /// Text pairs that describe the node; children may ask for some.
+    pub labels: BTreeMap<String, String>,
     /// Which nodes a child prefers. The same on every node of the cluster.
     pub preference: Preference,
     /// For how long a child that ended for good keeps its row.
@@ -288,9 +290,9 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor without children, but for those that the disk says should run.
     pub fn new(config: Config) -> Self {
-        let Config { id, policy, kinds, version, weight, preference, keep_done, disk, expect, seed } = config;
+        let Config { id, policy, kinds, version, weight, labels, preference, keep_done, disk, expect, seed } = config;
         let waits = Waits::new(expect, &id.name);
-        let own_facts = Facts { draining: false, waiting: waits.is_some(), weight, kinds, version };
+        let own_facts = Facts { draining: false, waiting: waits.is_some(), weight, labels, kinds, version };
         // All tables draw the same, so that their digests go out together.
         let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed);
         facts.put(FactsKey(id.name.clone()), own_facts.clone());
