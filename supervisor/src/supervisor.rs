@@ -341,7 +341,7 @@ impl Supervisor {
                 tracing::error!("children that do not stop are left behind");
             }
         }
-        let is_told = |own: &Supervisor| own.read(|core, _| core.is_acknowledged());
+        let is_told = |own: &Supervisor| own.read(|core, _| core.is_acknowledged() && core.is_saved());
         let _ = timeout(FAREWELL_MAX, self.wait_until(is_told)).await;
         self.inner.driver.flush();
         self.cluster().leave().await;
