@@ -385,7 +385,7 @@ fn member(row: &MemberRow, rtt_ms: Option<f64>) -> rows::Member {
         addr: row.addr.to_string(),
         status: status.into(),
         children: row.children as u64,
-        labels: Default::default(),
+        labels: row.labels.clone(),
         kinds: row.kinds.iter().map(|kind| kind.to_string()).collect(),
         version: row.version.to_string(),
         rtt_ms,

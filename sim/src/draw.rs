@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::children::Character;
 use crate::fault::{Disk, Fault};
+use crate::node::ZONES;
 use crate::plan::{DISK_US, Plan, Stream, stream};
 use crate::scenario::{Layer, Scenario};
 use crate::script::{Act, Allowed, Op, Script, Spec, Step};
@@ -22,6 +23,8 @@ pub const PAUSE_US_MAX: u64 = 35_000_000;
 const GROUPS_MAX: usize = 5;
 /// One child of so many is restarted twice a minute at most.
 const LIMITED_EACH: usize = 5;
+/// Of so many children one may run in one zone only.
+const ZONED_EACH: usize = 6;
 
 /// What the caller chose.
 #[derive(Debug, Clone)]
@@ -294,6 +297,7 @@ fn spec(rng: &mut ChaCha8Rng, child: usize, nodes: usize) -> Spec {
         character,
         restart,
         pinned: rng.random_bool(0.1).then(|| rng.random_range(0..nodes)),
+        zone: (child % ZONED_EACH == 4).then_some(child % ZONES),
         intensity: is_limited.then_some(Allowed { restarts: 2, within_ms: 60_000 }),
         stop_timeout_ms: [300, 1_000, 10_000][rng.random_range(0..3)],
     }

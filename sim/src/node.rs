@@ -139,6 +139,16 @@ impl Life {
     }
 }
 
+/// The label that says in which zone a node is.
+pub(crate) const ZONE: &str = "zone";
+/// How many zones there are.
+pub(crate) const ZONES: usize = 2;
+
+/// The zone of a node.
+pub(crate) fn zone_of(index: usize) -> String {
+    format!("z{}", index % ZONES)
+}
+
 /// The name of a node.
 pub(crate) fn name_of(index: usize) -> NodeName {
     NodeName::new(&format!("n{index}")).expect("a valid name")
@@ -213,6 +223,7 @@ impl World {
                 kinds: vec![KIND.into()],
                 version: "0".into(),
                 weight: 1,
+                labels: BTreeMap::from([(ZONE.to_owned(), zone_of(index))]),
                 preference: self.choices.preference.clone(),
                 keep_done: KEEP_DONE,
                 disk,

@@ -194,6 +194,9 @@ pub struct Spec {
     /// The only node that it may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<usize>,
+    /// The only zone that it may run in; every second node is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<usize>,
     /// How often it may be restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intensity: Option<Allowed>,

@@ -39,7 +39,7 @@ enum Change {
 }
 
 /// How many ways [`easier`] knows.
-const WAYS: usize = 5;
+const WAYS: usize = 6;
 /// What [`plainer`] can change.
 const PLAINS: usize = 15;
 
@@ -212,6 +212,7 @@ fn easier(op: &mut Op, way: usize) {
         (Op::Start { spec, .. }, 2) => spec.pinned = None,
         (Op::Start { ensure, .. }, 3) => *ensure = false,
         (Op::Start { spec, .. }, 4) => spec.intensity = None,
+        (Op::Start { spec, .. }, 5) => spec.zone = None,
         _ => {}
     }
 }

@@ -8,7 +8,7 @@ use ordu_supervisor::core::{Call, ChildId, ChildSpec, Placement};
 use ordu_transport::core::Pid;
 
 use crate::invariants::truth;
-use crate::node::KIND;
+use crate::node::{KIND, ZONE, zone_of};
 use crate::oracle::Asked;
 use crate::quorums::Quorums;
 use crate::script::{Allowed, Op, Spec};
@@ -110,6 +110,7 @@ impl World {
         if let Some(node) = spec.pinned {
             asked.placement = Placement::Pinned(self.nodes[node].name.clone());
         }
+        asked.affinity.require = spec.zone.map(|zone| (ZONE.to_owned(), zone_of(zone))).into_iter().collect();
         asked.intensity = spec.intensity.map(Allowed::intensity);
         asked.stop_timeout = Duration::from_millis(spec.stop_timeout_ms);
         asked

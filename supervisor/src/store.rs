@@ -3,12 +3,15 @@
 //! The file is a [`redb`] database: a write is there whole or not at all, whenever the machine stops. Each record has a
 //! checksum of its own, and the file the version of its format.
 
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Weak, mpsc};
 use std::time::Duration;
 
 use ordu_registry::core::saved::{self, Damaged, Saved};
+use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
 use crate::core::{Input, Stored};
@@ -31,6 +34,7 @@ const MARKS: Records = TableDefinition::new("marks");
 
 const FORMAT_KEY: &[u8] = b"format";
 const CLOCK_KEY: &[u8] = b"clock";
+const SAVES_KEY: &[u8] = b"saves";
 const DESIRED_KEY: &[u8] = b"desired";
 const MARKS_KEY: &[u8] = b"marks";
 
@@ -60,6 +64,8 @@ pub struct Store {
     file: PathBuf,
     database: Option<Database>,
     stored: Stored,
+    /// How many saves the file has.
+    saves: u64,
 }
 
 impl Store {
@@ -69,8 +75,8 @@ impl Store {
     /// See [`StoreError`].
     pub fn open(file: &Path) -> Result<Self, StoreError> {
         let database = open(file)?;
-        let stored = read(&database)?;
-        Ok(Self { file: file.to_owned(), database: Some(database), stored })
+        let (stored, saves) = read(&database)?;
+        Ok(Self { file: file.to_owned(), database: Some(database), stored, saves })
     }
 
     /// How many children the file says should run.
@@ -87,16 +93,32 @@ impl Store {
     fn save(&mut self, stored: &Stored) -> Result<(), StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open(&self.file)?,
+            None => self.open_again()?,
         };
-        write(&database, stored)?;
-        self.database = Some(database);
+        write(&database, stored, self.saves + 1)?;
+        (self.database, self.saves) = (Some(database), self.saves + 1);
         Ok(())
     }
 }
 
+impl Store {
+    /// Opens the file after a write that failed, which it may have or not. Changes belong to what it held: to another file
+    /// they would say that what it lacks is gone.
+    fn open_again(&self) -> Result<Database, StoreError> {
+        let database = open(&self.file)?;
+        let saves = read(&database)?.1;
+        match saves == self.saves || saves == self.saves + 1 {
+            true => Ok(database),
+            false => Err(StoreError::Damaged("it is another file than the one that was written".to_owned())),
+        }
+    }
+}
+
 fn open(file: &Path) -> Result<Database, StoreError> {
-    Database::builder().set_cache_size(CACHE_BYTES).create(file).map_err(|error| match error {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(file)?;
+    let database = FileBackend::new(opened)
+        .and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend));
+    database.map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse,
         DatabaseError::Storage(StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => error.into(),
         error => StoreError::Damaged(error.to_string()),
@@ -117,12 +139,12 @@ impl From<Damaged> for StoreError {
     }
 }
 
-fn read(database: &Database) -> Result<Stored, StoreError> {
+fn read(database: &Database) -> Result<(Stored, u64), StoreError> {
     let transaction = database.begin_read().map_err(failed)?;
     let about = match transaction.open_table(ABOUT) {
         Ok(about) => about,
         // Nothing was ever saved.
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Stored::default()),
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok((Stored::default(), 0)),
         Err(error) => return Err(failed(error)),
     };
     let record = |key: &[u8]| -> Result<Option<Vec<u8>>, StoreError> {
@@ -134,6 +156,7 @@ fn read(database: &Database) -> Result<Stored, StoreError> {
         return Err(StoreError::Format { found });
     }
     let clock = saved::unseal(CLOCK_KEY, &record(CLOCK_KEY)?.ok_or_else(missing)?)?;
+    let saves = saved::unseal(SAVES_KEY, &record(SAVES_KEY)?.ok_or_else(missing)?)?;
     let all = |table: Records| -> Result<Vec<Entry>, StoreError> {
         let mut all = Vec::new();
         for entry in transaction.open_table(table).map_err(failed)?.iter().map_err(failed)? {
@@ -150,15 +173,16 @@ fn read(database: &Database) -> Result<Stored, StoreError> {
         Some(seen) => Some(Saved::from_records(MARKS_KEY, &seen, all(MARKS)?.into_iter())?),
         None => None,
     };
-    Ok(Stored { desired, marks, clock })
+    Ok((Stored { desired, marks, clock }, saves))
 }
 
-fn write(database: &Database, stored: &Stored) -> Result<(), StoreError> {
+fn write(database: &Database, stored: &Stored, saves: u64) -> Result<(), StoreError> {
     let transaction = database.begin_write().map_err(failed)?;
     {
         let mut about = transaction.open_table(ABOUT).map_err(failed)?;
         let mut put = |key: &'static [u8], record: Vec<u8>| about.insert(key, &record[..]).map(drop).map_err(failed);
         put(FORMAT_KEY, saved::seal(FORMAT_KEY, &FORMAT))?;
+        put(SAVES_KEY, saved::seal(SAVES_KEY, &saves))?;
         put(CLOCK_KEY, saved::seal(CLOCK_KEY, &stored.clock))?;
         let desired = stored.desired.iter().flat_map(Saved::records);
         write_records(&transaction, DESIRED, desired)?;

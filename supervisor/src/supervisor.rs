@@ -1,5 +1,6 @@
 //! The supervisor's public handle.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,9 @@ pub struct SupervisorConfig {
     pub version: Arc<str>,
     /// Its share of children relative to others; 0 for none.
     pub weight: u32,
+    /// Text pairs that describe the node; children may ask for some, see
+    /// [`Affinity`](crate::core::spec::Affinity).
+    pub labels: BTreeMap<String, String>,
     /// Which nodes a child prefers. The same on every node of the cluster.
     pub preference: Preference,
     /// For how long a child that ended for good keeps its row.
@@ -60,6 +64,7 @@ impl Default for SupervisorConfig {
             kinds: Kinds::new(),
             version: env!("CARGO_PKG_VERSION").into(),
             weight: 1,
+            labels: BTreeMap::new(),
             preference: Preference::default(),
             keep_done: Duration::from_secs(60),
             policy: RankPolicy::default(),
@@ -131,13 +136,24 @@ impl Supervisor {
         config: SupervisorConfig,
         disk: Option<Stored>,
     ) -> (Supervisor, impl FnOnce()) {
-        let SupervisorConfig { kinds, version, weight, preference, keep_done, policy, expect } = config;
+        let SupervisorConfig { kinds, version, weight, labels, preference, keep_done, policy, expect } = config;
         let (id, local) = (cluster.id(), Local::new());
         // The nonce is random, and of this start alone.
         let seed = id.nonce;
         let names = kinds.names().cloned().collect();
-        let config =
-            core::Config { id, policy, kinds: names, version, weight, preference, keep_done, disk, expect, seed };
+        let config = core::Config {
+            id,
+            policy,
+            kinds: names,
+            version,
+            weight,
+            labels,
+            preference,
+            keep_done,
+            disk,
+            expect,
+            seed,
+        };
         let children = Children::new(Handle::current());
         let rng = ChaCha8Rng::seed_from_u64(seed ^ REQUESTS_SEED);
         let machine = Machine::new(core::Supervisor::new(config), kinds, children, local.clone(), rng);
@@ -335,7 +351,7 @@ impl Supervisor {
                 tracing::error!("children that do not stop are left behind");
             }
         }
-        let is_told = |own: &Supervisor| own.read(|core, _| core.is_acknowledged());
+        let is_told = |own: &Supervisor| own.read(|core, _| core.is_acknowledged() && core.is_saved());
         let _ = timeout(FAREWELL_MAX, self.wait_until(is_told)).await;
         self.inner.driver.flush();
         self.cluster().leave().await;

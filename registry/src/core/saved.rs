@@ -34,20 +34,22 @@ pub struct Saved<K: Key, V: Payload> {
     pub horizon: Clock,
     /// Which incarnations it knew to be over.
     pub retired: Retired,
+    /// How many events it held in all, under these keys and the others.
+    pub events: u64,
     /// Keys in order, each with all its events that nothing supersedes; none: the key is gone.
     pub keys: Vec<(K, Vec<Shared<K, V>>)>,
 }
 
 impl<K: Key, V: Payload> Default for Saved<K, V> {
     fn default() -> Self {
-        let (context, horizon, retired, keys) = Default::default();
-        Self { context, horizon, retired, keys }
+        let (context, horizon, retired, events, keys) = Default::default();
+        Self { context, horizon, retired, events, keys }
     }
 }
 
 /// The record cannot be read: something else has changed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the record is damaged")]
+#[error("a record is damaged or missing")]
 pub struct Damaged;
 
 /// An event as it is kept: its key is the record's.
@@ -60,11 +62,21 @@ struct Row<V> {
 }
 
 /// What a replica had seen, as it is kept.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Seen {
     context: Context,
     horizon: Clock,
     retired: Retired,
+    events: u64,
+}
+
+/// The same, on its way there.
+#[derive(Serialize)]
+struct SeenOf<'a> {
+    context: &'a Context,
+    horizon: &'a Clock,
+    retired: &'a Retired,
+    events: u64,
 }
 
 const PURPOSE_SAVED: u64 = 9;
@@ -98,8 +110,8 @@ pub type Record = (Vec<u8>, Option<Vec<u8>>);
 impl<K: Key, V: Payload> Saved<K, V> {
     /// The record of what was seen, under a key of its own.
     pub fn seen_record(&self, key: &[u8]) -> Vec<u8> {
-        let (context, horizon, retired) = (self.context.clone(), self.horizon.clone(), self.retired.clone());
-        seal(key, &Seen { context, horizon, retired })
+        let Self { context, horizon, retired, events, .. } = self;
+        seal(key, &SeenOf { context, horizon, retired, events: *events })
     }
 
     /// The records of the keys.
@@ -121,13 +133,13 @@ impl<K: Key, V: Payload> Saved<K, V> {
     /// What the records say. Takes the keys in any order.
     ///
     /// # Errors
-    /// [`Damaged`] if one of them cannot be read.
+    /// [`Damaged`] if one of them cannot be read, or some are missing: what was seen and is not held counts as gone.
     pub fn from_records(
         seen_key: &[u8],
         seen: &[u8],
         records: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, Damaged> {
-        let Seen { context, horizon, retired } = unseal(seen_key, seen)?;
+        let Seen { context, horizon, retired, events } = unseal(seen_key, seen)?;
         let mut keys = Vec::new();
         for (key_bytes, record) in records {
             let key: K = rmp_serde::from_slice(&key_bytes).map_err(|_| Damaged)?;
@@ -139,13 +151,17 @@ impl<K: Key, V: Payload> Saved<K, V> {
             keys.push((key, events));
         }
         keys.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(Self { context, horizon, retired, keys })
+        let held: usize = keys.iter().map(|(_, events)| events.len()).sum();
+        if held as u64 != events {
+            return Err(Damaged);
+        }
+        Ok(Self { context, horizon, retired, events, keys })
     }
 
     /// Takes later changes up, as a disk does.
     pub fn apply(&mut self, later: Saved<K, V>) {
-        let Saved { context, horizon, retired, keys } = later;
-        (self.context, self.horizon, self.retired) = (context, horizon, retired);
+        let Saved { context, horizon, retired, events, keys } = later;
+        (self.context, self.horizon, self.retired, self.events) = (context, horizon, retired, events);
         for (key, events) in keys {
             match self.keys.binary_search_by(|(of, _)| of.cmp(&key)) {
                 Ok(at) if events.is_empty() => drop(self.keys.remove(at)),
@@ -185,13 +201,14 @@ impl<K: Key, V: Payload> Replica<K, V> {
             context: table.context().clone(),
             horizon: table.horizon().clone(),
             retired: table.retired().clone(),
+            events: (table.live_len() + table.removals_len()) as u64,
         })
     }
 }
 
 impl<K: Key, V: Payload> Table<K, V> {
     fn restore(&mut self, saved: Saved<K, V>) {
-        let Saved { context, horizon, retired, keys } = saved;
+        let Saved { context, horizon, retired, keys, .. } = saved;
         self.retire(&retired);
         for event in keys.into_iter().flat_map(|(_, events)| events) {
             self.insert(event);

@@ -8,6 +8,7 @@ use ordu_supervisor::core::tables::{Desired, FactsKey, State};
 use ordu_supervisor::core::{ChildId, Placement, Restart, Supervisor};
 
 use super::{Broken, Invariant, Moment, noted, state_of};
+use crate::node::{ZONE, zone_of};
 use crate::world::World;
 
 /// Its name.
@@ -101,17 +102,21 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
         let key = FactsKey(world.nodes[node].name.clone());
         supervisor.facts().table().live_of(&key, supervisor.id()).is_none_or(|facts| facts.draining || facts.waiting)
     };
-    let eligible: BTreeMap<&str, bool> = members
+    let eligible: BTreeMap<&str, String> = members
         .iter()
-        .map(|(node, supervisor)| (world.nodes[*node].name.as_str(), !drains(*node, supervisor)))
+        .filter(|(node, supervisor)| !drains(*node, supervisor))
+        .map(|(node, _)| (world.nodes[*node].name.as_str(), zone_of(*node)))
         .collect();
     let is_due = |id: &&ChildId| {
         let (Some((dot, first_start)), Some((lasts, desired))) = (winner(first, id), lasting(first, id)) else {
             return false;
         };
-        let somewhere = [first_start, desired].iter().all(|start| match &start.spec.placement {
-            Placement::Uniform => eligible.values().any(|eligible| *eligible),
-            Placement::Pinned(name) => eligible.get(name.as_str()).copied().unwrap_or(false),
+        let somewhere = [first_start, desired].iter().all(|start| {
+            let here = |zone: &String| start.spec.affinity.require.get(ZONE).is_none_or(|asked| asked == zone);
+            match &start.spec.placement {
+                Placement::Uniform => eligible.values().any(here),
+                Placement::Pinned(name) => eligible.get(name.as_str()).is_some_and(here),
+            }
         });
         let agreed = members.iter().all(|(_, other)| {
             let same = |theirs: Option<(Dot, &Desired)>, ours: &Dot| theirs.is_some_and(|(theirs, _)| theirs == *ours);

@@ -135,15 +135,22 @@ impl<'a> Tale<'a> {
         restart: Restart,
         pinned: Option<usize>,
     ) {
-        let spec = Spec { child, character, restart, pinned, intensity: None, stop_timeout_ms: 2_000 };
+        let spec = Spec { child, character, restart, pinned, zone: None, intensity: None, stop_timeout_ms: 2_000 };
         self.ask(node, Op::Start { spec, ensure: false, wait_ms: WAIT_MS });
     }
 
     /// A permanent child shall run, anywhere, and be restarted this often at most.
     pub(super) fn start_limited(&mut self, node: usize, child: usize, character: Character, allowed: Allowed) {
         let intensity = Some(allowed);
-        let spec =
-            Spec { child, character, restart: Restart::Permanent, pinned: None, intensity, stop_timeout_ms: 2_000 };
+        let spec = Spec {
+            child,
+            character,
+            restart: Restart::Permanent,
+            pinned: None,
+            zone: None,
+            intensity,
+            stop_timeout_ms: 2_000,
+        };
         self.ask(node, Op::Start { spec, ensure: false, wait_ms: WAIT_MS });
     }
 

@@ -162,6 +162,7 @@ impl Local {
                 kinds: vec!["work".into()],
                 version,
                 weight: 1,
+                labels: Default::default(),
                 preference,
                 keep_done,
                 disk: None,

@@ -155,7 +155,7 @@ impl Supervisor {
         calls.into_iter().for_each(|(request, call)| self.begin(now, request, call, wait, effects));
         self.settle(now, effects);
         self.check_drains(effects);
-        self.save(effects);
+        self.save(now, effects);
     }
 
     fn begin(&mut self, now: Now, request: u64, call: Call, wait: Duration, effects: &mut Vec<Effect>) {
@@ -177,7 +177,7 @@ impl Supervisor {
             }
         };
         match begun {
-            Err(reply) => effects.push(Effect::Reply { request, reply }),
+            Err(reply) => self.refuse_caller(request, now.at + wait, reply, effects),
             Ok(call) => {
                 let deadline = now.at + wait;
                 self.dirty.extend(call.child().cloned());

@@ -17,10 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ordu_registry::core::Fence;
+use ordu_registry::core::clock::Context;
 use ordu_registry::core::saved::Saved;
 use ordu_registry::core::sync::wait;
 use ordu_transport::core::defects::{Defect, is_present};
-use ordu_transport::core::{Hlc, Instant, Pid};
+use ordu_transport::core::{Hlc, Instant, Now, Pid};
 
 use super::calls::{CallError, Reply, Waited, Waiting};
 use super::spec::{ChildId, ChildSpec, Restart};
@@ -59,7 +60,8 @@ impl Stored {
 /// An answer that is true once a save is done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Held {
-    call: Waited,
+    /// What he waited for, if he did.
+    call: Option<Waited>,
     reply: Reply,
     /// Until when its caller waits.
     deadline: Instant,
@@ -71,7 +73,7 @@ pub(super) struct Held {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Begun {
     pid: Pid,
-    start: Effect,
+    spec: Arc<ChildSpec>,
     /// As of [`Held`].
     after: Option<u64>,
 }
@@ -90,11 +92,13 @@ pub(super) struct Disk {
     clock: Hlc,
     /// A child was activated since the clock was saved.
     activated: bool,
+    /// Whether something may have come to an end: an answer or a start that waits is new, or a save is done.
+    look: bool,
 }
 
 impl Disk {
     fn new(clock: Hlc) -> Self {
-        Self { saving: None, last: 0, held: BTreeMap::new(), begun: Vec::new(), clock, activated: false }
+        Self { saving: None, last: 0, held: BTreeMap::new(), begun: Vec::new(), clock, activated: false, look: true }
     }
 
     pub(super) fn held_len(&self) -> usize {
@@ -103,7 +107,7 @@ impl Disk {
 
     /// As [`Supervisor::fingerprint`].
     pub(super) fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Self { saving, last, held, begun, clock, activated } = self;
+        let Self { saving, last, held, begun, clock, activated, look: _ } = self;
         (saving.map(|number| last - number), begun, clock, activated).hash(hasher);
         for (request, Held { call, reply, deadline, after }) in held {
             (request, call, reply, wait(now, *deadline), after.map(|after| last.abs_diff(after))).hash(hasher);
@@ -127,8 +131,13 @@ impl Supervisor {
     pub(super) fn restore(&mut self, stored: Stored) {
         let Stored { desired, marks, clock } = stored;
         self.registry.stamp_after(clock);
-        self.desired.restore(desired.unwrap_or_default());
-        self.marks.restore(marks.unwrap_or_default());
+        let (desired, marks) = (desired.unwrap_or_default(), marks.unwrap_or_default());
+        let ours = &self.id().name;
+        let others = |context: &Context| context.origins().any(|origin| origin.name != *ours);
+        // What it knows may run elsewhere.
+        self.returns = others(&desired.context) || others(&marks.context);
+        self.desired.restore(desired);
+        self.marks.restore(marks);
         self.disk = Some(Disk::new(clock));
     }
 
@@ -140,13 +149,33 @@ impl Supervisor {
         reply: Reply,
         effects: &mut Vec<Effect>,
     ) -> bool {
+        let waits = !matches!(call, Waited::Drained { .. }) && says_done(&reply);
+        let held = Held { call: Some(call), reply, deadline, after: None };
+        self.hold_if(waits, request, held, effects)
+    }
+
+    /// Refuses a caller who did not begin to wait: because of something that he, or another, may have been told is unknown,
+    /// for the disk does not have it.
+    pub(super) fn refuse_caller(&mut self, request: u64, deadline: Instant, reply: Reply, effects: &mut Vec<Effect>) {
+        let says = matches!(
+            reply,
+            Reply::Child(Err(CallError::AlreadyStarted(_) | CallError::NotFound))
+                | Reply::Done(Err(CallError::NotFound))
+        );
+        if self.hold_if(says, request, Held { call: None, reply, deadline, after: None }, effects) {
+            self.deadlines.insert((deadline, request));
+        }
+    }
+
+    fn hold_if(&mut self, waits: bool, request: u64, held: Held, effects: &mut Vec<Effect>) -> bool {
         match &mut self.disk {
-            Some(disk) if says_done(&reply) && !is_present(Defect::AnswersBeforeDisk) => {
-                disk.held.insert(request, Held { call, reply, deadline, after: None });
+            Some(disk) if waits && !is_present(Defect::AnswersBeforeDisk) => {
+                disk.held.insert(request, held);
+                disk.look = true;
                 true
             }
             _ => {
-                effects.push(Effect::Reply { request, reply });
+                effects.push(Effect::Reply { request, reply: held.reply });
                 false
             }
         }
@@ -155,12 +184,13 @@ impl Supervisor {
     /// Tells a caller what the disk knows by now. That a child is gone may not be so any more: somebody came back.
     fn let_go(&mut self, request: u64, held: Held, effects: &mut Vec<Effect>) {
         let Held { call, reply, deadline, .. } = held;
-        if matches!(call, Waited::Terminated { .. }) && self.answer(&call).is_none() {
-            self.wait_for(request, Waiting { call, deadline });
-        } else {
-            self.deadlines.remove(&(deadline, request));
-            effects.push(Effect::Reply { request, reply });
+        if let Some(call @ Waited::Terminated { .. }) = call
+            && self.answer(&call).is_none()
+        {
+            return self.wait_for(request, Waiting { call, deadline });
         }
+        self.deadlines.remove(&(deadline, request));
+        effects.push(Effect::Reply { request, reply });
     }
 
     /// Takes back the answer to a caller whose deadline passes: the disk is too slow.
@@ -174,35 +204,30 @@ impl Supervisor {
 
     /// Starts a child that was activated: one that runs once at most when the disk knows of it.
     pub(super) fn start_process(&mut self, pid: Pid, spec: Arc<ChildSpec>, fence: Fence, effects: &mut Vec<Effect>) {
-        let once = spec.restart == Restart::Temporary;
-        let start = Effect::Start { pid: pid.clone(), spec, fence };
-        match &mut self.disk {
-            Some(disk) => {
-                disk.activated = true;
-                if once {
-                    disk.begun.push(Begun { pid, start, after: None });
-                } else {
-                    effects.push(start);
-                }
+        if let Some(disk) = &mut self.disk {
+            disk.activated = true;
+            if spec.restart == Restart::Temporary {
+                disk.look = true;
+                return disk.begun.push(Begun { pid, spec, after: None });
             }
-            None => effects.push(start),
         }
+        effects.push(Effect::Start { pid, spec, fence });
     }
 
-    /// Starts a child that waits for the disk, as it is to be stopped: what is stopped has begun.
-    pub(super) fn hasten_start(&mut self, pid: &Pid, effects: &mut Vec<Effect>) {
+    /// Gives up the start of a child that waits for the disk. Returns whether there was one: it never begins.
+    pub(super) fn give_up_start(&mut self, pid: &Pid) -> bool {
         let begun = self.disk.iter_mut().flat_map(|disk| disk.begun.extract_if(.., |begun| begun.pid == *pid));
-        effects.extend(begun.map(|begun| begun.start));
+        begun.count() > 0
     }
 
     pub(super) fn on_saved(&mut self, number: u64) {
         if let Some(disk) = self.disk.as_mut().filter(|disk| disk.saving == Some(number)) {
-            disk.saving = None;
+            (disk.saving, disk.look) = (None, true);
         }
     }
 
     /// Saves what changed, unless a save is under way, and lets the answers go that wait for none.
-    pub(super) fn save(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn save(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(disk) = &mut self.disk else { return };
         let lead = |lead: Duration| Hlc::from_wall_ms(u64::try_from(lead.as_millis()).unwrap_or(u64::MAX)).as_u64();
         let reaches = |lead: u64| Hlc::from_u64(self.registry.last_stamp().as_u64().saturating_add(lead));
@@ -211,10 +236,15 @@ impl Supervisor {
         if is_due && disk.saving.is_none() {
             disk.last += 1;
             (disk.saving, disk.activated) = (Some(disk.last), false);
-            disk.clock = disk.clock.max(reaches(lead(CLOCK_LEAD)));
+            // Not ever further ahead of the wall clock with each restart.
+            let ahead = Hlc::from_wall_ms(now.wall_ms).as_u64().saturating_add(lead(CLOCK_LEAD));
+            disk.clock = disk.clock.max(reaches(lead(CLOCK_LEAD / 100))).max(Hlc::from_u64(ahead));
             let (desired, marks) = (self.desired.take_unsaved(), self.marks.take_unsaved());
             let stored = Box::new(Stored { desired, marks, clock: disk.clock });
             effects.push(Effect::Save { number: disk.last, stored });
+        }
+        if !std::mem::take(&mut disk.look) {
+            return;
         }
         let waits_for = match (disk.saving, self.desired.is_unsaved() || self.marks.is_unsaved()) {
             (Some(number), unsaved) => number + u64::from(unsaved),
@@ -227,7 +257,12 @@ impl Supervisor {
             Some(number) => number - 1,
             None => u64::MAX,
         };
-        effects.extend(disk.begun.extract_if(.., |begun| begun.after <= Some(done)).map(|begun| begun.start));
+        for Begun { pid, spec, .. } in disk.begun.extract_if(.., |begun| begun.after <= Some(done)) {
+            // It may have risen while it waited.
+            if let Some((_, fence)) = self.registry.standing(&pid) {
+                effects.push(Effect::Start { pid, spec, fence });
+            }
+        }
         let released: Vec<(u64, Held)> = disk.held.extract_if(.., |_, held| held.after <= Some(done)).collect();
         for (request, held) in released {
             self.let_go(request, held, effects);

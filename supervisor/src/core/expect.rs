@@ -9,8 +9,11 @@ use ordu_transport::core::{Instant, NodeName, Now};
 
 use super::supervisor::Supervisor;
 
-/// How long a node that has met its company waits until all of that say that they have too.
-pub const TOGETHER_MAX: Duration = Duration::from_secs(2);
+/// How long a node that has met its company waits until all of that say that they have too: two of them may have to find
+/// each other still.
+pub const TOGETHER_MAX: Duration = Duration::from_secs(10);
+/// How long a node that comes back waits for a member of the cluster that its disk tells of.
+pub const RETURN_MAX: Duration = Duration::from_secs(2);
 
 /// How many members a node waits for, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +71,20 @@ impl Supervisor {
         }
         if over || (waits.complete && self.is_company_complete()) {
             self.waits = None;
+            self.dirty_all();
+        }
+    }
+
+    /// A node that comes back with what its disk says waits for a member that may know what runs. What follows from there
+    /// is as with any node that joins.
+    pub(super) fn look_for_others(&mut self, now: Now) {
+        if !self.returns {
+            return;
+        }
+        let until = *self.returns_until.get_or_insert(now.at + RETURN_MAX);
+        let alone = self.registry.view().living().all(|member| member.id == *self.id());
+        if !alone || until <= now.at {
+            self.returns = false;
             self.dirty_all();
         }
     }

@@ -38,7 +38,7 @@ impl Supervisor {
         for (request, Waiting { call, deadline }) in &self.waiting {
             (request, call, wait(now, *deadline)).hash(hasher);
         }
-        self.waits.hash(hasher);
+        (&self.waits, self.returns, &self.never_begun).hash(hasher);
         self.disk.iter().for_each(|disk| disk.fingerprint(now, hasher));
         self.next_move_at.map(|at| wait(now, at)).hash(hasher);
         self.rng.get_word_pos().hash(hasher);

@@ -24,5 +24,5 @@ pub use durable::Stored;
 pub use expect::Expect;
 pub use placement::Preference;
 pub use row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
-pub use spec::{ChildId, ChildSpec, Intensity, Placement, Restart};
+pub use spec::{Affinity, ChildId, ChildSpec, Intensity, Placement, Restart};
 pub use supervisor::{Config, Control, Effect, Input, Message, StartedInfo, Supervisor};

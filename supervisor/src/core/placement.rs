@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ordu_transport::core::hash::StableHasher;
 use ordu_transport::core::{NodeId, NodeName};
 
-use super::spec::{ChildId, ChildSpec, Placement};
+use super::spec::{ChildId, ChildSpec, Placement, Refused};
 use super::tables::Facts;
 
 const PURPOSE_PLACEMENT: u64 = 3;
@@ -36,6 +36,8 @@ pub enum Ineligible {
     Draining,
     /// It waits for more members.
     Waiting,
+    /// Its labels are not those that the child asks for; the text says which.
+    Labels(String),
     /// It does not offer the kind.
     Kind(Arc<str>),
     /// The child is pinned to another node.
@@ -95,7 +97,11 @@ pub fn eligible(spec: &ChildSpec, candidate: Candidate<'_>) -> Result<u32, Ineli
     if !facts.kinds.contains(&spec.kind) {
         return Err(Ineligible::Kind(spec.kind.clone()));
     }
-    Ok(facts.weight)
+    match spec.affinity.refuses(&facts.labels) {
+        None => Ok(facts.weight),
+        Some(Refused::Lacks(key, value)) => Err(Ineligible::Labels(format!("the label {key}={value}"))),
+        Some(Refused::Has(key, value)) => Err(Ineligible::Labels(format!("another label than {key}={value}"))),
+    }
 }
 
 /// The node that a child belongs on: the best score of those that may run it.
@@ -107,9 +113,10 @@ pub fn seat<'a>(
     let scored = candidates.filter_map(|candidate| {
         let weight = eligible(spec, candidate).ok()?;
         let liked = preference.score(spec, &candidate.id.name, candidate.facts?);
-        Some((liked, score(&spec.id, &candidate.id.name, weight), candidate.id))
+        let disliked = spec.affinity.dislikes(&candidate.facts?.labels);
+        Some((liked, disliked, score(&spec.id, &candidate.id.name, weight), candidate.id))
     });
-    scored.min().map(|(_, _, id)| id)
+    scored.min().map(|(_, _, _, id)| id)
 }
 
 /// Why none of the candidates may run a child, in one sentence.
@@ -126,6 +133,9 @@ pub fn why_nowhere<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candid
     }
     if reasons.contains(&Ineligible::Draining) {
         return "no eligible node: every node that could run it is draining".to_owned();
+    }
+    if let Some(Ineligible::Labels(which)) = reasons.iter().find(|reason| matches!(reason, Ineligible::Labels(_))) {
+        return format!("no eligible node: none that could run it has {which}");
     }
     if reasons.contains(&Ineligible::Kind(spec.kind.clone())) {
         return format!("no eligible node: none offers the kind {:?}", &*spec.kind);
@@ -163,10 +173,18 @@ mod tests {
     use ordu_registry::core::{Name, Rank};
 
     use super::*;
+    use crate::core::spec::Affinity;
     use std::collections::BTreeMap;
 
     fn facts(weight: u32) -> Facts {
-        Facts { draining: false, waiting: false, weight, kinds: vec!["k".into()], version: "1".into() }
+        Facts {
+            draining: false,
+            waiting: false,
+            weight,
+            labels: BTreeMap::new(),
+            kinds: vec!["k".into()],
+            version: "1".into(),
+        }
     }
 
     fn spread(weights: &[(&str, u32)]) -> BTreeMap<String, Vec<usize>> {
@@ -222,6 +240,35 @@ mod tests {
         let spread = spread_by(&even, &[("a", 1), ("b", 1), ("c", 1)]);
         assert!(spread["a"].iter().all(|child| child % 2 == 1) && spread["a"].len() == 1500);
         assert!(spread["b"].len() > 600 && spread["c"].len() > 600);
+    }
+
+    #[test]
+    fn labels_keep_children_off_and_draw_them_on() {
+        let label = |text: &str| BTreeMap::from([("zone".to_owned(), text.to_owned())]);
+        let nodes: Vec<(NodeId, Facts)> = [("a", "east"), ("b", "west"), ("c", "west")]
+            .iter()
+            .map(|(name, zone)| {
+                (NodeId::new(NodeName::new(name).unwrap(), 1, 1), Facts { labels: label(zone), ..facts(1) })
+            })
+            .collect();
+        let seats = |affinity: Affinity| {
+            let seat_of = |child: u32| {
+                let id = ChildId::new(&format!("c{child}")).unwrap();
+                let spec = ChildSpec { affinity: affinity.clone(), ..ChildSpec::new(id, "k", "") };
+                let candidates = || nodes.iter().map(|(id, facts)| Candidate { id, facts: Some(facts) });
+                let found = seat(&spec, &Preference::default(), candidates());
+                found.map(|id| id.name.to_string()).ok_or_else(|| why_nowhere(&spec, candidates()))
+            };
+            (0..60).map(seat_of).collect::<std::collections::BTreeSet<_>>()
+        };
+        let on = |names: &[&str]| names.iter().map(|name| Ok((*name).to_owned())).collect();
+        let (west, east) = (label("west"), label("east"));
+        assert_eq!(seats(Affinity { require: west.clone(), ..Affinity::default() }), on(&["b", "c"]));
+        assert_eq!(seats(Affinity { avoid: west.clone(), ..Affinity::default() }), on(&["a"]));
+        assert_eq!(seats(Affinity { prefer: east.clone(), ..Affinity::default() }), on(&["a"]));
+        assert_eq!(seats(Affinity { prefer: label("north"), ..Affinity::default() }), on(&["a", "b", "c"]));
+        let nowhere = seats(Affinity { require: east.clone(), avoid: east, ..Affinity::default() });
+        assert!(nowhere.iter().all(|seat| seat.as_ref().unwrap_err().contains("label than zone=east")), "{nowhere:?}");
     }
 
     /// Then the copy that stays by that policy need not move afterwards.

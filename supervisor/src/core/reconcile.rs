@@ -280,7 +280,7 @@ impl Supervisor {
             return;
         }
         if token.is_none() {
-            if self.is_waiting() {
+            if self.is_waiting() || self.returns {
                 return;
             }
             if self.seat(&spec) != Some(self.id()) || self.quarantine_of(id, &dot).is_some() {
@@ -405,8 +405,9 @@ impl Supervisor {
         let asked = matches!(local.phase, Phase::Stopping(_));
         let timeout = local.spec.stop_timeout;
         local.phase = Phase::Stopping(then);
-        if !asked && !forgotten {
-            self.hasten_start(&pid, effects);
+        if self.give_up_start(&pid) {
+            self.never_begun.push(pid);
+        } else if !asked && !forgotten {
             effects.push(Effect::Stop { pid, timeout });
         }
     }

@@ -92,6 +92,8 @@ pub struct MemberRow {
     pub status: MemberStatus,
     /// How many children it holds.
     pub children: usize,
+    /// Text pairs that describe it.
+    pub labels: BTreeMap<String, String>,
     /// The kinds it offers.
     pub kinds: Vec<Arc<str>>,
     /// The version of its software.

@@ -107,6 +107,7 @@ impl Supervisor {
             addr: member.addr.clone(),
             status,
             children: if living { held.count() } else { 0 },
+            labels: facts.map(|facts| facts.labels.clone()).unwrap_or_default(),
             kinds: facts.map(|facts| facts.kinds.clone()).unwrap_or_default(),
             version: facts.map_or_else(|| "".into(), |facts| facts.version.clone()),
         }

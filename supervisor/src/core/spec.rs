@@ -121,6 +121,55 @@ pub enum Placement {
     Pinned(NodeName),
 }
 
+/// Which nodes a child asks for by their labels, within its [`Placement`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Affinity {
+    /// It runs on nodes that have all of these only; while there is none the child is pending.
+    pub require: BTreeMap<String, String>,
+    /// It runs on no node that has one of these.
+    pub avoid: BTreeMap<String, String>,
+    /// Of the nodes that may run it, it goes to one that has most of these.
+    pub prefer: BTreeMap<String, String>,
+}
+
+impl Affinity {
+    /// Whether it asks for nothing.
+    pub fn is_empty(&self) -> bool {
+        self.require.is_empty() && self.avoid.is_empty() && self.prefer.is_empty()
+    }
+
+    /// The first label that a node lacks, or has, so that it may not run the child.
+    pub fn refuses<'a>(&'a self, labels: &BTreeMap<String, String>) -> Option<Refused<'a>> {
+        let mut lacking = self.require.iter().filter(|(key, value)| labels.get(*key) != Some(*value));
+        let mut avoided = self.avoid.iter().filter(|(key, value)| labels.get(*key) == Some(*value));
+        let lacking = lacking.next().map(|(key, value)| Refused::Lacks(key, value));
+        lacking.or_else(|| avoided.next().map(|(key, value)| Refused::Has(key, value)))
+    }
+
+    /// How many of the preferred labels a node lacks.
+    pub fn dislikes(&self, labels: &BTreeMap<String, String>) -> u64 {
+        self.prefer.iter().filter(|(key, value)| labels.get(*key) != Some(*value)).count() as u64
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        labels_bytes(&self.require) + labels_bytes(&self.avoid) + labels_bytes(&self.prefer)
+    }
+}
+
+/// Why a node's labels keep a child off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused<'a> {
+    /// It lacks this one.
+    Lacks(&'a str, &'a str),
+    /// It has this one.
+    Has(&'a str, &'a str),
+}
+
+/// About how many bytes labels take on the wire.
+pub(super) fn labels_bytes(labels: &BTreeMap<String, String>) -> usize {
+    labels.iter().map(|(key, value)| key.len() + value.len() + 4).sum()
+}
+
 /// What should run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChildSpec {
@@ -136,6 +185,9 @@ pub struct ChildSpec {
     pub intensity: Option<Intensity>,
     /// Where it may run.
     pub placement: Placement,
+    /// On nodes of which labels.
+    #[serde(default)]
+    pub affinity: Affinity,
     /// How long it may take to stop when asked, before it is killed.
     pub stop_timeout: Duration,
     /// Free-form text pairs, shown in its row.
@@ -152,6 +204,7 @@ impl ChildSpec {
             restart: Restart::default(),
             intensity: None,
             placement: Placement::default(),
+            affinity: Affinity::default(),
             stop_timeout: Duration::from_secs(10),
             labels: BTreeMap::new(),
         }

@@ -224,6 +224,8 @@ pub struct Config {
     pub version: Arc<str>,
     /// Its share of children relative to others; 1 where nothing speaks against it.
     pub weight: u32,
+    /// Text pairs that describe the node; children may ask for some.
+    pub labels: BTreeMap<String, String>,
     /// Which nodes a child prefers. The same on every node of the cluster.
     pub preference: Preference,
     /// For how long a child that ended for good keeps its row.
@@ -274,6 +276,12 @@ pub struct Supervisor {
     pub(super) disk: Option<Disk>,
     /// Whom it waits for before it takes anything.
     pub(super) waits: Option<Waits>,
+    /// Whether it came back with what a disk says of a cluster with others, and has met nobody yet.
+    pub(super) returns: bool,
+    /// Until when it waits for one of them, once it knows what time it is.
+    pub(super) returns_until: Option<Instant>,
+    /// Processes that were stopped before they began.
+    pub(super) never_begun: Vec<Pid>,
     pub(super) shutting_down: bool,
     /// The revisions of all tables when their retirements were last compared.
     pub(super) shared_at: [u64; 5],
@@ -288,9 +296,9 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor without children, but for those that the disk says should run.
     pub fn new(config: Config) -> Self {
-        let Config { id, policy, kinds, version, weight, preference, keep_done, disk, expect, seed } = config;
+        let Config { id, policy, kinds, version, weight, labels, preference, keep_done, disk, expect, seed } = config;
         let waits = Waits::new(expect, &id.name);
-        let own_facts = Facts { draining: false, waiting: waits.is_some(), weight, kinds, version };
+        let own_facts = Facts { draining: false, waiting: waits.is_some(), weight, labels, kinds, version };
         // All tables draw the same, so that their digests go out together.
         let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed);
         facts.put(FactsKey(id.name.clone()), own_facts.clone());
@@ -323,6 +331,9 @@ impl Supervisor {
             deadlines: BTreeSet::new(),
             disk: None,
             waits,
+            returns: false,
+            returns_until: None,
+            never_begun: Vec::new(),
             shutting_down: false,
             shared_at: [0; 5],
             overlay: None,
@@ -400,7 +411,8 @@ impl Supervisor {
         let child = self.timers.first().map(|(at, _)| *at);
         let call = self.deadlines.first().map(|(at, _)| *at);
         let waits = self.waits.as_ref().map(|waits| waits.until.unwrap_or_default());
-        let own = [self.registry.poll_timeout(), child, call, waits, self.next_move_at, self.unheard.first()];
+        let returns = self.returns.then(|| self.returns_until.unwrap_or_default());
+        let own = [self.registry.poll_timeout(), child, call, waits, returns, self.next_move_at, self.unheard.first()];
         own.into_iter().flatten().chain(tables).min()
     }
 
@@ -419,7 +431,7 @@ impl Supervisor {
         self.settle(now, effects);
         self.expire_calls(now, effects);
         self.check_drained(effects);
-        self.save(effects);
+        self.save(now, effects);
     }
 
     /// Something happened.
@@ -446,7 +458,7 @@ impl Supervisor {
         self.settle(now, effects);
         self.check_drains(effects);
         self.check_drained(effects);
-        self.save(effects);
+        self.save(now, effects);
     }
 
     /// Says once that no child is left.
@@ -466,7 +478,7 @@ impl Supervisor {
     ) -> T {
         let value = self.with_registry_raw(now, effects, run);
         self.settle(now, effects);
-        self.save(effects);
+        self.save(now, effects);
         value
     }
 
@@ -599,6 +611,10 @@ impl Supervisor {
         loop {
             self.gather_dirty(now, effects);
             self.look_for_company(now);
+            self.look_for_others(now);
+            while let Some(pid) = self.never_begun.pop() {
+                self.on_exited(now, &pid, Exit::Abnormal("it was stopped before it began".to_owned()), effects);
+            }
             let Some(id) = self.dirty.pop_first() else { break };
             let step = steps.entry(id.clone()).or_default();
             *step += 1;

@@ -1,5 +1,6 @@
 //! What supervisors replicate: what should run, what runs, marks beside it, and facts about nodes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ordu_registry::core::clock::Dot;
@@ -8,7 +9,7 @@ use ordu_registry::core::{Fence, Rank};
 use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
-use super::spec::{ChildId, ChildSpec, Placement};
+use super::spec::{ChildId, ChildSpec, Placement, labels_bytes};
 
 /// A start: it says that its child should run. Shared: written by whoever was asked, removed by whoever terminates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -170,6 +171,8 @@ pub struct Facts {
     pub waiting: bool,
     /// Its share of children relative to others.
     pub weight: u32,
+    /// Text pairs that describe it.
+    pub labels: BTreeMap<String, String>,
     /// The kinds it can run.
     pub kinds: Vec<Arc<str>>,
     /// The version of its software.
@@ -216,7 +219,7 @@ impl Payload for Desired {
             Placement::Uniform => 0,
             Placement::Pinned(name) => name.as_str().len(),
         };
-        let labels: usize = self.spec.labels.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
+        let labels = labels_bytes(&self.spec.labels) + self.spec.affinity.size_bytes();
         let texts = self.spec.id.as_str().len() + self.spec.kind.len() + self.caller.name.as_str().len();
         2 * FIXED_BYTES + texts + pinned + labels + self.spec.args.len()
     }
@@ -242,6 +245,9 @@ impl Payload for Mark {
 
 impl Payload for Facts {
     fn size_bytes(&self) -> usize {
-        FIXED_BYTES + self.kinds.iter().map(|kind| kind.len() + 2).sum::<usize>() + self.version.len()
+        FIXED_BYTES
+            + labels_bytes(&self.labels)
+            + self.kinds.iter().map(|kind| kind.len() + 2).sum::<usize>()
+            + self.version.len()
     }
 }

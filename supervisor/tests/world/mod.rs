@@ -92,6 +92,7 @@ impl World {
             kinds: kinds.iter().map(|&kind| Arc::from(kind)).collect(),
             version: "1".into(),
             weight: 1,
+            labels: Default::default(),
             preference: Preference::default(),
             keep_done: Duration::from_secs(60),
             disk: None,
