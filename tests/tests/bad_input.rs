@@ -106,8 +106,6 @@ fn what_is_not_built_yet_says_so() {
         "top",
         "bench --durable --json",
         "up --name x --ephemeral --label a=b",
-        "up --name x --ephemeral --expect 3",
-        "up --name x --ephemeral --expect-timeout 3s",
         "up --name x --ephemeral --partition quorum:2",
         "up --name x --ephemeral --redistribution passive",
     ];
@@ -160,6 +158,8 @@ fn a_node_refuses_what_it_cannot_start_with() {
         (with("--drain-timeout 5"), "5"),
         (with("--config {root}/no-such-file"), "{root}/no-such-file"),
         (with("--config {root}/bad.toml"), "line 2, column 1: there is no setting `colour`"),
+        (with("--expect 0"), "0"),
+        (with("--expect-timeout soon"), "soon"),
         (with("--partition maybe"), "maybe"),
         (with("--redistribution lazy"), "lazy"),
         (with("--log-format xml"), "xml"),

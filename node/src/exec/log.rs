@@ -4,8 +4,9 @@
 //! standard output and error, in the order of arrival, over all of its runs on that node. The keeper appends to it as output
 //! comes, a line that is not finished too, and opens it for each piece, so that it may be moved or removed by anybody. Once
 //! it would become longer than [`LOG_BYTES_MAX`], it is renamed to `ID.log.1`, in place of an earlier one, after its last
-//! whole line, and a new `ID.log` begins; nothing is ever cut out of a file. `ID.log.mark` counts what was renamed. Logs of children that do not run here any more
-//! are kept while they are among the latest [`OLD_LOGS_MAX`] and have no more than [`OLD_LOG_BYTES_MAX`] together.
+//! whole line, and a new `ID.log` begins; nothing is ever cut out of a file, and `ID.log.mark` tells readers how much came
+//! before it. Logs of children that do not run here any more are kept while they are among the latest [`OLD_LOGS_MAX`] and
+//! have no more than [`OLD_LOG_BYTES_MAX`] together.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
