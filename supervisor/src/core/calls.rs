@@ -7,7 +7,7 @@ use ordu_registry::core::delta::Payload;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
 
-use super::row::ChildRow;
+use super::row::{ChildRow, ChildStatus};
 use super::show::held_row;
 use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, REST_BYTES_MAX};
 use super::supervisor::{Control, Effect, Message, Supervisor};
@@ -312,7 +312,8 @@ impl Supervisor {
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
                 match self.winner(id).map(|(dot, _)| dot) {
                     Some(dot) if runs && !self.outlives_us(id, &dot) => None,
-                    Some(_) if runs || self.is_given_up(id) => self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
+                    Some(_) if runs => self.row(id).map(|row| Reply::Child(Ok(Box::new(row)))),
+                    Some(_) if self.is_given_up(id) => self.quarantined_row(id),
                     Some(_) => None,
                     None => Some(Reply::Child(Err(CallError::Ended))),
                 }
@@ -396,9 +397,7 @@ impl Supervisor {
         }
         match self.winner(id) {
             // It ran, and failed too often since.
-            Some((winner, _)) if winner == *dot && self.is_given_up(id) => {
-                self.row(id).map(|row| Reply::Child(Ok(Box::new(row))))
-            }
+            Some((winner, _)) if winner == *dot && self.is_given_up(id) => self.quarantined_row(id),
             Some((winner, _)) if winner == *dot => None,
             None => Some(Reply::Child(Err(CallError::Ended))),
             Some((winner, _)) if !ensure && self.is_live(id, dot) && !self.gives_way_to(id, dot, &winner) => None,
@@ -417,6 +416,12 @@ impl Supervisor {
         let counts = self.winner(id).map(|(_, desired)| &desired.spec);
         let said = |claim: &Actual| self.start_at(id, &claim.dot).map(|start| &start.spec) == counts;
         self.is_quarantined(id) || self.claims(id).any(|(_, claim)| claim.state == State::Quarantined && said(claim))
+    }
+
+    /// The answer that a child is in quarantine, if that is what is shown of it: a copy may be on its way out elsewhere.
+    fn quarantined_row(&self, id: &ChildId) -> Option<Reply> {
+        let row = self.row(id).filter(|row| row.status == ChildStatus::Quarantined)?;
+        Some(Reply::Child(Ok(Box::new(row))))
     }
 
     /// Tells a caller that another start was the first, and takes its own back: it would outlive a termination that has
