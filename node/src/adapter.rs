@@ -66,6 +66,8 @@ pub(crate) async fn start(
     let (members, timeout) = config.expect;
     let supervisor_config = SupervisorConfig {
         expect: Expect { members, timeout },
+        labels: config.labels.clone(),
+        weight: config.weight,
         kinds: Kinds::new().with(KIND, ExecKind(exec.clone())),
         version: env!("CARGO_PKG_VERSION").into(),
         keep_done: config.keep_done,
@@ -336,8 +338,9 @@ pub(crate) fn spec(wish: Wish) -> Result<ChildSpec, String> {
         backend::Restart::Temporary => Restart::Temporary,
     };
     let stop_timeout = wish.stop_timeout;
-    let (intensity, labels) = (wish.intensity.map(|(restarts, within)| Intensity { restarts, within }), wish.labels);
-    Ok(ChildSpec { restart, intensity, placement, stop_timeout, labels, ..ChildSpec::new(id, &wish.kind, wish.args) })
+    let intensity = wish.intensity.map(|(restarts, within)| Intensity { restarts, within });
+    let Wish { kind, args, labels, affinity, .. } = wish;
+    Ok(ChildSpec { restart, intensity, placement, affinity, stop_timeout, labels, ..ChildSpec::new(id, &kind, args) })
 }
 
 fn child(row: ChildRow) -> rows::Child {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
+use ordu_supervisor::core::Affinity;
 
 use crate::logs::Output;
 use crate::rows::{Child, Event, Member, Name, StartRequest, Status};
@@ -43,6 +44,8 @@ pub struct Wish {
     pub intensity: Option<(u32, Duration)>,
     /// Shown in its row.
     pub labels: BTreeMap<String, String>,
+    /// Which labels of nodes it asks for.
+    pub affinity: Affinity,
 }
 
 /// Why a request is not done.

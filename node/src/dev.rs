@@ -228,6 +228,9 @@ fn sample(id: &str, script: &str) -> StartRequest {
         restart: None,
         node: None,
         labels: None,
+        require: None,
+        avoid: None,
+        prefer: None,
         max_restarts: None,
         within: None,
     }

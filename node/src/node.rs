@@ -1,5 +1,6 @@
 //! `ordu up`: one node, from its configuration to its exit.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,10 @@ pub struct NodeConfig {
     pub data: DataChoice,
     /// How long it may move children away at exit.
     pub drain_timeout: Duration,
+    /// Text pairs that describe it.
+    pub labels: BTreeMap<String, String>,
+    /// Its share of children relative to others; 0 for none.
+    pub weight: u32,
     /// How many members it waits for before it takes any child, and for how long.
     pub expect: (usize, Duration),
     /// How long a child that is done keeps its row.

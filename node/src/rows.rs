@@ -193,6 +193,15 @@ pub struct StartRequest {
     /// Free-form pairs, shown in its row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
+    /// Labels that a node must have to run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<BTreeMap<String, String>>,
+    /// Labels that a node must not have to run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avoid: Option<BTreeMap<String, String>>,
+    /// Labels that it goes after, of the nodes that may run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefer: Option<BTreeMap<String, String>>,
     /// How often it may be restarted within `within`; when it ends once more it is in quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_restarts: Option<u32>,

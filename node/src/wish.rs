@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ordu_supervisor::core::spec::{self, ChildSpec, Intensity, Placement};
+use ordu_supervisor::core::spec::{self, Affinity, ChildSpec, Intensity, Placement};
 use ordu_transport::core::id::validate_name;
 
 use crate::backend::{Restart, Wish};
@@ -38,7 +38,12 @@ pub fn check(request: StartRequest) -> Result<Wish, String> {
     };
     let intensity = intensity(&request, restart)?;
     let labels = request.labels.unwrap_or_default();
-    check_labels(&labels)?;
+    check_labels("labels", &labels)?;
+    let [require, avoid, prefer] = [request.require, request.avoid, request.prefer].map(Option::unwrap_or_default);
+    for (field, labels) in [("require", &require), ("avoid", &avoid), ("prefer", &prefer)] {
+        check_labels(field, labels)?;
+    }
+    let affinity = Affinity { require, avoid, prefer };
     let args = match &request.args {
         serde_json::Value::Null => Vec::new(),
         args => args.to_string().into_bytes(),
@@ -48,7 +53,8 @@ pub fn check(request: StartRequest) -> Result<Wish, String> {
     } else {
         STOP_TIMEOUT
     };
-    Ok(Wish { id: request.id, kind: request.kind, args, restart, node: request.node, stop_timeout, intensity, labels })
+    let StartRequest { id, kind, node, .. } = request;
+    Ok(Wish { id, kind, args, restart, node, stop_timeout, intensity, labels, affinity })
 }
 
 /// How often the child may be restarted after failures, within how long.
@@ -67,14 +73,17 @@ fn intensity(request: &StartRequest, restart: Restart) -> Result<Option<(u32, Du
     Ok(Some((restarts, within)))
 }
 
-fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
+/// Checks labels; the sentence begins with the field that says them.
+pub(crate) fn check_labels(field: &str, labels: &BTreeMap<String, String>) -> Result<(), String> {
     if labels.len() > LABELS_MAX {
-        return Err(format!("labels: {} are more than {LABELS_MAX}", labels.len()));
+        return Err(format!("{field}: {} are more than {LABELS_MAX}", labels.len()));
     }
     for (key, value) in labels {
-        validate_name(key, true).map_err(|error| format!("labels: {key:?} is not a label's name: {error}"))?;
+        validate_name(key, true).map_err(|error| format!("{field}: {key:?} is not a label's name: {error}"))?;
         if value.len() > LABEL_BYTES_MAX || value.contains(char::is_control) {
-            return Err(format!("labels: the value of {key} is longer than {LABEL_BYTES_MAX} bytes, or no plain text"));
+            return Err(format!(
+                "{field}: the value of {key} is longer than {LABEL_BYTES_MAX} bytes, or no plain text"
+            ));
         }
     }
     Ok(())
@@ -98,9 +107,16 @@ pub(crate) fn request(spec: &ChildSpec) -> StartRequest {
         restart: Some(restart.to_owned()),
         node,
         labels: Some(spec.labels.clone()),
+        require: some(&spec.affinity.require),
+        avoid: some(&spec.affinity.avoid),
+        prefer: some(&spec.affinity.prefer),
         max_restarts: spec.intensity.map(|intensity| intensity.restarts),
         within: spec.intensity.map(|intensity| format_duration(intensity.within)),
     }
+}
+
+fn some(labels: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    Some(labels.clone()).filter(|labels| !labels.is_empty())
 }
 
 /// Args of another kind are shown if they are JSON, as those that came over HTTP are.

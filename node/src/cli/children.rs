@@ -44,6 +44,15 @@ pub(crate) struct Start {
     /// A pair that is shown in its row
     #[arg(long, value_name = "K=V", value_parser = parse_pair)]
     label: Vec<(String, String)>,
+    /// Run it only on nodes that have this label (`ordu up --label`)
+    #[arg(long, value_name = "K=V", value_parser = parse_pair)]
+    require: Vec<(String, String)>,
+    /// Run it on no node that has this label
+    #[arg(long, value_name = "K=V", value_parser = parse_pair)]
+    avoid: Vec<(String, String)>,
+    /// Of the nodes that may run it, choose one that has most of these labels
+    #[arg(long, value_name = "K=V", value_parser = parse_pair)]
+    prefer: Vec<(String, String)>,
     /// Run it on this node only
     #[arg(long, value_name = "N", value_parser = parse_id)]
     node: Option<String>,
@@ -109,11 +118,18 @@ impl Start {
             args,
             restart: Some(restart.into()),
             node: self.node,
-            labels: (!self.label.is_empty()).then(|| self.label.into_iter().collect()),
+            labels: some(self.label),
+            require: some(self.require),
+            avoid: some(self.avoid),
+            prefer: some(self.prefer),
             max_restarts: self.max_restarts,
             within: self.within.map(format_duration),
         })
     }
+}
+
+fn some(pairs: Vec<(String, String)>) -> Option<BTreeMap<String, String>> {
+    (!pairs.is_empty()).then(|| pairs.into_iter().collect())
 }
 
 /// A command about one child.

@@ -1,5 +1,6 @@
 //! `ordu up` and `ordu dev`: their flags, and what wins where several say something.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,8 +16,11 @@ use crate::data::{DataChoice, default_directory};
 use crate::dev;
 use crate::failure::Failure;
 use crate::node::{self, LogFormat, NodeConfig};
-use crate::text::parse_duration;
+use crate::text::{parse_duration, parse_pair};
+use crate::wish::check_labels;
 
+/// The greatest share of children.
+const WEIGHT_MAX: i64 = 1_000;
 /// Most members that a node waits for.
 const EXPECT_MAX: i64 = 1_000;
 /// Most nodes of a `dev` cluster.
@@ -59,9 +63,13 @@ pub(crate) struct Up {
     /// A TOML file with these settings, by the names of the flags; its relative paths begin where it is
     #[arg(long, env = "ORDU_UP_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Not yet: pairs that describe the node
-    #[arg(long, env = "ORDU_UP_LABEL", value_name = "K=V")]
-    label: Vec<String>,
+    /// A pair that describes the node; children may ask for it (`ordu start --require`)
+    #[arg(long, env = "ORDU_UP_LABEL", value_name = "K=V", value_delimiter = ',', value_parser = parse_pair)]
+    label: Vec<(String, String)>,
+    /// The node's share of children, relative to the others'; 0 for none
+    #[arg(long, env = "ORDU_UP_WEIGHT", value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(..=WEIGHT_MAX))]
+    weight: u32,
     /// Take no child until this many members were seen, this one included [default: 1]
     #[arg(long, env = "ORDU_UP_EXPECT", value_name = "N", default_value_t = 1, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(1..=EXPECT_MAX))]
@@ -129,6 +137,7 @@ impl Up {
             "data-dir" => data_dir,
             "ephemeral" => ephemeral,
             "label" => label,
+            "weight" => weight,
             "expect" => expect,
             "expect-timeout" => expect_timeout,
             "partition" => partition,
@@ -159,6 +168,8 @@ impl Up {
         if self.listen.ip().is_unspecified() && self.advertise.is_none() {
             return Err(Failure::usage(format!("--listen {}: others need --advertise HOST:PORT to dial", self.listen)));
         }
+        let labels: BTreeMap<String, String> = self.label.into_iter().collect();
+        check_labels("--label", &labels).map_err(Failure::usage)?;
         let token = self.http_token_file.as_deref().map(read_token).transpose()?;
         if !self.http.ip().is_loopback() && token.is_none() {
             return Err(Failure::usage(format!(
@@ -185,6 +196,8 @@ impl Up {
             join: self.join,
             tls_dir: self.tls_dir,
             data,
+            labels,
+            weight: self.weight,
             expect: (self.expect as usize, self.expect_timeout),
             drain_timeout: self.drain_timeout,
             keep_done: self.keep_done,
@@ -194,7 +207,6 @@ impl Up {
 
     fn refuse_not_yet(&self) -> Result<(), Failure> {
         for (is_given, flag) in [
-            (!self.label.is_empty(), "--label"),
             (self.partition.starts_with("quorum:"), "--partition quorum"),
             (self.redistribution == "passive", "--redistribution passive"),
         ] {
@@ -303,7 +315,9 @@ mod tests {
             ("--redistribution passive", "not yet"),
             ("--expect 0", "0 is not in 1..=1000"),
             ("--expect many", "invalid digit"),
-            ("--label a=b", "not yet"),
+            ("--label a", "K=V"),
+            ("--label a\u{1}=b", "--label"),
+            ("--weight many", "invalid digit"),
             ("--config /no/such.toml", "/no/such.toml"),
             ("--partition maybe", "keep-running"),
             ("--redistribution lazy", "active or passive"),
@@ -382,11 +396,9 @@ mod tests {
         let config = self::config(&format!("--config {} --ephemeral", file.display())).unwrap();
         assert_eq!((config.data, config.http.port()), (DataChoice::Ephemeral, 7002));
         assert_eq!(config.join, ["a:1", "b:2"]);
-        for (text, expected) in [
-            ("expect = 0", "0 is not in 1..=1000"),
-            ("label = \"a=b\"", "not yet"),
-            ("ephemeral = true\ndata-dir = \"x\"", "exclude"),
-        ] {
+        for (text, expected) in
+            [("expect = 0", "0 is not in 1..=1000"), ("ephemeral = true\ndata-dir = \"x\"", "exclude")]
+        {
             std::fs::write(&file, format!("name = \"n2\"\n{text}\n")).unwrap();
             let failure = self::config(&format!("--config {}", file.display())).unwrap_err();
             assert!(failure.message.contains(expected), "{text}: {failure}");

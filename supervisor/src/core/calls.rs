@@ -18,6 +18,7 @@ pub const CALLS_MAX: usize = 100_000;
 
 /// A caller's wish.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant, reason = "most calls are starts")]
 pub enum Call {
     /// A child should run.
     Start {

@@ -53,6 +53,9 @@ struct Declared {
     node: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    require: Option<BTreeMap<String, String>>,
+    avoid: Option<BTreeMap<String, String>>,
+    prefer: Option<BTreeMap<String, String>>,
     max_restarts: Option<u32>,
     within: Option<String>,
 }
@@ -117,6 +120,9 @@ fn request(id: &str, declared: Declared, name: &str, directory: &Path) -> Result
         restart,
         node,
         labels: Some(labels),
+        require: declared.require,
+        avoid: declared.avoid,
+        prefer: declared.prefer,
         max_restarts,
         within,
     };

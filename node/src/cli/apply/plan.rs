@@ -178,8 +178,11 @@ fn fields(spec: &StartRequest) -> BTreeMap<String, String> {
     put("max_restarts", spec.max_restarts.map(|restarts| restarts.to_string()));
     put("within", spec.within.clone());
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    for (key, value) in spec.labels.iter().flatten() {
-        put(&format!("labels.{key}"), Some(value.clone()));
+    let asked = [("require", &spec.require), ("avoid", &spec.avoid), ("prefer", &spec.prefer)];
+    for (field, labels) in [("labels", &spec.labels)].into_iter().chain(asked) {
+        for (key, value) in labels.iter().flatten() {
+            put(&format!("{field}.{key}"), Some(value.clone()));
+        }
     }
     match spec.args.as_object().filter(|_| spec.kind == KIND) {
         None => put("args", Some(spec.args.to_string())),
