@@ -12,11 +12,11 @@ use futures_util::stream::{self, BoxStream};
 use ordu_registry::core::Entry;
 use ordu_registry::core::reconcile::Progress;
 use ordu_supervisor::core::{
-    ChildId, ChildRow, ChildSpec, ChildStatus, Event, EventKind, Expect, Intensity, MemberRow, MemberStatus, Placement,
-    Restart,
+    ChildId, ChildRow, ChildSpec, ChildStatus, Event, EventKind, Expect, Intensity, MemberRow, MemberStatus, Misplaced,
+    Placement, Redistribution, Restart,
 };
 use ordu_supervisor::{
-    Closed, Context, DrainError, Exit, Kind, Kinds, RestartError, StartError, Started, Store, Supervisor,
+    Closed, Context, DrainError, Exit, Kind, Kinds, RemoveError, RestartError, StartError, Started, Store, Supervisor,
     SupervisorConfig, TerminateError,
 };
 use ordu_transport::core::NodeName;
@@ -67,6 +67,7 @@ pub(crate) async fn start(
     let supervisor_config = SupervisorConfig {
         expect: Expect { members, timeout },
         labels: config.labels.clone(),
+        redistribution: if config.passive { Redistribution::Passive } else { Redistribution::Active },
         weight: config.weight,
         kinds: Kinds::new().with(KIND, ExecKind(exec.clone())),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -293,6 +294,31 @@ impl Backend for Face {
         Box::pin(async move {
             let drained = self.supervisor.drain(&node_name(node)?, deadline).await;
             drained.map_err(|error| drain_refusal(node, &error))
+        })
+    }
+
+    fn rebalance(&self, most: usize, dry_run: bool) -> rows::Moves {
+        let found = match dry_run {
+            true => self.supervisor.misplaced().into_iter().take(most).collect(),
+            false => self.supervisor.rebalance(most),
+        };
+        let row = |Misplaced { child, from, to }: Misplaced| rows::Move {
+            child: child.to_string(),
+            from: from.to_string(),
+            to: to.to_string(),
+        };
+        rows::Moves { moves: found.into_iter().map(row).collect() }
+    }
+
+    fn remove<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.supervisor.remove(&node_name(node)?, deadline).await.map_err(|error| match error {
+                RemoveError::UnknownNode => Refusal::NotFound(format!("there is no member {node}")),
+                RemoveError::Living => Refusal::NodeIsUp(format!("{node} is up; stop it first")),
+                RemoveError::Timeout => {
+                    Refusal::Timeout(format!("{node} does not show as left yet; `ordu members` tells"))
+                }
+            })
         })
     }
 

@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 use ordu_supervisor::core::Affinity;
 
 use crate::logs::Output;
-use crate::rows::{Child, Event, Member, Name, StartRequest, Status};
+use crate::rows::{Child, Event, Member, Moves, Name, StartRequest, Status};
 
 /// What becomes of an asked-for change, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
@@ -73,6 +73,8 @@ pub enum Refusal {
     Ended(String),
     /// No node may run the child; nothing was kept.
     NoEligibleNode(String),
+    /// The node must not be up for that.
+    NodeIsUp(String),
     /// Another node that is needed for it does not answer.
     NodeUnreachable(String),
     /// The deadline passed; the outcome is unknown.
@@ -112,6 +114,10 @@ pub trait Backend: Send + Sync + 'static {
     fn restart<'a>(&'a self, id: &'a str, deadline: Duration) -> Answer<'a, Child>;
     /// Moves a node's children away and gives it no more.
     fn drain<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()>;
+    /// Has up to `most` children that run elsewhere than they belong moved; or says only which those are. Returns them.
+    fn rebalance(&self, most: usize, dry_run: bool) -> Moves;
+    /// Forgets a member that is down.
+    fn remove<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()>;
     /// Gives a drained node children again.
     fn undrain<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()>;
 }

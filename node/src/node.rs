@@ -63,6 +63,8 @@ pub struct NodeConfig {
     pub labels: BTreeMap<String, String>,
     /// Its share of children relative to others; 0 for none.
     pub weight: u32,
+    /// Whether it gives children away only when it may not run them any more.
+    pub passive: bool,
     /// How many members it waits for before it takes any child, and for how long.
     pub expect: (usize, Duration),
     /// How long a child that is done keeps its row.

@@ -210,6 +210,24 @@ pub struct StartRequest {
     pub within: Option<String>,
 }
 
+/// A child that goes from one node to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The child's name.
+    pub child: String,
+    /// Where it runs.
+    pub from: String,
+    /// Where it belongs.
+    pub to: String,
+}
+
+/// What a rebalancing moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moves {
+    /// Child by child.
+    pub moves: Vec<Move>,
+}
+
 fn exec_kind() -> String {
     crate::exec::KIND.into()
 }

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use ordu_node::backend::{Answer, Backend, Refusal, Restart, Wish};
 use ordu_node::http;
-use ordu_node::rows::{Child, Event, Member, Name, Progress, StartRequest, Status};
+use ordu_node::rows::{Child, Event, Member, Move, Moves, Name, Progress, StartRequest, Status};
 
 const ORDU: &str = env!("CARGO_BIN_EXE_ordu");
 
@@ -169,6 +169,17 @@ impl Backend for MadeUp {
         let known = self.members().into_iter().any(|member| member.name == node);
         let answer = if known { Ok(()) } else { Err(Refusal::NotFound(format!("there is no member {node}"))) };
         Box::pin(std::future::ready(answer))
+    }
+
+    fn rebalance(&self, most: usize, _dry_run: bool) -> Moves {
+        let moves = [("web", "n1", "n2"), ("db", "n2", "n1")].into_iter().take(most);
+        let row =
+            |(child, from, to): (&str, &str, &str)| Move { child: child.into(), from: from.into(), to: to.into() };
+        Moves { moves: moves.map(row).collect() }
+    }
+
+    fn remove<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()> {
+        self.drain(node, deadline)
     }
 
     fn undrain<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()> {
@@ -361,6 +372,10 @@ fn each_outcome_has_its_exit_code() {
     says(&served.ordu("drain"), 0, "");
     says(&served.ordu("drain n9"), 1, "there is no member n9");
     says(&served.ordu("undrain n2"), 0, "");
+    says(&served.ordu("remove n2"), 0, "");
+    says(&served.ordu("rebalance --dry-run"), 0, "");
+    says(&served.ordu("rebalance --max-moves 10001"), 2, "10001");
+    says(&served.ordu("remove n9"), 1, "there is no member n9");
     says(&served.ordu("restart hangs --timeout 100ms"), 4, "the outcome is unknown");
 }
 
@@ -377,7 +392,6 @@ fn bad_usage_is_one_line_and_exit_2() {
         ("start web --max-restarts many -- true", "--max-restarts"),
         ("start web --within 3s -- true", "--max-restarts"),
         ("start web --max-restarts 3 --within soon -- true", "soon"),
-        ("bench --durable", "bench --durable: not yet"),
         ("bench --nodes 1", "1"),
         ("up --partition quorum:2 --name n1", "--partition quorum: not yet"),
         ("up --expect 0 --name n1", "0 is not in 1..=1000"),
@@ -462,7 +476,8 @@ fn bad_requests_are_problems() {
     }
     problem(served.post("/v1/children?timeout=soon", &exec("")), 400, "invalid", "timeout");
     problem(served.post("/v1/children?colour=1", &exec("")), 400, "invalid", "colour");
-    problem(served.post("/v1/rebalance", ""), 400, "not_yet", "rebalance");
+    problem(served.post("/v1/rebalance?max_moves=10001", ""), 400, "invalid", "max_moves");
+    problem(served.post("/v1/rebalance?dry_run=perhaps", ""), 400, "invalid", "query");
     problem(served.get("/v1/children/nobody/logs"), 404, "not_found", "nobody");
     problem(served.get("/v1/children/web/logs?follow=1"), 400, "invalid", "query");
     problem(served.get("/v1/children/web/logs?lines=1000001"), 400, "invalid", "1000000");

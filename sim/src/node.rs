@@ -225,6 +225,7 @@ impl World {
                 weight: 1,
                 labels: BTreeMap::from([(ZONE.to_owned(), zone_of(index))]),
                 preference: self.choices.preference.clone(),
+                redistribution: Default::default(),
                 keep_done: KEEP_DONE,
                 disk,
                 expect,

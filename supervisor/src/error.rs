@@ -141,6 +141,20 @@ impl From<CallError> for RestartError {
     }
 }
 
+/// Why a member was not removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RemoveError {
+    /// The cluster knows of no such node. Nothing changed.
+    #[error("there is no such member")]
+    UnknownNode,
+    /// It is up, as far as this node sees. Nothing changed.
+    #[error("it is up")]
+    Living,
+    /// It did not show in time; it may be removed yet.
+    #[error("the deadline passed; whether it is removed is unknown")]
+    Timeout,
+}
+
 impl From<CallError> for DrainError {
     fn from(error: CallError) -> Self {
         match error {

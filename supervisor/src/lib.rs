@@ -70,7 +70,7 @@ pub use self::{
     context::{Context, Started},
     core::Exit,
     driver::{EVENTS_BEHIND_MAX, EVENTS_KEPT_MAX},
-    error::{DrainError, RestartError, StartError, TerminateError},
+    error::{DrainError, RemoveError, RestartError, StartError, TerminateError},
     kinds::{Kind, Kinds, Run},
     store::{Store, StoreError},
     supervisor::{FAREWELL_MAX, Supervisor, SupervisorConfig},

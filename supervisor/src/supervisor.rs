@@ -8,7 +8,7 @@ use std::time::Duration;
 use ordu_registry::Registry;
 use ordu_registry::core::RankPolicy;
 use ordu_registry::driver::{Closed, Driver, Local};
-use ordu_transport::core::{NodeName, Now, Pid};
+use ordu_transport::core::{NodeName, Now, Pid, Status};
 use ordu_transport::{Cluster, ClusterEvents};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -18,11 +18,11 @@ use tokio::time::timeout;
 
 use crate::children::Children;
 use crate::core::{
-    self, Call, CallError, ChildId, ChildRow, ChildSpec, Event, Exit, Expect, Input, MemberRow, Preference, Reply,
-    StartedInfo, StatusRow, Stored,
+    self, Call, CallError, ChildId, ChildRow, ChildSpec, Event, Exit, Expect, Input, MemberRow, Misplaced, Preference,
+    Redistribution, Reply, StartedInfo, StatusRow, Stored,
 };
 use crate::driver::Machine;
-use crate::error::{DrainError, RestartError, StartError, TerminateError};
+use crate::error::{DrainError, RemoveError, RestartError, StartError, TerminateError};
 use crate::kinds::Kinds;
 use crate::store::{self, Store};
 
@@ -49,6 +49,8 @@ pub struct SupervisorConfig {
     pub labels: BTreeMap<String, String>,
     /// Which nodes a child prefers. The same on every node of the cluster.
     pub preference: Preference,
+    /// When the node gives away children that run.
+    pub redistribution: Redistribution,
     /// For how long a child that ended for good keeps its row.
     pub keep_done: Duration,
     /// Which process of several that hold a name stays. The same on every node of the cluster.
@@ -66,6 +68,7 @@ impl Default for SupervisorConfig {
             weight: 1,
             labels: BTreeMap::new(),
             preference: Preference::default(),
+            redistribution: Redistribution::default(),
             keep_done: Duration::from_secs(60),
             policy: RankPolicy::default(),
             expect: Expect::default(),
@@ -136,7 +139,8 @@ impl Supervisor {
         config: SupervisorConfig,
         disk: Option<Stored>,
     ) -> (Supervisor, impl FnOnce()) {
-        let SupervisorConfig { kinds, version, weight, labels, preference, keep_done, policy, expect } = config;
+        let SupervisorConfig { kinds, version, weight, labels, preference, redistribution, keep_done, policy, expect } =
+            config;
         let (id, local) = (cluster.id(), Local::new());
         // The nonce is random, and of this start alone.
         let seed = id.nonce;
@@ -149,6 +153,7 @@ impl Supervisor {
             weight,
             labels,
             preference,
+            redistribution,
             keep_done,
             disk,
             expect,
@@ -301,6 +306,33 @@ impl Supervisor {
         let call = Call::Drain { node: node.clone(), on };
         let reply = self.call(call, deadline).await.ok_or(DrainError::Closed)?;
         done(reply).map_err(DrainError::from)
+    }
+
+    /// The children that run elsewhere than they belong, as this node sees it, by id.
+    pub fn misplaced(&self) -> Vec<Misplaced> {
+        self.read(|core, _| core.misplaced())
+    }
+
+    /// Has up to `most` misplaced children moved where they belong, a few at a time on each node. Returns which, before they
+    /// have moved; one whose node sees it otherwise stays.
+    pub fn rebalance(&self, most: usize) -> Vec<Misplaced> {
+        self.inner.driver.with(|machine, now, effects| machine.core.rebalance(now, most, effects))
+    }
+
+    /// Forgets a member that is down and will not return: what it was the only one to know of is given up, and a temporary
+    /// child that ran there has had its run. All others learn it. One that does return is another incarnation, and welcome.
+    ///
+    /// # Errors
+    /// See [`RemoveError`].
+    pub async fn remove(&self, node: &NodeName, deadline: Duration) -> Result<(), RemoveError> {
+        let status = |own: &Supervisor| own.cluster().view().get(node).map(|member| member.status);
+        match status(self) {
+            None => return Err(RemoveError::UnknownNode),
+            Some(status) if status.is_living() => return Err(RemoveError::Living),
+            Some(_) => self.cluster().remove(node).await,
+        }
+        let left = self.wait_until(|own| status(own).is_none_or(|status| status == Status::Left));
+        timeout(deadline, left).await.map_err(|_| RemoveError::Timeout)
     }
 
     // ---- events

@@ -1,6 +1,5 @@
 //! `failover`: children, each with a name; one node's process is killed; until all run again and are visible everywhere.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::sleep;
 use super::Settings;
 use super::clock::now_ns;
 use super::figures::{Figures, ms_between};
-use super::fleet::{Fleet, Patience};
+use super::fleet::{Fleet, Ground, Patience};
 use super::protocol::Task;
 use super::start::{Start, child_id, start};
 use super::worker::Worker;
@@ -27,11 +26,11 @@ const PREFIX: &str = "c";
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// Runs it once, with each number of children.
-pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures, Failure> {
-    let few = kill_one(directory, settings.nodes, FEW).await?;
+pub(super) async fn run(ground: &Ground, settings: &Settings) -> Result<Figures, Failure> {
+    let few = kill_one(ground, settings.nodes, FEW).await?;
     let all = match settings.children {
         FEW => few,
-        children => kill_one(directory, settings.nodes, children).await?,
+        children => kill_one(ground, settings.nodes, children).await?,
     };
     Ok(vec![("detect_ms", all.detect_ms), ("total_ms_1k", few.total_ms), ("total_ms", all.total_ms)])
 }
@@ -45,8 +44,8 @@ struct Failover {
     total_ms: f64,
 }
 
-async fn kill_one(directory: &Path, nodes: usize, children: u32) -> Result<Failover, Failure> {
-    let mut fleet = Fleet::form(directory, nodes).await?;
+async fn kill_one(ground: &Ground, nodes: usize, children: u32) -> Result<Failover, Failure> {
+    let mut fleet = Fleet::form(ground, nodes).await?;
     start(&mut fleet, Start::anywhere(PREFIX, children, 0)).await?;
     let patience = Patience::of_many("every child to run", children);
     Fleet::ask_each(fleet.nodes(), || AwaitRunning { children }, patience).await?;

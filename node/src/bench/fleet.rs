@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -45,9 +45,18 @@ impl Patience {
     }
 }
 
+/// What nodes stand on.
+#[derive(Debug, Clone)]
+pub(super) struct Ground {
+    /// Holds their certificates and gets their logs.
+    pub(super) directory: PathBuf,
+    /// Whether they keep on the disk what should run.
+    pub(super) durable: bool,
+}
+
 /// The nodes of one piece of work, in order. Dropping it kills them.
 pub(super) struct Fleet {
-    directory: PathBuf,
+    ground: Ground,
     nodes: Vec<Node>,
 }
 
@@ -58,6 +67,8 @@ pub(super) struct Node {
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     log: PathBuf,
+    /// Where it keeps what should run, if it does.
+    store: Option<PathBuf>,
     /// What others dial, once it is in a cluster.
     dialled: Option<String>,
 }
@@ -68,21 +79,21 @@ pub(super) fn node_name(index: usize) -> String {
 }
 
 impl Fleet {
-    /// Starts so many processes, which are in no cluster yet. `directory` holds their certificates and gets their logs.
+    /// Starts so many processes, which are in no cluster yet.
     ///
     /// # Errors
     /// If one cannot be executed.
-    pub(super) fn start(directory: &Path, count: usize) -> Result<Self, Failure> {
-        let nodes = (0..count).map(|index| Node::start(directory, index)).collect::<Result<_, _>>()?;
-        Ok(Self { directory: directory.to_owned(), nodes })
+    pub(super) fn start(ground: &Ground, count: usize) -> Result<Self, Failure> {
+        let nodes = (0..count).map(|index| Node::start(ground, index)).collect::<Result<_, _>>()?;
+        Ok(Self { ground: ground.clone(), nodes })
     }
 
     /// Starts so many nodes, joins them to a cluster, and waits until all see one another and are equal.
     ///
     /// # Errors
     /// If one cannot be executed, fails or is too slow.
-    pub(super) async fn form(directory: &Path, count: usize) -> Result<Self, Failure> {
-        let mut fleet = Self::start(directory, count)?;
+    pub(super) async fn form(ground: &Ground, count: usize) -> Result<Self, Failure> {
+        let mut fleet = Self::start(ground, count)?;
         fleet.join(None).await?;
         Ok(fleet)
     }
@@ -127,7 +138,7 @@ impl Fleet {
     /// # Errors
     /// If it cannot be executed.
     pub(super) fn add(&mut self) -> Result<&mut Node, Failure> {
-        let node = Node::start(&self.directory, self.nodes.len())?;
+        let node = Node::start(&self.ground, self.nodes.len())?;
         self.nodes.push(node);
         Ok(self.last())
     }
@@ -174,8 +185,14 @@ impl Fleet {
 }
 
 impl Node {
-    fn start(directory: &Path, index: usize) -> Result<Self, Failure> {
+    fn start(ground: &Ground, index: usize) -> Result<Self, Failure> {
+        let Ground { directory, durable } = ground;
         let name = node_name(index);
+        let store = durable.then(|| directory.join(format!("{name}.redb")));
+        if let Some(store) = &store {
+            // What the nodes before it kept is not for it.
+            let _ = std::fs::remove_file(store);
+        }
         let log = directory.join(format!("{name}.log"));
         let cannot = |error: std::io::Error| Failure::refused(format!("{name} cannot be executed: {error}"));
         let mut process = Command::new("/proc/self/exe")
@@ -194,7 +211,7 @@ impl Node {
         let (Some(commands), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
             return Err(Failure::refused(format!("{name} has no standard input or output")));
         };
-        Ok(Self { name, process, commands, answers: BufReader::new(answers).lines(), log, dialled: None })
+        Ok(Self { name, process, commands, answers: BufReader::new(answers).lines(), log, store, dialled: None })
     }
 
     /// Makes it a node of the cluster. Returns where it listens.
@@ -203,7 +220,7 @@ impl Node {
     /// If it fails or is too slow.
     pub(super) async fn up(&mut self, advertise: Option<String>, join: Vec<String>) -> Result<SocketAddr, Failure> {
         let patience = Patience::new("the node to start", START_MAX);
-        let listens = self.ask(Up { advertise: advertise.clone(), join }, patience).await?;
+        let listens = self.ask(Up { advertise: advertise.clone(), join, store: self.store.clone() }, patience).await?;
         self.dialled = Some(advertise.unwrap_or_else(|| listens.to_string()));
         Ok(listens)
     }

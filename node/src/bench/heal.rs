@@ -1,7 +1,6 @@
 //! `heal`: one node is cut off, both sides run the same names, the link is restored; until one process is left of each name
 //! and the nodes are equal.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Settings;
 use super::figures::Figures;
-use super::fleet::{Fleet, Patience};
+use super::fleet::{Fleet, Ground, Patience};
 use super::names::{self, AwaitNames};
 use super::protocol::Task;
 use super::relay::Relays;
@@ -30,10 +29,10 @@ const HEAL_MAX: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Runs it once. Duplicates and losses that are left are figures; nodes that do not become equal are a failure.
-pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures, Failure> {
+pub(super) async fn run(ground: &Ground, settings: &Settings) -> Result<Figures, Failure> {
     let count = settings.nodes;
     let relays = Relays::start(count).await.map_err(|error| Failure::refused(format!("a relay: {error}")))?;
-    let mut fleet = Fleet::start(directory, count)?;
+    let mut fleet = Fleet::start(ground, count)?;
     fleet.join(Some(&relays)).await?;
     relays.cut_off(count - 1);
     part(&mut fleet).await?;

@@ -1,6 +1,5 @@
 //! `idle`: what a node that knows all the names uses while nothing happens.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +7,7 @@ use tokio::time::sleep;
 
 use super::clock::{cpu_ns, now_ns, resident_bytes};
 use super::figures::Figures;
-use super::fleet::{Fleet, Patience};
+use super::fleet::{Fleet, Ground, Patience};
 use super::protocol::Task;
 use super::worker::Worker;
 use super::{Settings, names};
@@ -20,8 +19,8 @@ pub(super) const MEASURE_MAX: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Runs it once. Told are the worst node's figures, each by itself.
-pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures, Failure> {
-    let mut fleet = Fleet::form(directory, settings.nodes).await?;
+pub(super) async fn run(ground: &Ground, settings: &Settings) -> Result<Figures, Failure> {
+    let mut fleet = Fleet::form(ground, settings.nodes).await?;
     names::load(&mut fleet, settings.names).await?;
     fleet.converge().await?;
     sleep(SETTLE).await;

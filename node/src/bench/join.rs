@@ -1,17 +1,15 @@
 //! `join`: a new node joins a cluster that has the names, until it sees all of them.
 
-use std::path::Path;
-
 use super::clock::now_ns;
 use super::figures::{Figures, ms_between};
-use super::fleet::{Fleet, Patience};
+use super::fleet::{Fleet, Ground, Patience};
 use super::names::AwaitNames;
 use super::{Settings, names};
 use crate::failure::Failure;
 
 /// Runs it once. The clock starts when the new node's process, which is there already, is told to join.
-pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures, Failure> {
-    let mut fleet = Fleet::form(directory, settings.nodes).await?;
+pub(super) async fn run(ground: &Ground, settings: &Settings) -> Result<Figures, Failure> {
+    let mut fleet = Fleet::form(ground, settings.nodes).await?;
     let count = settings.names;
     names::load(&mut fleet, count).await?;
     fleet.converge().await?;

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::hint::black_box;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -13,7 +12,7 @@ use ordu_registry::Registry;
 use serde::{Deserialize, Serialize};
 
 use super::figures::{Figures, Spread, ratio};
-use super::fleet::{Fleet, Patience};
+use super::fleet::{Fleet, Ground, Patience};
 use super::protocol::Task;
 use super::worker::Worker;
 use super::{Settings, names};
@@ -31,8 +30,8 @@ const WRITTEN: u32 = 4_096;
 const SEED: u64 = 0x0bed;
 
 /// Runs it once.
-pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures, Failure> {
-    let mut fleet = Fleet::form(directory, settings.nodes).await?;
+pub(super) async fn run(ground: &Ground, settings: &Settings) -> Result<Figures, Failure> {
+    let mut fleet = Fleet::form(ground, settings.nodes).await?;
     let names = settings.names;
     names::load(&mut fleet, names).await?;
     fleet.converge().await?;

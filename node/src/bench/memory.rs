@@ -1,16 +1,14 @@
 //! `memory`: by how much the resident set of a node that runs none of the names rises when it comes to know them.
 
-use std::path::Path;
-
 use super::figures::Figures;
-use super::fleet::{Fleet, Patience};
+use super::fleet::{Fleet, Ground, Patience};
 use super::idle::{MEASURE_MAX, Measure};
 use super::{Settings, names};
 use crate::failure::Failure;
 
 /// Runs it once. Of several such nodes the one that rises most is told of.
-pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures, Failure> {
-    let mut fleet = Fleet::form(directory, settings.nodes).await?;
+pub(super) async fn run(ground: &Ground, settings: &Settings) -> Result<Figures, Failure> {
+    let mut fleet = Fleet::form(ground, settings.nodes).await?;
     let patience = Patience::new("a node's memory", MEASURE_MAX);
     let before = Fleet::ask_each(fleet.split_first().1, || Measure {}, patience).await?;
     names::load(&mut fleet, settings.names).await?;

@@ -37,6 +37,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::fleet::Ground;
 use crate::ca;
 use crate::failure::Failure;
 
@@ -95,6 +96,8 @@ pub(crate) struct Settings {
     pub(crate) idle: Duration,
     /// The pieces of work.
     pub(crate) works: Vec<Work>,
+    /// Whether nodes keep on the disk what should run.
+    pub(crate) durable: bool,
     /// Whether JSON is printed.
     pub(crate) json: bool,
 }
@@ -129,18 +132,18 @@ impl Work {
         }
     }
 
-    async fn run(self, directory: &Path, settings: &Settings) -> Result<Figures, Failure> {
+    async fn run(self, ground: &Ground, settings: &Settings) -> Result<Figures, Failure> {
         match self {
-            Work::Raw => raw::run(directory, settings).await,
-            Work::Lookup => lookup::run(directory, settings).await,
-            Work::Register => register::run(directory, settings).await,
-            Work::Propagate => propagate::run(directory, settings).await,
-            Work::Start => start::run(directory, settings).await,
-            Work::Failover => failover::run(directory, settings).await,
-            Work::Heal => heal::run(directory, settings).await,
-            Work::Join => join::run(directory, settings).await,
-            Work::Idle => idle::run(directory, settings).await,
-            Work::Memory => memory::run(directory, settings).await,
+            Work::Raw => raw::run(ground, settings).await,
+            Work::Lookup => lookup::run(ground, settings).await,
+            Work::Register => register::run(ground, settings).await,
+            Work::Propagate => propagate::run(ground, settings).await,
+            Work::Start => start::run(ground, settings).await,
+            Work::Failover => failover::run(ground, settings).await,
+            Work::Heal => heal::run(ground, settings).await,
+            Work::Join => join::run(ground, settings).await,
+            Work::Idle => idle::run(ground, settings).await,
+            Work::Memory => memory::run(ground, settings).await,
         }
     }
 }
@@ -170,13 +173,14 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
 
 async fn measure(settings: &Settings) -> Result<Results, Failure> {
     let directory = certificates(settings.nodes)?;
+    let ground = Ground { directory: directory.path().to_owned(), durable: settings.durable };
     let bar = progress(settings);
     let mut results = Results::default();
     for run in 1..=settings.runs {
         for &work in &settings.works {
             bar.set_message(format!("{}, run {run} of {}", work.name(), settings.runs));
             bar.tick();
-            let figures = work.run(directory.path(), settings).await.map_err(|failure| failure.context(work.name()))?;
+            let figures = work.run(&ground, settings).await.map_err(|failure| failure.context(work.name()))?;
             results.record(work.name(), figures);
             bar.inc(1);
         }

@@ -1,7 +1,6 @@
 //! `propagate`: one name at a time. A node registers one, another spins on its lookup and answers with one of its own, and
 //! the first spins on that: a round trip by its own clock.
 
-use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
@@ -9,7 +8,7 @@ use ordu_registry::Registry;
 use serde::{Deserialize, Serialize};
 
 use super::figures::{Figures, Spread, ratio, us};
-use super::fleet::{Fleet, Patience};
+use super::fleet::{Fleet, Ground, Patience};
 use super::protocol::Task;
 use super::worker::Worker;
 use super::{Settings, names, raw};
@@ -19,8 +18,8 @@ use crate::failure::Failure;
 const WARM_UP: u32 = 20;
 
 /// Runs it once.
-pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures, Failure> {
-    let mut fleet = Fleet::form(directory, settings.nodes).await?;
+pub(super) async fn run(ground: &Ground, settings: &Settings) -> Result<Figures, Failure> {
+    let mut fleet = Fleet::form(ground, settings.nodes).await?;
     names::load(&mut fleet, settings.names).await?;
     fleet.converge().await?;
     let samples = settings.samples;

@@ -2,7 +2,6 @@
 //! a plain `HashMap` does with the same keys.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use serde::{Deserialize, Serialize};
 
 use super::figures::{Figures, Spread, us};
-use super::fleet::{Fleet, Node, Patience};
+use super::fleet::{Fleet, Ground, Node, Patience};
 use super::lookup::Plain;
 use super::protocol::Task;
 use super::worker::Worker;
@@ -35,8 +34,8 @@ const TAG_PING: u8 = b'p';
 const TAG_BULK: u8 = b'b';
 
 /// Runs it once.
-pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures, Failure> {
-    let mut fleet = Fleet::start(directory, settings.nodes)?;
+pub(super) async fn run(ground: &Ground, settings: &Settings) -> Result<Figures, Failure> {
+    let mut fleet = Fleet::start(ground, settings.nodes)?;
     let patience = Patience::new("bare endpoints", RAW_MAX);
     let (first, others) = fleet.split_first();
     let to = Fleet::ask_each(others, || Listen {}, patience).await?;

@@ -1,6 +1,5 @@
 //! `start`: in-process children started from one node, wherever they run.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use ordu_transport::core::NodeName;
 use serde::{Deserialize, Serialize};
 
 use super::figures::{Figures, Spread, per_second, ratio};
-use super::fleet::{Fleet, Patience};
+use super::fleet::{Fleet, Ground, Patience};
 use super::protocol::Task;
 use super::worker::{KIND, Worker};
 use super::{Settings, raw};
@@ -24,19 +23,19 @@ const CALLERS: u32 = 32;
 const START_MAX: Duration = Duration::from_secs(60);
 
 /// Runs it once: each way of starting on nodes of its own.
-pub(super) async fn run(directory: &Path, settings: &Settings) -> Result<Figures, Failure> {
+pub(super) async fn run(ground: &Ground, settings: &Settings) -> Result<Figures, Failure> {
     let (samples, children) = (settings.samples, settings.children);
-    let mut fleet = Fleet::form(directory, settings.nodes).await?;
+    let mut fleet = Fleet::form(ground, settings.nodes).await?;
     let (first, others) = fleet.split_first();
     let floor = raw::round_trip(first, &mut others[0], samples).await?;
     let one = start(&mut fleet, Start::anywhere("c", samples, 1)).await?;
     let pinned = Start { pinned: Some(super::fleet::node_name(1)), ..Start::anywhere("r", samples, 1) };
     let remote = start(&mut fleet, pinned).await?;
     fleet.end().await;
-    let mut fleet = Fleet::form(directory, settings.nodes).await?;
+    let mut fleet = Fleet::form(ground, settings.nodes).await?;
     let many = start(&mut fleet, Start::anywhere("c", children, CALLERS)).await?;
     fleet.end().await;
-    let mut fleet = Fleet::form(directory, settings.nodes).await?;
+    let mut fleet = Fleet::form(ground, settings.nodes).await?;
     let bulk = start(&mut fleet, Start::anywhere("c", children, 0)).await?;
     fleet.end().await;
     Ok(vec![

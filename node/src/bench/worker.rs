@@ -3,12 +3,12 @@
 
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ordu_registry::{Process, Registry};
 use ordu_supervisor::core::MemberStatus;
-use ordu_supervisor::{Context, Kinds, Supervisor, SupervisorConfig};
+use ordu_supervisor::{Context, Kinds, Store, Supervisor, SupervisorConfig};
 use ordu_transport::core::NodeName;
 use ordu_transport::{Cluster, ClusterConfig, TlsMaterial};
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,8 @@ pub(super) struct Up {
     pub(super) advertise: Option<String>,
     /// Whom to join.
     pub(super) join: Vec<String>,
+    /// Where to keep what should run, if it is to.
+    pub(super) store: Option<PathBuf>,
 }
 
 impl Task for Up {
@@ -138,7 +140,14 @@ impl Task for Up {
         let address = cluster.local_addr();
         let kinds = Kinds::new().with_fn(KIND, |context: Context| async move { context.stopping().await });
         let config = SupervisorConfig { kinds, ..SupervisorConfig::default() };
-        worker.supervisor.set(Supervisor::start(cluster, events, config)).map_err(|_| "it is up already".to_owned())?;
+        let supervisor = match &self.store {
+            None => Supervisor::start(cluster, events, config),
+            Some(file) => {
+                let store = Store::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
+                Supervisor::start_durable(cluster, events, config, store).map_err(|error| error.to_string())?
+            }
+        };
+        worker.supervisor.set(supervisor).map_err(|_| "it is up already".to_owned())?;
         Ok(address)
     }
 }

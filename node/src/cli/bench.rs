@@ -41,7 +41,7 @@ pub(crate) struct Bench {
     /// Only these pieces of work
     #[arg(long, value_name = "WORK", value_enum, value_delimiter = ',')]
     only: Vec<Work>,
-    /// Not yet: nodes with data directories
+    /// Nodes keep on the disk what should run
     #[arg(long)]
     durable: bool,
     /// Print JSON
@@ -51,9 +51,6 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        if self.durable {
-            return Err(Failure::not_yet("bench --durable"));
-        }
         let mut works = self.only;
         works.sort();
         works.dedup();
@@ -68,6 +65,7 @@ impl Bench {
             runs: self.runs,
             idle: self.idle,
             works,
+            durable: self.durable,
             json: self.json,
         };
         bench::run(&settings).map_err(|failure| failure.context("bench"))

@@ -284,6 +284,7 @@ mod tests {
         };
         assert_eq!(code(404, "not_found"), REFUSED);
         assert_eq!(code(422, "init_failed"), REFUSED);
+        assert_eq!(code(409, "node_is_up"), REFUSED);
         assert_eq!(code(503, "no_eligible_node"), REFUSED);
         assert_eq!(code(400, "invalid"), USAGE);
         assert_eq!(code(400, "not_yet"), USAGE);

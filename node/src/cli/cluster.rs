@@ -1,6 +1,7 @@
-//! `ordu members | status | names | lookup | events | drain | undrain`.
+//! `ordu members | status | names | lookup | events | drain | undrain | remove | rebalance`.
 
 use clap::Args;
+use ordu_supervisor::core::moves::REBALANCE_MAX;
 use ordu_transport::core::id::validate_name;
 use ureq::http::Method;
 
@@ -8,7 +9,7 @@ use super::children::parse_id;
 use super::client::{Client, Connect, parse};
 use super::table::{Table, age, or_dash, print, print_line};
 use crate::failure::Failure;
-use crate::rows::{Event, Member, Name, Progress, Status};
+use crate::rows::{Event, Member, Move, Moves, Name, Progress, Status};
 
 /// `ordu members`.
 pub(crate) fn members(connect: &Connect) -> Result<(), Failure> {
@@ -190,6 +191,58 @@ impl OneNode {
         } else {
             print_line(&format!("{node} {done}"))
         }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The node
+    #[arg(value_parser = parse_id)]
+    node: String,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+impl Remove {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        OneNode { node: Some(self.node), connect: self.connect }.run("remove", "is forgotten")
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rebalance {
+    /// Show what would move, and move nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Move no more than so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=MOVES_MAX))]
+    max_moves: Option<u32>,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// Most moves that a node is asked for.
+const MOVES_MAX: i64 = REBALANCE_MAX as i64;
+
+impl Rebalance {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let Self { dry_run, max_moves, connect } = self;
+        let most = max_moves.map(|most| format!("&max_moves={most}")).unwrap_or_default();
+        let path = format!("/v1/rebalance?dry_run={dry_run}{most}");
+        let answer = Client::new(&connect)?.change(Method::POST, &path, None);
+        let answer = answer.map_err(|failure| failure.context("rebalance"))?;
+        if connect.json {
+            return print_line(&answer);
+        }
+        let Moves { moves } = parse(&answer)?;
+        let mut text: String =
+            moves.iter().map(|Move { child, from, to }| format!("{child}: {from} -> {to}\n")).collect();
+        text += &match (moves.len(), dry_run) {
+            (0, _) => "every child runs where it belongs\n".to_owned(),
+            (count, true) => format!("{count} would move\n"),
+            (count, false) => format!("{count} move, a few at a time; `ordu ps` shows them\n"),
+        };
+        print(&text)
     }
 }
 

@@ -73,10 +73,10 @@ enum Command {
     Apply(apply::Apply),
     /// Not yet: a live view
     Top(Later),
-    /// Not yet: spread the children anew
-    Rebalance(Later),
-    /// Not yet: forget a member that will not return
-    Remove(Later),
+    /// Move children that run elsewhere than they belong
+    Rebalance(cluster::Rebalance),
+    /// Forget a member that is down and will not return
+    Remove(cluster::Remove),
     /// Print completions for a shell: bash, zsh, fish, elvish, powershell
     Completions(Completions),
 }
@@ -150,8 +150,8 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Apply(apply) => apply.run(),
         Command::Top(_) => Err(Failure::not_yet("top")),
         Command::Bench(bench) => bench.run(),
-        Command::Rebalance(_) => Err(Failure::not_yet("rebalance")),
-        Command::Remove(_) => Err(Failure::not_yet("remove")),
+        Command::Rebalance(rebalance) => rebalance.run(),
+        Command::Remove(remove) => remove.run(),
         Command::Completions(completions) => completions.run(),
     }
 }
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_takes_any_arguments_and_says_so() {
-        for line in ["bench --durable --json", "remove n2", "top"] {
+        for line in ["top", "top --json"] {
             let arguments = std::iter::once("ordu").chain(line.split(' '));
             let cli = Cli::try_parse_from(arguments).unwrap();
             let failure = run(cli.command, None).unwrap_err();

@@ -80,7 +80,7 @@ pub(crate) struct Up {
     /// What to do when cut off: keep-running (quorum:Q is not yet)
     #[arg(long, env = "ORDU_UP_PARTITION", value_name = "POLICY", default_value = "keep-running")]
     partition: String,
-    /// When to move children: active (passive is not yet)
+    /// When to give away children that run: active, whenever they belong elsewhere; passive, when the node drains
     #[arg(long, env = "ORDU_UP_REDISTRIBUTION", value_name = "MODE", default_value = "active")]
     redistribution: String,
     /// How long to move children away at exit
@@ -198,6 +198,7 @@ impl Up {
             data,
             labels,
             weight: self.weight,
+            passive: self.redistribution == "passive",
             expect: (self.expect as usize, self.expect_timeout),
             drain_timeout: self.drain_timeout,
             keep_done: self.keep_done,
@@ -206,10 +207,7 @@ impl Up {
     }
 
     fn refuse_not_yet(&self) -> Result<(), Failure> {
-        for (is_given, flag) in [
-            (self.partition.starts_with("quorum:"), "--partition quorum"),
-            (self.redistribution == "passive", "--redistribution passive"),
-        ] {
+        for (is_given, flag) in [(self.partition.starts_with("quorum:"), "--partition quorum")] {
             if is_given {
                 return Err(Failure::not_yet(flag));
             }
@@ -217,7 +215,7 @@ impl Up {
         if self.partition != "keep-running" {
             return Err(Failure::usage(format!("--partition: {:?} is not keep-running or quorum:Q", self.partition)));
         }
-        if self.redistribution != "active" {
+        if !["active", "passive"].contains(&&*self.redistribution) {
             return Err(Failure::usage(format!(
                 "--redistribution: {:?} is not active or passive",
                 self.redistribution
@@ -312,7 +310,6 @@ mod tests {
     fn what_is_not_yet_is_refused_and_so_is_nonsense() {
         for (line, expected) in [
             ("--partition quorum:2", "not yet"),
-            ("--redistribution passive", "not yet"),
             ("--expect 0", "0 is not in 1..=1000"),
             ("--expect many", "invalid digit"),
             ("--label a", "K=V"),

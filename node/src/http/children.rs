@@ -9,12 +9,13 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use ordu_supervisor::core::moves::REBALANCE_MAX;
 use ordu_transport::core::id::validate_name;
 use serde::Deserialize;
 
 use super::{App, BODY_BYTES_MAX, BODY_TIMEOUT, Segment, query};
 use crate::backend::{Refusal, Wish};
-use crate::rows::{Child, StartRequest};
+use crate::rows::{Child, Moves, StartRequest};
 use crate::text::parse_duration;
 use crate::wish;
 
@@ -87,8 +88,34 @@ pub(super) async fn undrain(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn rebalance() -> Refusal {
-    Refusal::NotYet("rebalance".into())
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    Segment(node): Segment,
+    uri: Uri,
+) -> Result<StatusCode, Refusal> {
+    let deadline = change(&node, &uri)?;
+    app.backend.remove(&node, deadline).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RebalanceQuery {
+    timeout: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+    max_moves: Option<usize>,
+}
+
+pub(super) async fn rebalance(State(app): State<Arc<App>>, uri: Uri) -> Result<Json<Moves>, Refusal> {
+    let RebalanceQuery { timeout, dry_run, max_moves } = query(&uri)?;
+    // It waits for nothing.
+    deadline(timeout)?;
+    let most = max_moves.unwrap_or(REBALANCE_MAX);
+    if most > REBALANCE_MAX {
+        return Err(Refusal::Invalid(format!("max_moves: {most} are more than {REBALANCE_MAX}")));
+    }
+    Ok(Json(app.backend.rebalance(most, dry_run)))
 }
 
 /// Checks a path's name and reads the deadline.

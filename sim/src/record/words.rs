@@ -116,6 +116,7 @@ fn message(message: &Message) -> String {
         Message::Digests(_) => "digests".into(),
         Message::Control(Control::Drain { on: true }) => "control: drain".into(),
         Message::Control(Control::Drain { on: false }) => "control: undrain".into(),
+        Message::Control(Control::Rebalance { children }) => format!("control: rebalance {} children", children.len()),
     }
 }
 

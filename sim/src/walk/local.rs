@@ -164,6 +164,7 @@ impl Local {
                 weight: 1,
                 labels: Default::default(),
                 preference,
+                redistribution: Default::default(),
                 keep_done,
                 disk: None,
                 expect: Expect::default(),

@@ -22,6 +22,7 @@ pub use calls::{Call, CallError, Reply};
 pub use child::Exit;
 pub use durable::Stored;
 pub use expect::Expect;
+pub use moves::{Misplaced, Redistribution};
 pub use placement::Preference;
 pub use row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
 pub use spec::{Affinity, ChildId, ChildSpec, Intensity, Placement, Restart};

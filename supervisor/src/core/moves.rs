@@ -9,14 +9,17 @@
 //! If `to` goes down, refuses or is late, the holder starts the child again itself and does not offer it to that node for
 //! a while; if the holder goes down, its claim is hidden and the seat starts the child as after any loss.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ordu_transport::core::{NodeId, Now};
+use ordu_transport::core::{Lane, NodeId, NodeName, Now};
 use rand::RngExt;
 
-use super::child::{Phase, Then};
-use super::spec::ChildId;
-use super::supervisor::{Effect, Supervisor};
+use super::child::{Local, Phase, Then};
+use super::placement::{self, Candidate};
+use super::spec::{ChildId, ChildSpec, Restart};
+use super::supervisor::{Control, Effect, Message, Supervisor};
+use super::tables::State;
 
 /// Most children that one node moves away at once.
 pub const MOVES_MAX: usize = 8;
@@ -31,7 +34,84 @@ pub const STEADY_AFTER: Duration = Duration::from_secs(1);
 /// The pause between two looks at the queue of moves, at most; jittered.
 pub const MOVE_PAUSE: Duration = Duration::from_millis(100);
 
+/// When a node gives away children that run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Redistribution {
+    /// When their seat is another node, as when one has come: a few at a time.
+    #[default]
+    Active,
+    /// Only when it may not run them any more: it drains.
+    Passive,
+}
+
+/// Most children that one rebalancing moves.
+pub const REBALANCE_MAX: usize = 10_000;
+
+/// A child that runs on another node than the one that it belongs on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Misplaced {
+    /// The child.
+    pub child: ChildId,
+    /// Where it runs.
+    pub from: NodeName,
+    /// Where it belongs.
+    pub to: NodeName,
+}
+
 impl Supervisor {
+    /// The children that run elsewhere than they belong, as this node sees it, in order: what [`Self::rebalance`] would move,
+    /// and active nodes move by themselves. What runs once at most stays where it is.
+    pub fn misplaced(&self) -> Vec<Misplaced> {
+        self.found_misplaced().map(|(_, misplaced)| misplaced).collect()
+    }
+
+    fn found_misplaced(&self) -> impl Iterator<Item = (NodeId, Misplaced)> {
+        let living = |node: &NodeId| *node == *self.id() || self.is_up(node);
+        self.actual.table().keys().filter_map(move |id| {
+            let mut running = self.claims(id).filter(|(_, claim)| claim.state == State::Running && !claim.losing);
+            let (holder, claim) = running.next()?;
+            let spec = &self.start_at(id, &claim.dot)?.spec;
+            let seat = self.seat(spec).filter(|seat| *seat != holder && living(holder))?;
+            let misplaced = Misplaced { child: id.clone(), from: holder.name.clone(), to: seat.name.clone() };
+            (spec.restart != Restart::Temporary).then(|| (holder.clone(), misplaced))
+        })
+    }
+
+    /// Asks the holders of up to `most` misplaced children, and of no more than [`REBALANCE_MAX`], to give them where they
+    /// belong, a few at a time. Returns which; a holder that sees it otherwise keeps its child.
+    pub fn rebalance(&mut self, now: Now, most: usize, effects: &mut Vec<Effect>) -> Vec<Misplaced> {
+        let found: Vec<(NodeId, Misplaced)> = self.found_misplaced().take(most.min(REBALANCE_MAX)).collect();
+        let mut by_holder: BTreeMap<NodeId, Vec<ChildId>> = BTreeMap::new();
+        for (holder, misplaced) in &found {
+            by_holder.entry(holder.clone()).or_default().push(misplaced.child.clone());
+        }
+        for (holder, children) in by_holder {
+            if holder == *self.id() {
+                self.move_misplaced(now, children);
+            } else {
+                let message = Message::Control(Control::Rebalance { children });
+                effects.push(Effect::Send { to: vec![holder], lane: Lane::Control, message: Box::new(message) });
+            }
+        }
+        found.into_iter().map(|(_, misplaced)| misplaced).collect()
+    }
+
+    /// Somebody wants these children where they belong.
+    pub(super) fn move_misplaced(&mut self, now: Now, children: Vec<ChildId>) {
+        for id in children.into_iter().take(REBALANCE_MAX) {
+            let is_moved = |local: &Local| local.spec.restart != Restart::Temporary;
+            if self.local.get(&id).is_some_and(is_moved) {
+                self.queue_move(now, &id);
+            }
+        }
+    }
+
+    /// Whether a child that we hold, and that belongs elsewhere, is to go there.
+    pub(super) fn gives_away(&self, spec: &ChildSpec) -> bool {
+        let own = Candidate { id: self.id(), facts: self.facts_of(self.id()) };
+        self.redistribution == Redistribution::Active || placement::eligible(spec, own).is_err()
+    }
+
     /// Notes that a child of ours belongs elsewhere.
     pub(super) fn queue_move(&mut self, now: Now, id: &ChildId) {
         self.move_queue.insert(id.clone());

@@ -206,11 +206,12 @@ impl Supervisor {
             Phase::Starting | Phase::Stopping(_) => {}
             // What runs once at most cannot be stopped here and started there.
             Phase::Running { .. } if spec.restart == Restart::Temporary => {}
-            Phase::Running { .. } if !ours && seat.is_some() => self.queue_move(now, id),
+            Phase::Running { .. } if !ours && seat.is_some() && self.gives_away(spec) => self.queue_move(now, id),
             Phase::Running { .. } => {}
             Phase::Backoff { .. } if self.shutting_down => self.drop_local(id),
             Phase::Backoff { .. } if expired => {
-                match seat.filter(|seat| !ours && self.is_up(seat) && !self.is_refused_by(now, id, seat)) {
+                let goes = !ours && self.gives_away(spec);
+                match seat.filter(|seat| goes && self.is_up(seat) && !self.is_refused_by(now, id, seat)) {
                     Some(to) => self.release(now, id, to),
                     None => self.start_again(now, id, effects),
                 }

@@ -32,6 +32,7 @@ use super::child::{Exit, Local};
 use super::digests::Digests;
 use super::durable::{Disk, Stored};
 use super::expect::{Expect, Waits};
+use super::moves::Redistribution;
 use super::placement::Preference;
 use super::row::{ChildStatus, Event, EventKind};
 use super::spec::{ChildId, ChildSpec};
@@ -74,6 +75,12 @@ pub enum Control {
     Drain {
         /// Which of both.
         on: bool,
+    },
+    /// Give these children where they belong.
+    #[serde(rename = "r")]
+    Rebalance {
+        /// Which.
+        children: Vec<ChildId>,
     },
 }
 
@@ -228,6 +235,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Which nodes a child prefers. The same on every node of the cluster.
     pub preference: Preference,
+    /// When it gives away children that run.
+    pub redistribution: Redistribution,
     /// For how long a child that ended for good keeps its row.
     pub keep_done: Duration,
     /// What the disk holds of this node; `None`: it keeps nothing there.
@@ -248,6 +257,7 @@ pub struct Supervisor {
     pub(super) facts: Replica<FactsKey, Facts>,
     own_facts: Facts,
     pub(super) preference: Preference,
+    pub(super) redistribution: Redistribution,
     pub(super) keep_done: Duration,
     pub(super) local: BTreeMap<ChildId, Local>,
     pub(super) children_by_pid: BTreeMap<Pid, ChildId>,
@@ -296,7 +306,20 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor without children, but for those that the disk says should run.
     pub fn new(config: Config) -> Self {
-        let Config { id, policy, kinds, version, weight, labels, preference, keep_done, disk, expect, seed } = config;
+        let Config {
+            id,
+            policy,
+            kinds,
+            version,
+            weight,
+            labels,
+            preference,
+            redistribution,
+            keep_done,
+            disk,
+            expect,
+            seed,
+        } = config;
         let waits = Waits::new(expect, &id.name);
         let own_facts = Facts { draining: false, waiting: waits.is_some(), weight, labels, kinds, version };
         // All tables draw the same, so that their digests go out together.
@@ -310,6 +333,7 @@ impl Supervisor {
             facts,
             own_facts,
             preference,
+            redistribution,
             keep_done,
             local: BTreeMap::new(),
             children_by_pid: BTreeMap::new(),

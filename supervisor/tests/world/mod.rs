@@ -94,6 +94,7 @@ impl World {
             weight: 1,
             labels: Default::default(),
             preference: Preference::default(),
+            redistribution: Default::default(),
             keep_done: Duration::from_secs(60),
             disk: None,
             expect: Expect::default(),
