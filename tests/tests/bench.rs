@@ -105,7 +105,6 @@ fn bad_input_is_refused_in_one_line() {
         ("bench --samples 0", "0"),
         ("bench --idle 5", "5"),
         ("bench --idle 1ms", "1ms"),
-        ("bench --durable", "not yet"),
         ("bench --frobnicate", "--frobnicate"),
     ] {
         let words: Vec<&str> = line.split(' ').collect();
