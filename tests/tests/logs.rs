@@ -223,7 +223,12 @@ fn readers_that_do_not_read_cost_little_and_leave_nothing() {
                     readers.push(stream);
                     Ok(())
                 }
-                (_, status) => Err(format!("round {round}: {status}")),
+                (mut stream, status) => {
+                    let mut why = [0; 1024];
+                    let read = stream.read(&mut why).unwrap_or(0);
+                    let held = readers.len();
+                    Err(format!("round {round}, {held} held: {status}{}", String::from_utf8_lossy(&why[..read])))
+                }
             });
         }
         let (_, status) = open(&cluster, 0, "spill");

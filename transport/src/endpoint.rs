@@ -36,10 +36,16 @@ const DATAGRAM_BYTES: usize = 256 << 10;
 /// Most bytes of strangers' first packets that wait to be looked at.
 const INCOMING_BYTES_MAX: u64 = 1 << 20;
 
+/// How many streams to allow for so many to be open at a time: quinn says that some have ended once more than an eighth
+/// of those allowed have, so that the other side may believe so many to be open that are not.
+const fn streams_for(open: usize) -> usize {
+    (open * 8).div_ceil(7)
+}
+
 fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     let lanes = u32::try_from(Lane::ALL.len()).unwrap_or(u32::MAX);
-    let hellos_and_requests = u32::try_from(1 + REQUESTS_MAX).unwrap_or(u32::MAX);
+    let hellos_and_requests = u32::try_from(streams_for(1 + REQUESTS_MAX)).unwrap_or(u32::MAX);
     transport
         .max_idle_timeout(IdleTimeout::try_from(IDLE_MAX).ok())
         .keep_alive_interval(Some(KEEP_ALIVE))

@@ -172,6 +172,24 @@ fn unread_answers_are_bounded_and_delay_no_lane() {
     settle(&mut nodes);
 }
 
+/// However few of those that are open have ended, as many as ended can be asked anew.
+#[test]
+fn each_request_that_ended_makes_room_for_one() {
+    let mut nodes = group(&ca(), 2);
+    answer(&nodes[1], |request| async move {
+        let mut responder = request.accept(Bytes::new()).await.expect("it waits");
+        responder.gone().await;
+    });
+    let other = nodes[1].id();
+    let mut open: Vec<Response> = (0..REQUESTS_MAX).map(|_| ask(&nodes[0], &other, b"").expect("a place")).collect();
+    for ended in [1, 1, 1, 2, 2, 3, 5, REQUESTS_MAX, 1] {
+        open.truncate(REQUESTS_MAX - ended);
+        open.extend((0..ended).map(|_| ask(&nodes[0], &other, b"").expect("a place again")));
+    }
+    drop(open);
+    settle(&mut nodes);
+}
+
 /// What a member with a good certificate may send where a request is expected, and answer where one is asked.
 #[test]
 fn garbage_costs_a_stream_and_not_the_session() {
