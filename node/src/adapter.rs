@@ -299,7 +299,7 @@ impl Backend for Face {
 
     fn rebalance(&self, most: usize, dry_run: bool) -> rows::Moves {
         let found = match dry_run {
-            true => self.supervisor.misplaced().into_iter().take(most).collect(),
+            true => self.supervisor.misplaced(most),
             false => self.supervisor.rebalance(most),
         };
         let row = |Misplaced { child, from, to }: Misplaced| rows::Move {

@@ -215,6 +215,11 @@ impl Oracle {
         }
     }
 
+    /// Whether a child had as many processes as quarantine takes.
+    pub(crate) fn has_earned_quarantine(&self, id: &ChildId) -> bool {
+        self.limited_runs.get(id).is_some_and(|(runs, allowed)| runs > allowed)
+    }
+
     pub(crate) fn is_alive(&self, pid: &Pid) -> bool {
         self.processes.get(pid).is_some_and(|process| process.ended_us.is_none())
     }

@@ -124,7 +124,9 @@ impl World {
         }
         let lie = match (&call, &reply) {
             // It is desired already, and was given up before it ever ran.
-            (Call::Start { ensure: true, .. }, Reply::Child(Ok(row))) if row.status == ChildStatus::Quarantined => None,
+            (Call::Start { spec, ensure: true }, Reply::Child(Ok(row))) if row.status == ChildStatus::Quarantined => {
+                (!self.oracle.has_earned_quarantine(&spec.id)).then_some("it did not fail as often as that")
+            }
             (Call::Start { spec, .. }, Reply::Child(Ok(_))) if !self.oracle.ever_ran(&spec.id) => Some("it never ran"),
             (Call::Start { .. }, Reply::Child(Ok(row)))
                 if matches!(row.status, ChildStatus::Pending | ChildStatus::Suspended) =>

@@ -89,7 +89,8 @@ impl Store {
         std::mem::take(&mut self.stored)
     }
 
-    /// Puts changes on the disk. After an error nothing of them is there, and the file is opened anew before the next.
+    /// Puts changes on the disk. After an error all of them may be there or none, the same are to be put again, and the file is
+    /// opened anew for that.
     fn save(&mut self, stored: &Stored) -> Result<(), StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
@@ -99,9 +100,7 @@ impl Store {
         (self.database, self.saves) = (Some(database), self.saves + 1);
         Ok(())
     }
-}
 
-impl Store {
     /// Opens the file after a write that failed, which it may have or not. Changes belong to what it held: to another file
     /// they would say that what it lacks is gone.
     fn open_again(&self) -> Result<Database, StoreError> {
@@ -265,6 +264,33 @@ mod tests {
         store.save(&stored(2)).unwrap();
         drop(store);
         assert_eq!(Store::open(&file).unwrap().take(), stored(2));
+    }
+
+    #[test]
+    fn after_an_error_changes_go_to_the_file_that_they_were_made_for_and_to_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, other) = (directory.path().join("children"), directory.path().join("moved"));
+        let mut store = Store::open(&file).unwrap();
+        store.save(&stored(1)).unwrap();
+        store.database = None;
+        store.save(&stored(2)).unwrap();
+        store.database = None;
+        std::fs::rename(&file, &other).unwrap();
+        assert!(matches!(store.save(&stored(3)), Err(StoreError::Damaged(_))));
+        std::fs::rename(&other, &file).unwrap();
+        store.save(&stored(3)).unwrap();
+        drop(store);
+        assert_eq!(Store::open(&file).unwrap().take(), stored(3));
+    }
+
+    #[test]
+    fn a_file_that_lacks_what_it_says_to_hold_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("children");
+        let mut store = Store::open(&file).unwrap();
+        store.save(&Stored { desired: Some(Saved { events: 1, ..Saved::default() }), ..stored(1) }).unwrap();
+        drop(store);
+        assert!(matches!(Store::open(&file), Err(StoreError::Damaged(_))));
     }
 
     #[test]

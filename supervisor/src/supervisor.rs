@@ -266,11 +266,7 @@ impl Supervisor {
     /// What a child should be: the spec of its start, of several concurrent ones that of the latest. `None` if it is not
     /// desired, also where it was and its row still stands.
     pub fn spec(&self, id: &ChildId) -> Option<Arc<ChildSpec>> {
-        self.read(|core, _| {
-            let starts = core.desired().table().live(id);
-            let latest = starts.max_by_key(|(origin, counter, start)| (start.at, *origin, *counter));
-            latest.map(|(_, _, start)| start.spec.clone())
-        })
+        self.read(|core, _| core.spec(id).cloned())
     }
 
     // ---- nodes
@@ -308,9 +304,9 @@ impl Supervisor {
         done(reply).map_err(DrainError::from)
     }
 
-    /// The children that run elsewhere than they belong, as this node sees it, by id.
-    pub fn misplaced(&self) -> Vec<Misplaced> {
-        self.read(|core, _| core.misplaced())
+    /// Up to `most` children that run elsewhere than they belong, as this node sees it, by id.
+    pub fn misplaced(&self, most: usize) -> Vec<Misplaced> {
+        self.read(|core, _| core.misplaced(most))
     }
 
     /// Has up to `most` misplaced children moved where they belong, a few at a time on each node. Returns which, before they

@@ -1,10 +1,10 @@
 //! What a node keeps on its disk, and what waits for that.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ordu_registry::core::RankPolicy;
 use ordu_supervisor::core::durable::CLOCK_LEAD;
+use ordu_supervisor::core::expect::RETURN_MAX;
 use ordu_supervisor::core::{
     Call, CallError, ChildId, ChildSpec, Config, Effect, Expect, Input, Preference, Reply, Restart, StartedInfo,
     Stored, Supervisor,
@@ -12,6 +12,23 @@ use ordu_supervisor::core::{
 use ordu_transport::core::{Instant, NodeId, NodeName, Now};
 
 const WAIT: Duration = Duration::from_secs(5);
+
+fn config(name: &str, boot: u64, disk: Stored) -> Config {
+    Config {
+        id: NodeId::new(NodeName::new(name).unwrap(), boot, boot),
+        policy: RankPolicy::LongestRunning,
+        kinds: vec!["work".into()],
+        version: "1".into(),
+        weight: 1,
+        labels: Default::default(),
+        preference: Preference::default(),
+        redistribution: Default::default(),
+        keep_done: Duration::from_secs(60),
+        disk: Some(disk),
+        expect: Expect::default(),
+        seed: boot,
+    }
+}
 
 /// One node, alone, and its disk, which writes when it is told to.
 struct Node {
@@ -25,25 +42,15 @@ struct Node {
 
 impl Node {
     fn boot(boot: u64, disk: Stored, wall_ahead_us: u64) -> Self {
-        let config = Config {
-            id: NodeId::new(NodeName::new("a").unwrap(), boot, boot),
-            policy: RankPolicy::LongestRunning,
-            kinds: vec!["work".into()],
-            version: "1".into(),
-            weight: 1,
-            labels: Default::default(),
-            preference: Preference::default(),
-            redistribution: Default::default(),
-            keep_done: Duration::from_secs(60),
-            disk: Some(disk.clone()),
-            expect: Expect::default(),
-            seed: boot,
-        };
-        let (wanted, replies, started) = Default::default();
-        let core = Supervisor::new(config);
-        let mut node = Self { core, disk, wanted, replies, started, now_us: 1_000_000 + wall_ahead_us };
+        let mut node = Self::begin(config("a", boot, disk), 1_000_000 + wall_ahead_us);
         node.wait(Duration::from_secs(3));
         node
+    }
+
+    fn begin(config: Config, now_us: u64) -> Self {
+        let (wanted, replies, started) = Default::default();
+        let disk = config.disk.clone().unwrap_or_default();
+        Self { core: Supervisor::new(config), disk, wanted, replies, started, now_us }
     }
 
     fn now(&self) -> Now {
@@ -122,9 +129,12 @@ impl Node {
 fn who_starts_a_child_is_told_when_the_disk_has_it() {
     let mut node = Node::boot(1, Stored::default(), 0);
     node.start(1, "x", Restart::Permanent);
-    assert_eq!((node.started.len(), node.answered(1), node.wanted.len()), (1, None, 1));
+    // Nor is it certain for anybody else that it is there.
+    node.start(9, "x", Restart::Permanent);
+    assert_eq!((node.started.len(), node.answered(1), node.answered(9), node.wanted.len()), (1, None, None, 1));
     node.write();
     assert!(matches!(node.answered(1), Some(Reply::Child(Ok(_)))));
+    assert!(matches!(node.answered(9), Some(Reply::Child(Err(CallError::AlreadyStarted(_))))));
     // A refusal changes nothing and waits for nothing.
     node.wanted.clear();
     node.start(2, "x", Restart::Permanent);
@@ -192,26 +202,26 @@ fn a_node_alone_takes_what_it_knows_once_it_has_waited_for_the_others() {
     let mut node = Node::boot(1, Stored::default(), 0);
     node.start(1, "x", Restart::Permanent);
     node.write_all();
-    let config = Config {
-        id: NodeId::new(NodeName::new("a").unwrap(), 2, 2),
-        policy: RankPolicy::LongestRunning,
-        kinds: vec![Arc::from("work")],
-        version: "1".into(),
-        weight: 1,
-        labels: Default::default(),
-        preference: Preference::default(),
-        redistribution: Default::default(),
-        keep_done: Duration::from_secs(60),
-        disk: Some(node.disk.clone()),
-        expect: Expect { members: 3, timeout: Duration::from_secs(30) },
-        seed: 2,
-    };
-    (node.core, node.started) = (Supervisor::new(config), Vec::new());
+    let expect = Expect { members: 3, timeout: Duration::from_secs(30) };
+    let mut node = Node::begin(Config { expect, ..config("a", 2, node.disk) }, node.now_us);
     node.wait(Duration::from_secs(20));
     let row = node.core.row(&ChildId::new("x").unwrap()).unwrap();
     assert!(node.started.is_empty() && row.reason.as_deref().unwrap().contains("expects"), "{row:?}");
     node.start(2, "y", Restart::Permanent);
     assert!(matches!(node.answered(2), Some(Reply::Child(Err(CallError::NoEligibleNode(_))))));
     node.wait(Duration::from_secs(30));
+    assert_eq!(node.started.len(), 1);
+}
+
+#[test]
+fn who_comes_back_to_a_cluster_with_others_looks_for_them_first() {
+    let mut known = Node::boot(1, Stored::default(), 0);
+    known.start(1, "x", Restart::Permanent);
+    known.write_all();
+    // What another wrote is on this one's disk.
+    let mut node = Node::begin(config("b", 2, known.disk), known.now_us);
+    node.wait(RETURN_MAX / 2);
+    assert!(node.started.is_empty() && node.ids() == ["x"]);
+    node.wait(RETURN_MAX);
     assert_eq!(node.started.len(), 1);
 }

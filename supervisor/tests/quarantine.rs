@@ -48,6 +48,23 @@ fn quarantined(world: &mut World, child: &str) -> String {
     holder
 }
 
+/// A child that a node holds in quarantine which is cut off, and by whose clock it is so much later, while the others run it.
+fn quarantined_behind_a_cut(world: &mut World, ahead_ms: u64) -> String {
+    let child = world.id_on("a");
+    world.start("a", limited(&child, 2));
+    world.run(secs(2));
+    world.split(&["a"], Status::Down);
+    world.run(secs(5));
+    assert_eq!(world.copies(&child).len(), 2);
+    world.ahead_ms.insert(name("a"), ahead_ms);
+    for _ in 0..3 {
+        world.finish("a", &child, boom());
+        world.run(secs(2));
+    }
+    assert_eq!(status(world, "a", &child).0, ChildStatus::Quarantined);
+    child
+}
+
 fn assert_quarantined(world: &World, child: &str) {
     for at in world.alive_names() {
         let (status, reason) = status(world, at.as_str(), child);
@@ -161,17 +178,7 @@ fn who_starts_it_anew_is_not_told_what_its_holder_still_says_of_the_former() {
 #[test]
 fn a_copy_on_the_other_side_of_a_cut_goes_on() {
     let mut world = World::new(&["a", "b", "c"]);
-    let child = world.id_on("a");
-    world.start("a", limited(&child, 2));
-    world.run(secs(2));
-    world.split(&["a"], Status::Down);
-    world.run(secs(5));
-    assert_eq!(world.copies(&child).len(), 2);
-    for _ in 0..3 {
-        world.finish("a", &child, boom());
-        world.run(secs(2));
-    }
-    assert_eq!(status(&world, "a", &child).0, ChildStatus::Quarantined);
+    let child = quarantined_behind_a_cut(&mut world, 0);
     world.split(&["a"], Status::Up);
     world.run(secs(10));
     assert_eq!(world.copies(&child).len(), 1);
@@ -187,17 +194,7 @@ fn a_copy_on_the_other_side_of_a_cut_goes_on() {
 fn what_a_fast_clock_said_does_not_outlast_the_cut() {
     for ahead_ms in [60_000, 3_600_000] {
         let mut world = World::new(&["a", "b", "c"]);
-        let child = world.id_on("a");
-        world.start("a", limited(&child, 2));
-        world.run(secs(2));
-        world.split(&["a"], Status::Down);
-        world.run(secs(5));
-        world.ahead_ms.insert(name("a"), ahead_ms);
-        for _ in 0..3 {
-            world.finish("a", &child, boom());
-            world.run(secs(2));
-        }
-        assert_eq!(status(&world, "a", &child).0, ChildStatus::Quarantined);
+        let child = quarantined_behind_a_cut(&mut world, ahead_ms);
         world.split(&["a"], Status::Up);
         world.run(secs(10));
         for at in ["a", "b", "c"] {
@@ -222,15 +219,7 @@ fn what_a_fast_clock_said_does_not_outlast_the_cut() {
 #[test]
 fn who_waits_to_start_it_again_goes_on_after_a_cut() {
     let mut world = World::new(&["a", "b", "c"]);
-    let child = world.id_on("a");
-    world.start("a", limited(&child, 2));
-    world.run(secs(2));
-    world.split(&["a"], Status::Down);
-    world.run(secs(5));
-    for _ in 0..3 {
-        world.finish("a", &child, boom());
-        world.run(secs(2));
-    }
+    let child = quarantined_behind_a_cut(&mut world, 0);
     let other = world.copies(&child).pop().expect("the other side runs it");
     world.finish(&other, &child, boom());
     world.split(&["a"], Status::Up);

@@ -134,8 +134,7 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
 /// Whether a child of a group is in quarantine, and had as many processes as it takes.
 fn is_given_up(world: &World, group: &[usize], id: &ChildId) -> bool {
     let says = |node: &usize| world.life(*node)?.upper.children().map(|children| children.is_quarantined(id));
-    let earned = world.oracle.limited_runs.get(id).is_some_and(|(runs, allowed)| runs > allowed);
-    earned && group.iter().any(|node| says(node) == Some(true))
+    world.oracle.has_earned_quarantine(id) && group.iter().any(|node| says(node) == Some(true))
 }
 
 /// Whether everybody in a group sees everybody else in it as living.

@@ -414,7 +414,7 @@ impl Supervisor {
     /// Whether a child is in quarantine as far as we see, by what stands beside its start or what its holder says of one
     /// that is equal to it. A holder may not know yet that what it holds was terminated and started anew.
     fn is_given_up(&self, id: &ChildId) -> bool {
-        let counts = self.winner(id).map(|(_, desired)| &desired.spec);
+        let counts = self.spec(id);
         let said = |claim: &Actual| self.start_at(id, &claim.dot).map(|start| &start.spec) == counts;
         self.is_quarantined(id) || self.claims(id).any(|(_, claim)| claim.state == State::Quarantined && said(claim))
     }

@@ -154,8 +154,8 @@ impl Supervisor {
         self.hold_if(waits, request, held, effects)
     }
 
-    /// Refuses a caller who did not begin to wait: because of something that he, or another, may have been told is unknown,
-    /// for the disk does not have it.
+    /// Refuses a caller before he waits for anything. That a child is there already, or gone, may be so in memory only: then
+    /// he is told when the disk has it. He may be asking because an earlier answer did not come.
     pub(super) fn refuse_caller(&mut self, request: u64, deadline: Instant, reply: Reply, effects: &mut Vec<Effect>) {
         let says = matches!(
             reply,

@@ -59,10 +59,10 @@ pub struct Misplaced {
 }
 
 impl Supervisor {
-    /// The children that run elsewhere than they belong, as this node sees it, in order: what [`Self::rebalance`] would move,
+    /// Up to `most` children that run elsewhere than they belong, as this node sees it, in order: what [`Self::rebalance`] would move,
     /// and active nodes move by themselves. What runs once at most stays where it is.
-    pub fn misplaced(&self) -> Vec<Misplaced> {
-        self.found_misplaced().map(|(_, misplaced)| misplaced).collect()
+    pub fn misplaced(&self, most: usize) -> Vec<Misplaced> {
+        self.found_misplaced().take(most).map(|(_, misplaced)| misplaced).collect()
     }
 
     fn found_misplaced(&self) -> impl Iterator<Item = (NodeId, Misplaced)> {

@@ -32,6 +32,11 @@ impl Supervisor {
         Some((Dot::new(origin.clone(), counter), desired))
     }
 
+    /// What a child should be, by the start that counts.
+    pub fn spec(&self, id: &ChildId) -> Option<&Arc<ChildSpec>> {
+        self.winner(id).map(|(_, desired)| &desired.spec)
+    }
+
     /// What nodes that are not down say of a child, ourselves included.
     pub(super) fn claims<'a>(&'a self, id: &ChildId) -> impl Iterator<Item = (&'a NodeId, &'a Actual)> + 'a + use<'a> {
         let live = self.actual.table().live(id).map(|(node, _, claim)| (node, claim));
