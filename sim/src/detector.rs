@@ -159,6 +159,14 @@ impl World {
         }
     }
 
+    /// How many times longer than usual a node takes for its verdicts now.
+    pub(crate) fn stretch(&self, node: usize) -> u32 {
+        match self.life(node).map(|life| &life.detector) {
+            Some(Detector::Swim(membership)) => membership.stretch(),
+            Some(Detector::Views(_)) | None => 1,
+        }
+    }
+
     /// What the node says first in every session.
     pub(crate) fn hello(&self, node: usize) -> Option<Hello> {
         let life = self.life(node)?;

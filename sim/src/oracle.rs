@@ -78,7 +78,7 @@ pub(crate) struct Oracle {
     /// Those that were told to exit, or of whose loss an event told.
     pub(crate) losers: BTreeSet<Pid>,
     /// When each process was shown first that had not begun: it waits for the disk.
-    shown_early: BTreeMap<Pid, u64>,
+    pub(crate) shown_early: BTreeMap<Pid, u64>,
     /// By node and life.
     fences_shown: BTreeMap<(usize, u64), BTreeMap<Name, FencesShown>>,
     pub(crate) killed: BTreeMap<NodeId, Killed>,

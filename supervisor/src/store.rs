@@ -18,7 +18,7 @@ use crate::core::{Input, Stored};
 use crate::supervisor::{Inner, Supervisor};
 
 /// The version of the format that this software writes; it reads no other.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// How long after a write that failed the next one is tried.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How much of the file is kept in memory.
@@ -307,7 +307,7 @@ mod tests {
         transaction.open_table(ABOUT).unwrap().insert(FORMAT_KEY, &later[..]).unwrap();
         transaction.commit().unwrap();
         drop(store);
-        assert!(matches!(Store::open(&file), Err(StoreError::Format { found: 2 })));
+        assert!(matches!(Store::open(&file), Err(StoreError::Format { found }) if found == FORMAT + 1));
         assert!(matches!(Store::open(Path::new("/dev/null/x")), Err(StoreError::Io(_))));
     }
 }

@@ -240,6 +240,30 @@ fn a_restart_is_done_though_the_fence_rose_meanwhile() {
     assert_eq!(world.copies(&x), ["b"]);
 }
 
+/// A process that follows another's wish is no answer to one that its node has not heard of, whose stamp is the lower one.
+#[test]
+fn a_restart_is_not_done_by_what_followed_a_wish_with_a_later_stamp() {
+    let mut world = World::new(&["a", "b", "c"]);
+    let x = world.id_on("b");
+    world.start("a", spec(&x));
+    world.run(secs(1));
+    world.ahead_ms.insert(name("c"), 60_000);
+    let before = world.pid_of("b", &x);
+    world.cut = [("a".into(), "b".into()), ("a".into(), "c".into())].into();
+    let theirs = world.call("c", Call::Restart(id(&x)));
+    let ours = world.call("a", Call::Restart(id(&x)));
+    world.run(secs(5));
+    assert!(world.started(theirs));
+    let followed = world.pid_of("b", &x);
+    assert_ne!(followed, before);
+    assert_eq!(world.lookup("a", &x), followed, "who asks sees it");
+    assert!(!world.started(ours), "nobody has heard of that wish");
+    world.cut.clear();
+    world.run(secs(5));
+    assert!(world.started(ours));
+    assert_ne!(world.pid_of("b", &x), followed);
+}
+
 /// It loses a name, not its own, to a process that is no copy of it.
 #[test]
 fn a_temporary_child_that_loses_another_name_is_not_run_again() {

@@ -276,11 +276,6 @@ impl Registry {
         self.processes.get(pid).map(|process| (&process.rank, process.fence))
     }
 
-    /// When a local process was activated, while it lives. Its fence may be later: that rises when it wins a conflict.
-    pub fn activated_at(&self, pid: &Pid) -> Option<Hlc> {
-        self.processes.get(pid).map(|process| process.since)
-    }
-
     /// The process that a local one lost to, if it was told so.
     pub fn lost_to(&self, pid: &Pid) -> Option<&Pid> {
         self.processes.get(pid)?.lost_to.as_ref()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ordu_registry::core::Name;
 use ordu_transport::core::Pid;
 
-use super::nothing_lost::{DETECTION_US_MAX, TAKEOVER_US_MAX};
+use super::nothing_lost::overlong;
 use super::{Broken, Invariant, Moment, about_state, noted};
 use crate::world::World;
 
@@ -24,12 +24,7 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     if let Some(broken) = noted(world, NAME) {
         return Some(broken);
     }
-    let longest = TAKEOVER_US_MAX + DETECTION_US_MAX;
-    let lasting = world.oracle.double_since.iter().find(|(_, since)| world.now.saturating_sub(**since) > longest);
-    if let Some(((id, group), since)) = lasting
-        && world.now.saturating_sub(world.disturbed_us) > longest
-        && !world.faults.are_over()
-    {
+    if let Some(((id, group), since)) = overlong(world, &world.oracle.double_since) {
         let copies = &world.oracle.copies[id];
         let what = format!("{id:?} has run more than once since {since} in the undisturbed {group:?}: {copies:?}");
         return Some(Broken::Safety(what));

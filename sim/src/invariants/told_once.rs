@@ -17,7 +17,8 @@ pub(super) const INVARIANT: Invariant = Invariant {
     name: NAME,
     source: "ARCHITECTURE.md G2",
     caveat: "a process may lose to one that has ended since, if the word of that end was still under way: up to 20 s \
-             between nodes that reach each other without a storm, without bound between others",
+             between nodes that reach each other without a storm, without bound between others; or to one that waits for \
+             its node's disk before it begins, and may be given up meanwhile",
     check,
 };
 
@@ -45,6 +46,10 @@ fn wrongly_told(world: &World, pid: &Pid, process: &Process) -> Option<String> {
     }
     process.told.iter().find_map(|told| {
         let Some(winner) = world.oracle.processes.get(&told.by) else {
+            // It had the name and waited for its node's disk, but was given up before it began.
+            if world.plan.durable && world.oracle.shown_early.contains_key(&told.by) {
+                return None;
+            }
             return Some(format!("{pid:?} lost {:?} to {:?}, which never was", told.name, told.by));
         };
         if (&winner.rank, &told.by) >= (&process.rank, pid) {

@@ -109,10 +109,10 @@ pub(super) enum Waited {
         /// Our last event of what should run, the removal or one after it.
         upto: Dot,
     },
-    /// An activation runs that followed the wish of this time.
+    /// An activation runs that followed our wish of this time.
     Restarted {
         id: ChildId,
-        after: Hlc,
+        wished: Hlc,
     },
     Drained {
         node: NodeId,
@@ -260,13 +260,7 @@ impl Supervisor {
         if self.winner(&id).is_none() {
             return Err(CallError::NotFound);
         }
-        // Clocks may be too far apart to follow one another: the wish must come after every activation and wish that was
-        // seen, whoever's clock they were stamped by.
-        let fences = self.claims(&id).filter_map(|(_, claim)| claim.fence.map(|fence| fence.at()));
-        let marks = self.starts_of(&id).into_iter().map(|dot| self.mark_of(&id, &dot));
-        let wishes = marks.flat_map(|mark| [mark.restart, mark.quarantine.map(|word| word.at)]).flatten();
-        let seen = fences.chain(wishes).max().map(|seen| Hlc::from_wall_ms(seen.wall_ms() + 1));
-        let after = self.registry.tick(now).max(seen.unwrap_or_default());
+        let wished = self.registry.tick(now);
         if is_present(Defect::RestartRevives)
             && let Some((_, desired)) = self.winner(&id)
         {
@@ -274,9 +268,10 @@ impl Supervisor {
         }
         // Beside every start: what is held may go by another than the one that counts.
         for dot in self.starts_of(&id) {
-            self.mark(&id, &dot, |mark| Mark { restart: mark.restart.max(Some(after)), ..mark });
+            let by = self.id().clone();
+            self.mark(&id, &dot, |mark| Mark { wished: mark.wished.with(&by, wished), ..mark });
         }
-        Ok(Waited::Restarted { id, after })
+        Ok(Waited::Restarted { id, wished })
     }
 
     fn begin_drain(&mut self, node: &NodeName, on: bool, effects: &mut Vec<Effect>) -> Result<Waited, CallError> {
@@ -328,11 +323,11 @@ impl Supervisor {
                 let gone = !self.claims(id).any(|(_, claim)| claim.is_held() && theirs(claim));
                 (gone && self.outlives_us(id, upto)).then_some(Reply::Done(Ok(())))
             }
-            Waited::Restarted { id, after } => {
-                let again = |claim: &Actual| claim.restart_seen >= Some(*after) && !claim.losing;
+            Waited::Restarted { id, wished } => {
+                let again = |claim: &Actual| claim.followed.has(self.id(), *wished) && !claim.losing;
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && again(claim));
                 let word = self.winner(id).and_then(|(dot, _)| self.quarantine_of(id, &dot));
-                if let Some(word) = word.filter(|word| !runs && word.at > *after) {
+                if let Some(word) = word.filter(|_| !runs) {
                     let why = word.reason.as_deref().unwrap_or_default().to_owned();
                     return Some(Reply::Child(Err(CallError::Failed(why))));
                 }

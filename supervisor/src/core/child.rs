@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
-use ordu_transport::core::{Hlc, Instant, NodeId, Pid};
+use ordu_transport::core::{Instant, NodeId, Pid};
 
 use super::intensity::Failures;
 use super::spec::{ChildSpec, Restart};
 use super::tables::State;
+use super::wishes::Wishes;
 
 /// The first pause before a child that ended is started again; it doubles with each further failure.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -102,8 +103,8 @@ pub(super) struct Local {
     pub(super) failures: u32,
     /// Those that its intensity counts.
     pub(super) recent: Failures,
-    /// The latest wish to restart it that was followed.
-    pub(super) restart_seen: Option<Hlc>,
+    /// The wishes to restart it that were followed, or are about to be.
+    pub(super) followed: Wishes,
     pub(super) since_ms: u64,
     pub(super) os_pid: Option<u32>,
     pub(super) log: Option<Arc<str>>,

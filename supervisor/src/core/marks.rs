@@ -22,9 +22,10 @@ impl Supervisor {
     pub(super) fn mark_of(&self, id: &ChildId, dot: &Dot) -> Mark {
         self.marks.table().live(&MarkKey::new(id, dot)).fold(Mark::default(), |all, (_, _, mark)| Mark {
             started: mark.started.clone().max(all.started),
-            restart: mark.restart.max(all.restart),
+            wished: mark.wished.joined(&all.wished),
             answered: mark.answered || all.answered,
             quarantine: mark.quarantine.clone().max(all.quarantine),
+            followed: mark.followed.joined(&all.followed),
         })
     }
 
@@ -35,8 +36,8 @@ impl Supervisor {
 
     /// Whether a start is in quarantine, and why.
     pub(super) fn quarantine_of(&self, id: &ChildId, dot: &Dot) -> Option<Quarantine> {
-        let Mark { quarantine, restart, .. } = self.mark_of(id, dot);
-        quarantine.filter(|word| word.reason.is_some() && Some(word.at) > restart)
+        let Mark { quarantine, wished, followed, .. } = self.mark_of(id, dot);
+        quarantine.filter(|word| word.reason.is_some() && followed.cover(&wished))
     }
 
     /// The nodes that have begun the one run of a temporary start: several where they could not know of each other.
@@ -83,9 +84,10 @@ impl Supervisor {
     }
 
     /// Says beside all starts of what we hold that it is in quarantine, or that it is not, for it runs. The word comes after
-    /// every other one and every wish beside that start, whoever's clock those were stamped by.
+    /// every other one beside that start, whoever's clock those were stamped by.
     pub(super) fn mark_quarantine(&mut self, now: Now, id: &ChildId, reason: Option<&Arc<str>>) {
-        let Some(spec) = self.local.get(id).map(|local| local.spec.clone()) else { return };
+        let held = self.local.get(id).map(|local| (local.spec.clone(), local.followed.clone()));
+        let Some((spec, followed)) = held else { return };
         if is_present(Defect::QuarantineForgotten) {
             return;
         }
@@ -93,10 +95,10 @@ impl Supervisor {
         let live = self.desired.table().live(id).filter(|(_, _, desired)| desired.spec == spec);
         for dot in live.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)).collect::<Vec<_>>() {
             self.mark(id, &dot, |mark| {
-                let seen = mark.restart.max(mark.quarantine.as_ref().map(|word| word.at));
-                let after = seen.map(|seen| Hlc::from_u64(seen.as_u64().saturating_add(1)));
+                let after = mark.quarantine.as_ref().map(|word| Hlc::from_u64(word.at.as_u64().saturating_add(1)));
                 Mark {
                     quarantine: Some(Quarantine { at: tick.max(after.unwrap_or_default()), reason: reason.cloned() }),
+                    followed: mark.followed.joined(&followed),
                     ..mark
                 }
             });

@@ -17,6 +17,7 @@ mod show;
 pub mod spec;
 pub mod supervisor;
 pub mod tables;
+pub mod wishes;
 
 pub use calls::{Call, CallError, Reply};
 pub use child::Exit;

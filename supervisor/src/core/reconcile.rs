@@ -20,6 +20,7 @@ use super::row::EventKind;
 use super::spec::{ChildId, ChildSpec, Intensity, Restart};
 use super::supervisor::{Effect, StartedInfo, Supervisor};
 use super::tables::{Actual, Desired, State};
+use super::wishes::Wishes;
 
 impl Supervisor {
     // ---- what the tables say
@@ -175,15 +176,11 @@ impl Supervisor {
         {
             local.begun = local.dot.clone();
         }
-        let wished = self.mark_of(id, &dot).restart;
+        let wished = self.mark_of(id, &dot).wished;
         let Some(local) = self.local.get_mut(id) else { return };
-        if wished > local.restart_seen {
-            local.restart_seen = wished;
-            let activated = local.pid.as_ref().and_then(|pid| self.registry.activated_at(pid));
-            // An activation from after the wish has already followed it.
-            if activated <= wished {
-                return self.again(now, id, effects);
-            }
+        if !local.followed.cover(&wished) {
+            local.followed = local.followed.joined(&wished);
+            return self.again(now, id, effects);
         }
         self.note_quarantine(now, id, &dot);
         self.tend_phase(now, id, &spec, expired, effects);
@@ -308,7 +305,6 @@ impl Supervisor {
                 (claim.restarts.max(most), true, ran || claim.ran)
             });
         }
-        let restart_seen = self.mark_of(id, &dot).restart;
         let local = Local {
             begun: dot.clone(),
             dot,
@@ -321,7 +317,7 @@ impl Supervisor {
             restarts,
             failures: 0,
             recent: Failures::default(),
-            restart_seen,
+            followed: Wishes::default(),
             since_ms: now.wall_ms,
             os_pid: None,
             log: None,
@@ -347,6 +343,11 @@ impl Supervisor {
         let Ok(name) = Name::new(id.as_str()) else { return };
         if let Some((dot, spec)) = self.local.get(id).map(|local| (local.dot.clone(), local.spec.clone())) {
             self.mark_started(id, &dot, &spec);
+            // Whatever was wished for before now.
+            let wished = self.mark_of(id, &dot).wished;
+            if let Some(local) = self.local.get_mut(id) {
+                local.followed = local.followed.joined(&wished);
+            }
         }
         let value = bytes::Bytes::new();
         let pid = self.with_registry_raw(now, effects, |registry, out| {
@@ -617,7 +618,7 @@ impl Supervisor {
             losing: local.pid.as_ref().is_some_and(|pid| self.registry.lost_to(pid).is_some()),
             ran: local.ran,
             restarts: local.restarts,
-            restart_seen: local.restart_seen,
+            followed: local.followed.clone(),
             since_ms: local.since_ms,
             os_pid: local.os_pid,
             log: local.log.clone(),

@@ -241,7 +241,7 @@ impl Supervisor {
             self.dirty.insert(id);
         }
         for key in self.marks.take_touched() {
-            let stamps = |mark: &Mark| [mark.restart, mark.quarantine.as_ref().map(|word| word.at)];
+            let stamps = |mark: &Mark| [mark.wished.latest(), mark.quarantine.as_ref().map(|word| word.at)];
             for at in self.marks.table().live(&key).flat_map(|(_, _, mark)| stamps(mark)).flatten() {
                 self.registry.observe(now, at);
             }

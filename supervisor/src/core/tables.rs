@@ -10,6 +10,7 @@ use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
 use super::spec::{ChildId, ChildSpec, Placement, labels_bytes};
+use super::wishes::Wishes;
 
 /// A start: it says that its child should run. Shared: written by whoever was asked, removed by whoever terminates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,8 +52,8 @@ pub struct Actual {
     pub ran: bool,
     /// Restarts after an abnormal or permanent exit.
     pub restarts: u64,
-    /// The latest wish to restart it that was followed.
-    pub restart_seen: Option<Hlc>,
+    /// The wishes to restart it that were followed.
+    pub followed: Wishes,
     /// Since when it is in this state, by its node's wall clock.
     pub since_ms: u64,
     /// The operating system's process id, where it is an OS process.
@@ -145,12 +146,14 @@ impl MarkKey {
 pub struct Mark {
     /// The node that started a temporary child: nobody starts it again.
     pub started: Option<NodeId>,
-    /// A restart was asked for at this time.
-    pub restart: Option<Hlc>,
+    /// Who asked for a restart, and when last.
+    pub wished: Wishes,
     /// Its caller waits no more: he will not take it back in favour of another.
     pub answered: bool,
-    /// Whether it is in quarantine: the latest word counts, and a wish to restart it that is later than that.
+    /// Whether it is in quarantine: the latest word counts, until there is a wish that had not been followed then.
     pub quarantine: Option<Quarantine>,
+    /// The wishes that had been followed when such a word was written.
+    pub followed: Wishes,
 }
 
 /// A word on whether a child is in quarantine.
@@ -232,14 +235,15 @@ impl Payload for Actual {
             + self.pid.as_ref().map_or(0, |pid| pid.node.name.as_str().len());
         let texts =
             self.kind.len() + self.log.as_deref().map_or(0, str::len) + self.reason.as_deref().map_or(0, str::len);
-        3 * FIXED_BYTES + names + texts
+        3 * FIXED_BYTES + names + texts + self.followed.size_bytes()
     }
 }
 
 impl Payload for Mark {
     fn size_bytes(&self) -> usize {
         let reason = self.quarantine.as_ref().and_then(|quarantine| quarantine.reason.as_deref()).map_or(0, str::len);
-        FIXED_BYTES + self.started.as_ref().map_or(0, |id| id.name.as_str().len()) + reason
+        let wishes = self.wished.size_bytes() + self.followed.size_bytes();
+        FIXED_BYTES + self.started.as_ref().map_or(0, |id| id.name.as_str().len()) + reason + wishes
     }
 }
 
