@@ -182,14 +182,14 @@ impl World {
         let number = life.number;
         let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
         self.oracle.activated(self.now, &pid, (node, number), (rank, fence));
-        self.oracle.child_starts(&pid, &spec);
+        self.oracle.child_starts(self.now, &pid, &spec);
         self.record.child_starts(self.now, node, &pid, &spec, fence);
         self.tell_child(node, &pid, 0, Word::Begins(spec));
     }
 
     /// A core wants a child stopped.
     pub(crate) fn stop_child(&mut self, node: usize, pid: Pid, timeout: Duration) {
-        self.oracle.stopped(&pid);
+        self.oracle.stopped(self.now, &pid);
         self.record.child_stops(self.now, &pid);
         let timeout_us = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
         self.tell_child(node, &pid, 0, Word::Stop);

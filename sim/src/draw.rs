@@ -23,6 +23,8 @@ pub const PAUSE_US_MAX: u64 = 35_000_000;
 const GROUPS_MAX: usize = 5;
 /// One child of so many is restarted twice a minute at most.
 const LIMITED_EACH: usize = 5;
+/// One child of so many is given little time for its init.
+const HURRIED_EACH: usize = 4;
 /// Of so many children one may run in one zone only.
 const ZONED_EACH: usize = 6;
 
@@ -299,6 +301,8 @@ fn spec(rng: &mut ChaCha8Rng, child: usize, nodes: usize) -> Spec {
         pinned: rng.random_bool(0.1).then(|| rng.random_range(0..nodes)),
         zone: (child % ZONED_EACH == 4).then_some(child % ZONES),
         intensity: is_limited.then_some(Allowed { restarts: 2, within_ms: 60_000 }),
+        // Some of those whose init takes seconds have too little.
+        init_timeout_ms: (child % HURRIED_EACH == 2).then_some(1_500),
         stop_timeout_ms: [300, 1_000, 10_000][rng.random_range(0..3)],
     }
 }

@@ -217,7 +217,9 @@ fn refuse_op(op: &Op) -> Option<String> {
         Op::Register { names, .. } => (names.len(), 0),
         Op::RegisterMany { count, .. } => (*count, 0),
         Op::StartMany { count, wait_ms, .. } => (*count, *wait_ms),
-        Op::Start { spec, wait_ms, .. } => (0, (*wait_ms).max(spec.stop_timeout_ms)),
+        Op::Start { spec, wait_ms, .. } => {
+            (0, (*wait_ms).max(spec.stop_timeout_ms).max(spec.init_timeout_ms.unwrap_or(0)))
+        }
         Op::Retry { wait_ms, .. } | Op::Terminate { wait_ms, .. } => (0, *wait_ms),
         Op::Restart { wait_ms, .. } | Op::Drain { wait_ms, .. } => (0, *wait_ms),
         Op::RegisterMore { .. } | Op::Unregister { .. } | Op::UpdateValue { .. } => (0, 0),

@@ -28,6 +28,8 @@ pub(crate) struct Child {
     pub(crate) id: ChildId,
     ran: bool,
     stops: u32,
+    /// When its init has taken too long.
+    late_us: u64,
 }
 
 /// A process that lived.
@@ -249,7 +251,7 @@ impl Oracle {
 
     // ---- children
 
-    pub(crate) fn child_starts(&mut self, pid: &Pid, spec: &ChildSpec) {
+    pub(crate) fn child_starts(&mut self, at_us: u64, pid: &Pid, spec: &ChildSpec) {
         let id = spec.id.clone();
         let copies = self.copies.entry(id.clone()).or_default();
         copies.push(pid.clone());
@@ -263,7 +265,9 @@ impl Oracle {
             self.limited_runs.entry(id.clone()).or_insert((0, allowed.restarts)).0 += 1;
         }
         if let Some(process) = self.processes.get_mut(pid) {
-            process.child = Some(Child { id, ran: false, stops: 0 });
+            let init_us = u64::try_from(spec.init_timeout.as_micros()).unwrap_or(u64::MAX);
+            let late_us = process.activated_us.min(at_us).saturating_add(init_us);
+            process.child = Some(Child { id, ran: false, stops: 0, late_us });
         }
         if let Ok(name) = Name::new(spec.id.as_str()) {
             self.follows(pid, &name);
@@ -323,10 +327,13 @@ impl Oracle {
         }
     }
 
-    pub(crate) fn stopped(&mut self, pid: &Pid) {
+    pub(crate) fn stopped(&mut self, at_us: u64, pid: &Pid) {
         match self.processes.get_mut(pid).and_then(|process| process.child.as_mut()) {
             Some(child) => {
                 child.stops += 1;
+                if !child.ran && at_us >= child.late_us {
+                    self.failed.insert(child.id.clone());
+                }
                 if child.stops > 1 {
                     self.break_promise(crate::invariants::one_owner::NAME, format!("{pid:?} was stopped twice"));
                 }

@@ -200,6 +200,9 @@ pub struct Spec {
     /// How often it may be restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intensity: Option<Allowed>,
+    /// How long its init may take, in milliseconds; as long as is usual, if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_timeout_ms: Option<u64>,
     /// How long it may take to stop, in milliseconds.
     pub stop_timeout_ms: u64,
 }

@@ -112,6 +112,7 @@ impl World {
         }
         asked.affinity.require = spec.zone.map(|zone| (ZONE.to_owned(), zone_of(zone))).into_iter().collect();
         asked.intensity = spec.intensity.map(Allowed::intensity);
+        asked.init_timeout = spec.init_timeout_ms.map_or(asked.init_timeout, Duration::from_millis);
         asked.stop_timeout = Duration::from_millis(spec.stop_timeout_ms);
         asked
     }

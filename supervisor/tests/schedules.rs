@@ -5,7 +5,9 @@ mod world;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ordu_supervisor::core::{Call, CallError, ChildSpec, ChildStatus, Exit, Placement, Reply, Restart};
+use ordu_supervisor::core::{
+    Call, CallError, ChildSpec, ChildStatus, Exit, Input, Placement, Reply, Restart, StartedInfo,
+};
 use ordu_transport::core::Status;
 
 use self::world::{World, id, name, spec};
@@ -298,6 +300,70 @@ fn a_child_whose_seat_does_not_take_it_is_not_stopped_again_and_again() {
     for child in &children {
         assert!(world.starts_of(child) <= 6, "{child} was started {} times", world.starts_of(child));
     }
+}
+
+/// What it would have said is not waited for: it is stopped, and has failed, even if it gets through meanwhile.
+#[test]
+fn an_init_that_takes_too_long_has_failed() {
+    let mut world = World::new(&["a", "b"]);
+    let x = world.id_on("b");
+    let hurried = |init_timeout| ChildSpec { init_timeout, ..spec(&x) };
+    let request = world.start("a", hurried(Duration::ZERO));
+    assert!(matches!(world.replies.get(&request), Some(Reply::Child(Err(CallError::Invalid(_))))));
+    world.hanging.push(x.clone());
+    for slow in [false, true] {
+        let request = world.start("a", hurried(secs(2)));
+        world.run(ms(1_900));
+        assert_eq!(world.status("a", &x), Some(ChildStatus::Starting));
+        if slow {
+            world.slow.push(x.clone());
+        }
+        world.run(ms(200));
+        if slow {
+            assert_eq!(world.status("a", &x), Some(ChildStatus::Stopping));
+            let pid = world.pid_of("b", &x).expect("it is not gone");
+            world.input("b", Input::Started { pid, info: StartedInfo::default() });
+            world.run(ms(10));
+            assert!(!world.started(request));
+            world.finish("b", &x, Exit::Normal);
+            world.run(ms(10));
+        }
+        let why = CallError::Failed("its init took longer than 2s".into());
+        assert_eq!(world.replies.get(&request), Some(&Reply::Child(Err(why))));
+        world.run(secs(1));
+        assert_eq!((world.starts_of(&x), world.status("a", &x)), (1 + usize::from(slow), None));
+    }
+}
+
+/// Nobody waits for it any more: it is tried again, with pauses, until it gets through.
+#[test]
+fn a_restart_whose_init_takes_too_long_is_tried_again() {
+    let mut world = World::new(&["a", "b"]);
+    let x = world.id_on("b");
+    world.start("a", ChildSpec { init_timeout: secs(2), ..spec(&x) });
+    world.run(secs(1));
+    world.hanging.push(x.clone());
+    world.finish("b", &x, Exit::Abnormal("boom".into()));
+    world.run(secs(10));
+    assert!((4..6).contains(&world.starts_of(&x)), "{}", world.starts_of(&x));
+    let row = world.nodes[&name("a")].core.row(&id(&x)).expect("it should run");
+    assert_eq!(row.reason.as_deref(), Some("its init took longer than 2s"));
+    world.hanging.clear();
+    world.run(secs(5));
+    assert_eq!(world.status("a", &x), Some(ChildStatus::Running));
+    // It was wished for anew while it was being stopped: that is no failure.
+    world.hanging.push(x.clone());
+    world.slow.push(x.clone());
+    let starts = world.starts_of(&x);
+    world.finish("b", &x, Exit::Abnormal("boom".into()));
+    world.run(secs(6));
+    assert_eq!((world.starts_of(&x), world.status("a", &x)), (starts + 1, Some(ChildStatus::Stopping)));
+    let request = world.call("a", Call::Restart(id(&x)));
+    world.run(ms(100));
+    world.hanging.clear();
+    world.finish("b", &x, Exit::Normal);
+    world.run(ms(50));
+    assert!(world.started(request));
 }
 
 /// A start of an id that was used before, and had been restarted then.

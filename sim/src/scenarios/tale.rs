@@ -135,7 +135,16 @@ impl<'a> Tale<'a> {
         restart: Restart,
         pinned: Option<usize>,
     ) {
-        let spec = Spec { child, character, restart, pinned, zone: None, intensity: None, stop_timeout_ms: 2_000 };
+        let spec = Spec {
+            child,
+            character,
+            restart,
+            pinned,
+            zone: None,
+            intensity: None,
+            init_timeout_ms: None,
+            stop_timeout_ms: 2_000,
+        };
         self.ask(node, Op::Start { spec, ensure: false, wait_ms: WAIT_MS });
     }
 
@@ -149,6 +158,7 @@ impl<'a> Tale<'a> {
             pinned: None,
             zone: None,
             intensity,
+            init_timeout_ms: None,
             stop_timeout_ms: 2_000,
         };
         self.ask(node, Op::Start { spec, ensure: false, wait_ms: WAIT_MS });

@@ -9,7 +9,7 @@ use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
 
 use super::row::{ChildRow, ChildStatus};
 use super::show::held_row;
-use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, REST_BYTES_MAX};
+use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, INIT_TIMEOUT_MIN, REST_BYTES_MAX};
 use super::supervisor::{Control, Effect, Message, Supervisor};
 use super::tables::{Actual, Desired, Mark, State};
 
@@ -210,6 +210,9 @@ impl Supervisor {
         let at = self.registry.tick(now);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let asked = Desired { spec: spec.into(), at, caller: self.id().clone(), wait_ms, request };
+        if asked.spec.init_timeout < INIT_TIMEOUT_MIN {
+            return Err(CallError::Invalid("an init takes 1ms at least".to_owned()));
+        }
         if let Some(intensity) = asked.spec.intensity {
             intensity.check(asked.spec.restart).map_err(CallError::Invalid)?;
         }

@@ -52,6 +52,8 @@ pub(super) enum Then {
     Restart,
     /// It lost a name, not its own, and its restart policy decides.
     Policy,
+    /// Its init took too long: it has failed.
+    Late,
     /// Another node may start it.
     Move { to: NodeId, token: u64 },
 }
@@ -59,7 +61,10 @@ pub(super) enum Then {
 /// Where a held child is in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
-    Starting,
+    /// Its init runs, until then at most.
+    Starting {
+        until: Instant,
+    },
     Running {
         since: Instant,
     },
@@ -119,12 +124,12 @@ impl Local {
     /// What the others are told of its phase.
     pub(super) fn state(&self) -> State {
         match &self.phase {
-            Phase::Starting => State::Starting,
+            Phase::Starting { .. } => State::Starting,
             Phase::Running { .. } => State::Running,
             Phase::Stopping(Then::Move { to, token }) => {
                 State::Moving { to: to.clone(), token: *token, released: false }
             }
-            Phase::Stopping(Then::Gone | Then::Restart | Then::Policy) => State::Stopping,
+            Phase::Stopping(Then::Gone | Then::Restart | Then::Policy | Then::Late) => State::Stopping,
             Phase::Released { to, token, .. } => State::Moving { to: to.clone(), token: *token, released: true },
             Phase::Backoff { .. } => State::Backoff,
             Phase::Quarantined => State::Quarantined,
@@ -136,8 +141,9 @@ impl Local {
     /// When the phase ends by itself.
     pub(super) fn expires(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Starting | Phase::Running { .. } | Phase::Stopping(_) | Phase::Quarantined => None,
-            Phase::Backoff { until }
+            Phase::Running { .. } | Phase::Stopping(_) | Phase::Quarantined => None,
+            Phase::Starting { until }
+            | Phase::Backoff { until }
             | Phase::Released { until, .. }
             | Phase::Failed { until }
             | Phase::Done { until } => Some(*until),

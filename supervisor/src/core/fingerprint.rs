@@ -57,13 +57,13 @@ impl Local {
         timer.map(|at| wait(now, at)).hash(hasher);
         std::mem::discriminant(phase).hash(hasher);
         match phase {
-            Phase::Starting | Phase::Quarantined => {}
+            Phase::Quarantined => {}
             // How long it runs matters only for what is forgotten of its failures.
             Phase::Running { .. } if *failures == 0 => {}
             Phase::Running { since } => wait(now, *since + HEALTHY_AFTER).hash(hasher),
             Phase::Stopping(then) => then.hash(hasher),
             Phase::Released { to, token, until } => (to, token, wait(now, *until)).hash(hasher),
-            Phase::Backoff { until } | Phase::Failed { until } | Phase::Done { until } => {
+            Phase::Starting { until } | Phase::Backoff { until } | Phase::Failed { until } | Phase::Done { until } => {
                 wait(now, *until).hash(hasher);
             }
         }

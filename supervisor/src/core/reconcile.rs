@@ -138,7 +138,9 @@ impl Supervisor {
         let expired = local.expires().is_some_and(|until| until <= now.at);
         let Some((dot, spec)) = followed else {
             match local.phase {
-                Phase::Starting | Phase::Running { .. } | Phase::Stopping(_) => self.stop(id, Then::Gone, effects),
+                Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping(_) => {
+                    self.stop(id, Then::Gone, effects)
+                }
                 Phase::Done { .. } if !expired => {}
                 Phase::Backoff { .. }
                 | Phase::Quarantined
@@ -202,10 +204,17 @@ impl Supervisor {
         let ours = seat.as_ref() == Some(self.id());
         let Some(local) = self.local.get(id) else { return };
         match &local.phase {
-            Phase::Starting | Phase::Running { .. } if self.shutting_down && seat.is_none() => {
+            Phase::Starting { .. } | Phase::Running { .. } if self.shutting_down && seat.is_none() => {
                 self.stop(id, Then::Gone, effects);
             }
-            Phase::Starting | Phase::Stopping(_) => {}
+            Phase::Starting { .. } if expired => {
+                let late = format!("its init took longer than {:?}", spec.init_timeout);
+                if let Some(local) = self.local.get_mut(id) {
+                    local.reason = Some(late.into());
+                }
+                self.stop(id, Then::Late, effects);
+            }
+            Phase::Starting { .. } | Phase::Stopping(_) => {}
             // What runs once at most cannot be stopped here and started there.
             Phase::Running { .. } if spec.restart == Restart::Temporary => {}
             Phase::Running { .. } if !ours && seat.is_some() && self.gives_away(spec) => self.queue_move(now, id),
@@ -246,7 +255,7 @@ impl Supervisor {
     /// Stops a child, if it runs, and starts it again here with the spec that it has now.
     fn again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         match self.local.get(id).map(|local| &local.phase) {
-            Some(Phase::Starting | Phase::Running { .. }) => self.stop(id, Then::Restart, effects),
+            Some(Phase::Starting { .. } | Phase::Running { .. }) => self.stop(id, Then::Restart, effects),
             Some(Phase::Backoff { .. } | Phase::Failed { .. }) => self.start_again(now, id, effects),
             Some(Phase::Quarantined) if self.shutting_down => self.drop_local(id),
             Some(Phase::Quarantined) => {
@@ -256,6 +265,8 @@ impl Supervisor {
                 }
                 self.start_again(now, id, effects);
             }
+            // It is not for the failure of its init that it will be started.
+            Some(Phase::Stopping(Then::Late)) => self.stop(id, Then::Restart, effects),
             Some(Phase::Stopping(_) | Phase::Released { .. } | Phase::Done { .. }) | None => {}
         }
     }
@@ -309,7 +320,7 @@ impl Supervisor {
             begun: dot.clone(),
             dot,
             spec,
-            phase: Phase::Starting,
+            phase: Phase::Starting { until: now.at },
             pid: None,
             token,
             taken_over,
@@ -363,7 +374,8 @@ impl Supervisor {
         });
         let fence = self.registry.standing(&pid).map(|(_, fence)| fence);
         let (Some(local), Some(fence)) = (self.local.get_mut(id), fence) else { return };
-        (local.phase, local.pid, local.os_pid) = (Phase::Starting, Some(pid.clone()), None);
+        let until = now.at + local.spec.init_timeout;
+        (local.phase, local.pid, local.os_pid) = (Phase::Starting { until }, Some(pid.clone()), None);
         (local.since_ms, local.begun) = (now.wall_ms, local.dot.clone());
         self.children_by_pid.insert(pid.clone(), id.clone());
         let spec = local.spec.clone();
@@ -408,7 +420,7 @@ impl Supervisor {
     pub(super) fn stop(&mut self, id: &ChildId, then: Then, effects: &mut Vec<Effect>) {
         let Some(local) = self.local.get_mut(id) else { return };
         let Some(pid) = local.pid.clone() else { return };
-        let forgotten = is_present(Defect::SlowInitDeadlock) && local.phase == Phase::Starting;
+        let forgotten = is_present(Defect::SlowInitDeadlock) && matches!(local.phase, Phase::Starting { .. });
         let asked = matches!(local.phase, Phase::Stopping(_));
         let timeout = local.spec.stop_timeout;
         local.phase = Phase::Stopping(then);
@@ -424,7 +436,7 @@ impl Supervisor {
         let ids: Vec<ChildId> = self.local.keys().cloned().collect();
         for id in ids {
             match self.local.get(&id).map(|local| &local.phase) {
-                Some(Phase::Starting | Phase::Running { .. } | Phase::Stopping(_)) => {
+                Some(Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping(_)) => {
                     self.stop(&id, Then::Gone, effects)
                 }
                 Some(Phase::Backoff { .. } | Phase::Quarantined | Phase::Released { .. } | Phase::Failed { .. }) => {
@@ -453,8 +465,9 @@ impl Supervisor {
     pub(super) fn on_started(&mut self, now: Now, pid: &Pid, info: StartedInfo) {
         let Some(id) = self.children_by_pid.get(pid).cloned() else { return };
         let Some(local) = self.local.get_mut(&id) else { return };
-        (local.os_pid, local.log, local.ran) = (info.os_pid, info.log, true);
-        if local.phase == Phase::Starting {
+        (local.os_pid, local.log) = (info.os_pid, info.log);
+        local.ran |= local.phase != Phase::Stopping(Then::Late);
+        if matches!(local.phase, Phase::Starting { .. }) {
             local.phase = Phase::Running { since: now.at };
             local.since_ms = now.wall_ms;
         }
@@ -482,7 +495,11 @@ impl Supervisor {
                 local.phase = Phase::Released { to, token, until: now.at + super::moves::MOVE_MAX };
                 local.since_ms = now.wall_ms;
             }
-            Phase::Starting => self.on_init_failed(now, &id, &exit, text, effects),
+            Phase::Starting { .. } => self.on_init_failed(now, &id, &exit, text, effects),
+            Phase::Stopping(Then::Late) => {
+                let late = local.reason.clone().unwrap_or_default();
+                self.on_init_failed(now, &id, &Exit::Abnormal(late.to_string()), late, effects);
+            }
             Phase::Running { since } => {
                 if now.at.saturating_since(since) >= HEALTHY_AFTER {
                     local.failures = 0;
@@ -569,7 +586,7 @@ impl Supervisor {
     fn note_quarantine(&mut self, now: Now, id: &ChildId, dot: &Dot) {
         let Some(Local { phase, reason, .. }) = self.local.get(id) else { return };
         match (phase, self.mark_of(id, dot).quarantine) {
-            (Phase::Starting | Phase::Running { .. }, Some(_)) if self.quarantine_of(id, dot).is_some() => {
+            (Phase::Starting { .. } | Phase::Running { .. }, Some(_)) if self.quarantine_of(id, dot).is_some() => {
                 self.mark_quarantine(now, id, None);
             }
             (Phase::Quarantined, None) => {

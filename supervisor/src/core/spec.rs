@@ -25,6 +25,12 @@ pub const WITHIN_MIN: Duration = Duration::from_millis(1);
 /// Longest window of an [`Intensity`].
 pub const WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a child's init may take unless its spec says otherwise.
+pub const INIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The least that it may be given.
+pub const INIT_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
 /// The name of a child: 1 to 200 of `A-Z a-z 0-9 . _ : -`. A running child holds it as a registry name too.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "Arc<str>")]
@@ -188,6 +194,8 @@ pub struct ChildSpec {
     /// On nodes of which labels.
     #[serde(default)]
     pub affinity: Affinity,
+    /// How long its init may take; at least 1 ms. One that takes longer has failed, and is stopped.
+    pub init_timeout: Duration,
     /// How long it may take to stop when asked, before it is killed.
     pub stop_timeout: Duration,
     /// Free-form text pairs, shown in its row.
@@ -195,7 +203,7 @@ pub struct ChildSpec {
 }
 
 impl ChildSpec {
-    /// A permanent child of `kind`, placed anywhere, with 10 s to stop.
+    /// A permanent child of `kind`, placed anywhere, with [`INIT_TIMEOUT`] for its init and 10 s to stop.
     pub fn new(id: ChildId, kind: &str, args: impl Into<Bytes>) -> Self {
         Self {
             id,
@@ -205,6 +213,7 @@ impl ChildSpec {
             intensity: None,
             placement: Placement::default(),
             affinity: Affinity::default(),
+            init_timeout: INIT_TIMEOUT,
             stop_timeout: Duration::from_secs(10),
             labels: BTreeMap::new(),
         }

@@ -91,6 +91,9 @@ async fn what_cannot_run_is_refused_and_not_kept() {
     let pinned = ordu_supervisor::core::ChildSpec { placement: elsewhere, ..spec("d", "never") };
     let nowhere = node.start_child(pinned, PATIENCE).await;
     assert!(matches!(&nowhere, Err(StartError::NoEligibleNode(_))), "{nowhere:?}");
+    let hurried = ordu_supervisor::core::ChildSpec { init_timeout: Duration::from_millis(50), ..spec("e", "never") };
+    let failed = node.start_child(hurried, PATIENCE).await;
+    assert_eq!(failed, Err(StartError::Failed("its init took longer than 50ms".to_owned())));
     node.until("nothing kept", |node| node.children().is_empty() && node.registry().count() == 0).await;
 
     // An init that takes too long is accepted, and says so; it can be taken back.

@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub(crate) events: Vec<(NodeName, Event)>,
     /// Children whose init fails, and children that finish by themselves as soon as they run.
     pub(crate) failing: Vec<String>,
+    /// Children whose init does not end.
+    pub(crate) hanging: Vec<String>,
     pub(crate) next_request: u64,
     pub(crate) doubles: Vec<String>,
     /// Children that do not stop before [`World::finish`].
@@ -61,6 +63,7 @@ impl World {
             replies: BTreeMap::new(),
             events: Vec::new(),
             failing: Vec::new(),
+            hanging: Vec::new(),
             next_request: 1,
             doubles: Vec::new(),
             slow: Vec::new(),
@@ -277,7 +280,9 @@ impl World {
                         }
                         let node = self.nodes.get_mut(at).unwrap();
                         node.running.insert(pid.clone(), ChildSpec::clone(&spec));
-                        self.input(at.as_str(), Input::Started { pid, info: StartedInfo::default() });
+                        if !self.hanging.contains(&spec.id.to_string()) {
+                            self.input(at.as_str(), Input::Started { pid, info: StartedInfo::default() });
+                        }
                     }
                 }
                 Effect::Stop { pid, .. } => {
