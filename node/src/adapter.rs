@@ -12,8 +12,8 @@ use futures_util::stream::{self, BoxStream};
 use ordu_registry::core::Entry;
 use ordu_registry::core::reconcile::Progress;
 use ordu_supervisor::core::{
-    ChildId, ChildRow, ChildSpec, ChildStatus, Event, EventKind, Expect, Intensity, MemberRow, MemberStatus, Misplaced,
-    Placement, Redistribution, Restart,
+    ChildId, ChildRow, ChildSpec, ChildStatus, Escalation, Event, EventKind, Expect, MemberRow, MemberStatus,
+    Misplaced, Placement, Redistribution, Restart,
 };
 use ordu_supervisor::{
     Closed, Context, DrainError, Exit, Kind, Kinds, RemoveError, RestartError, StartError, Started, Store, Supervisor,
@@ -100,6 +100,15 @@ impl Node {
 
     pub(crate) fn boot(&self) -> u64 {
         self.supervisor.cluster().id().boot
+    }
+
+    /// Resolves once a child failed so often here that the node should not go on; why, for whoever started it.
+    pub(crate) async fn escalated(&self) -> Failure {
+        let Escalation { child, reason } = self.supervisor.escalated().await;
+        Failure::refused(format!(
+            "{child} failed too often here, which by its --escalate tells of this node: {reason}; it is in quarantine, \
+             and the others have the rest"
+        ))
     }
 
     /// Resolves when the cluster ends this node.
@@ -363,9 +372,7 @@ pub(crate) fn spec(wish: Wish) -> Result<ChildSpec, String> {
         backend::Restart::Transient => Restart::Transient,
         backend::Restart::Temporary => Restart::Temporary,
     };
-    let stop_timeout = wish.stop_timeout;
-    let intensity = wish.intensity.map(|(restarts, within)| Intensity { restarts, within });
-    let Wish { kind, args, labels, affinity, .. } = wish;
+    let Wish { kind, args, labels, affinity, intensity, stop_timeout, .. } = wish;
     Ok(ChildSpec { restart, intensity, placement, affinity, stop_timeout, labels, ..ChildSpec::new(id, &kind, args) })
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
-use ordu_supervisor::core::Affinity;
+use ordu_supervisor::core::{Affinity, Intensity};
 
 use crate::logs::Output;
 use crate::rows::{Child, Event, Member, Moves, Name, StartRequest, Status};
@@ -40,8 +40,8 @@ pub struct Wish {
     pub node: Option<String>,
     /// How long it may take to stop.
     pub stop_timeout: Duration,
-    /// How often it may be restarted after failures, within how long.
-    pub intensity: Option<(u32, Duration)>,
+    /// How often it may be restarted after failures.
+    pub intensity: Option<Intensity>,
     /// Shown in its row.
     pub labels: BTreeMap<String, String>,
     /// Which labels of nodes it asks for.

@@ -233,6 +233,7 @@ fn sample(id: &str, script: &str) -> StartRequest {
         prefer: None,
         max_restarts: None,
         within: None,
+        escalate: false,
     }
 }
 

@@ -140,9 +140,10 @@ async fn attend(
     signals: &mut Signals,
 ) -> Result<(), Failure> {
     let mut look = tokio::time::interval(BOOT_INTERVAL);
-    let signal = loop {
+    let (why, ends) = loop {
         tokio::select! {
-            signal = signals.next() => break signal,
+            signal = signals.next() => break (signal.to_string(), Ok(())),
+            failure = node.escalated() => break (failure.message.clone(), Err(failure)),
             why = node.closed() => return why,
             _ = look.tick() => {}
         }
@@ -154,12 +155,12 @@ async fn attend(
             }
         }
     };
-    tracing::info!(signal, "stopping; a second signal stops at once");
+    tracing::info!(why, "stopping; a signal from now on stops at once");
     tokio::select! {
         () = node.shutdown(config.drain_timeout) => {}
         signal = signals.next() => tracing::warn!(signal, "stopping at once"),
     }
-    Ok(())
+    ends
 }
 
 /// This node's certificates and their directory, which is made where the node is its own CA.

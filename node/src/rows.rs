@@ -208,6 +208,9 @@ pub struct StartRequest {
     /// The window of `max_restarts`, such as `60s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<String>,
+    /// Whether its node gives its children away and ends once it was restarted too often there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub escalate: bool,
 }
 
 /// A child that goes from one node to another.

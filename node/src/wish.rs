@@ -58,9 +58,13 @@ pub fn check(request: StartRequest) -> Result<Wish, String> {
 }
 
 /// How often the child may be restarted after failures, within how long.
-fn intensity(request: &StartRequest, restart: Restart) -> Result<Option<(u32, Duration)>, String> {
+fn intensity(request: &StartRequest, restart: Restart) -> Result<Option<Intensity>, String> {
     let Some(restarts) = request.max_restarts else {
-        return if request.within.is_some() { Err("within: it needs max_restarts".into()) } else { Ok(None) };
+        return match (&request.within, request.escalate) {
+            (Some(_), _) => Err("within: it needs max_restarts".into()),
+            (None, true) => Err("escalate: it needs max_restarts".into()),
+            (None, false) => Ok(None),
+        };
     };
     let within = request.within.as_deref().map(parse_duration).transpose().map_err(|why| format!("within: {why}"))?;
     let within = within.unwrap_or(WITHIN_DEFAULT);
@@ -69,8 +73,9 @@ fn intensity(request: &StartRequest, restart: Restart) -> Result<Option<(u32, Du
         Restart::Transient => spec::Restart::Transient,
         Restart::Temporary => spec::Restart::Temporary,
     };
-    Intensity { restarts, within }.check(kind).map_err(|why| format!("max_restarts, within: {why}"))?;
-    Ok(Some((restarts, within)))
+    let intensity = Intensity { restarts, within, escalates: request.escalate };
+    intensity.check(kind).map_err(|why| format!("max_restarts, within: {why}"))?;
+    Ok(Some(intensity))
 }
 
 /// Checks labels; the sentence begins with the field that says them.
@@ -112,6 +117,7 @@ pub(crate) fn request(spec: &ChildSpec) -> StartRequest {
         prefer: some(&spec.affinity.prefer),
         max_restarts: spec.intensity.map(|intensity| intensity.restarts),
         within: spec.intensity.map(|intensity| format_duration(intensity.within)),
+        escalate: spec.intensity.is_some_and(|intensity| intensity.escalates),
     }
 }
 
@@ -156,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_spec_is_told_as_the_request_that_makes_it() {
-        let json = r#"{"id":"web","kind":"exec","args":{"cmd":["a"],"env":{"K":"v"},"user":"www:7","limits":{"memory.max":"1G","nofile":64},"stop_signal":"INT","stop_timeout":"3s"},"restart":"transient","node":"n2","labels":{"a":"b"},"max_restarts":3,"within":"90s"}"#;
+        let json = r#"{"id":"web","kind":"exec","args":{"cmd":["a"],"env":{"K":"v"},"user":"www:7","limits":{"memory.max":"1G","nofile":64},"stop_signal":"INT","stop_timeout":"3s"},"restart":"transient","node":"n2","labels":{"a":"b"},"max_restarts":3,"within":"90s","escalate":true}"#;
         let asked: StartRequest = serde_json::from_str(json).unwrap();
         let spec = crate::adapter::spec(check(asked.clone()).unwrap()).unwrap();
         assert_eq!(request(&spec), asked);

@@ -13,6 +13,7 @@ use futures_util::stream::{self, BoxStream};
 use ordu_node::backend::{Answer, Backend, Refusal, Restart, Wish};
 use ordu_node::http;
 use ordu_node::rows::{Child, Event, Member, Move, Moves, Name, Progress, StartRequest, Status};
+use ordu_supervisor::core::Intensity;
 
 const ORDU: &str = env!("CARGO_BIN_EXE_ordu");
 
@@ -338,14 +339,15 @@ fn logs_are_text_as_it_comes() {
 #[test]
 fn a_start_says_what_was_asked() {
     let served = serve(None);
-    let line = "start new --restart transient --env A=1 --env B=x=y --node n3 --stop-timeout 3s --max-restarts 5 --within 90s --cwd /tmp --label team=a --label b= --timeout 7s --json -- echo hi";
+    let line = "start new --restart transient --env A=1 --env B=x=y --node n3 --stop-timeout 3s --max-restarts 5 --within 90s --escalate --cwd /tmp --label team=a --label b= --timeout 7s --json -- echo hi";
     let output = served.ordu(line);
     says(&output, 0, "");
     assert_eq!(serde_json::from_str::<Child>(&out(&output)).unwrap().id, "new");
     let (wish, ensure, deadline) = served.backend.asked.lock().unwrap().remove(0);
     assert_eq!((wish.id.as_str(), wish.kind.as_str(), wish.restart), ("new", "exec", Restart::Transient));
     assert_eq!((wish.node.as_deref(), ensure, deadline), (Some("n3"), false, Duration::from_secs(7)));
-    assert_eq!((wish.stop_timeout, wish.intensity), (Duration::from_secs(3), Some((5, Duration::from_secs(90)))));
+    let intensity = Intensity { escalates: true, ..Intensity::new(5, Duration::from_secs(90)) };
+    assert_eq!((wish.stop_timeout, wish.intensity), (Duration::from_secs(3), Some(intensity)));
     assert_eq!(wish.labels.into_iter().collect::<Vec<_>>(), [("b".into(), "".into()), ("team".into(), "a".into())]);
     let args: serde_json::Value = serde_json::from_slice(&wish.args).unwrap();
     let expected =

@@ -331,6 +331,8 @@ impl World {
                 }
                 supervisor::Effect::Save { number, stored } => self.save(node, number, stored),
                 supervisor::Effect::Drained => drained = true,
+                // What becomes of the node is for its owner to say.
+                supervisor::Effect::Escalate(_) => {}
                 supervisor::Effect::Superseded(by) => superseded.push(by),
             }
         }

@@ -220,7 +220,7 @@ pub struct Allowed {
 impl Allowed {
     /// As a spec says it.
     pub fn intensity(self) -> Intensity {
-        Intensity { restarts: self.restarts, within: Duration::from_millis(self.within_ms) }
+        Intensity::new(self.restarts, Duration::from_millis(self.within_ms))
     }
 }
 

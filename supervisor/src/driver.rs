@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::children::Children;
-use crate::core::{self, Call, Effect, Event, Message, Reply};
+use crate::core::{self, Call, Effect, Escalation, Event, Message, Reply};
 use crate::kinds::Kinds;
 use crate::store::Saves;
 use crate::supervisor::{Inner, Supervisor};
@@ -31,6 +31,7 @@ pub(crate) struct Machine {
     pub(crate) recent: VecDeque<Event>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) drained: watch::Sender<bool>,
+    pub(crate) escalated: watch::Sender<Option<Escalation>>,
     local: Arc<Local>,
     replies: BTreeMap<u64, oneshot::Sender<Reply>>,
     /// Where what is to be kept goes, if anything is.
@@ -57,6 +58,7 @@ impl Machine {
             recent: VecDeque::new(),
             events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
             drained: watch::Sender::new(false),
+            escalated: watch::Sender::new(None),
             local,
             replies: BTreeMap::new(),
             saves: None,
@@ -174,6 +176,15 @@ impl driver::Core for Machine {
                 if saves.is_none_or(|saves| saves.try_send((number, stored)).is_err()) {
                     tracing::error!("what should run is not saved any more");
                 }
+            }
+            Effect::Escalate(escalation) => {
+                let Escalation { child, reason } = &escalation;
+                tracing::error!(%child, reason = &**reason, "a child failed too often, which tells of this node");
+                self.escalated.send_if_modified(|first| {
+                    let is_first = first.is_none();
+                    first.get_or_insert(escalation);
+                    is_first
+                });
             }
             Effect::Drained => drop(self.drained.send_replace(true)),
             Effect::Superseded(by) => tracing::warn!(%by, "a later incarnation of this node's name is known"),

@@ -13,13 +13,13 @@ use ordu_transport::{Cluster, ClusterEvents};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Handle;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::children::Children;
 use crate::core::{
-    self, Call, CallError, ChildId, ChildRow, ChildSpec, Event, Exit, Expect, Input, MemberRow, Misplaced, Preference,
-    Redistribution, Reply, StartedInfo, StatusRow, Stored,
+    self, Call, CallError, ChildId, ChildRow, ChildSpec, Escalation, Event, Exit, Expect, Input, MemberRow, Misplaced,
+    Preference, Redistribution, Reply, StartedInfo, StatusRow, Stored,
 };
 use crate::driver::Machine;
 use crate::error::{DrainError, RemoveError, RestartError, StartError, TerminateError};
@@ -89,7 +89,8 @@ pub(crate) struct Inner {
     driver: Arc<Driver<Machine>>,
     registry: Registry,
     events: broadcast::Sender<Event>,
-    drained: tokio::sync::watch::Receiver<bool>,
+    drained: watch::Receiver<bool>,
+    escalated: watch::Receiver<Option<Escalation>>,
 }
 
 impl From<Arc<Inner>> for Supervisor {
@@ -162,10 +163,11 @@ impl Supervisor {
         let children = Children::new(Handle::current());
         let rng = ChaCha8Rng::seed_from_u64(seed ^ REQUESTS_SEED);
         let machine = Machine::new(core::Supervisor::new(config), kinds, children, local.clone(), rng);
-        let (tell, drained) = (machine.events.clone(), machine.drained.subscribe());
+        let (tell, drained, escalated) =
+            (machine.events.clone(), machine.drained.subscribe(), machine.escalated.subscribe());
         let driver = Arc::new(Driver::new(cluster, machine));
         let registry = Registry::over(driver.clone(), local);
-        let inner = Arc::new(Inner { driver, registry, events: tell, drained });
+        let inner = Arc::new(Inner { driver, registry, events: tell, drained, escalated });
         inner.driver.with(|machine, _, _| machine.set_handle(Arc::downgrade(&inner)));
         let running = inner.clone();
         let run = move || drop(tokio::spawn(async move { running.driver.run(events).await }));
@@ -390,6 +392,18 @@ impl Supervisor {
     /// living node holds its name, and then its children are told to stop.
     pub async fn closed(&self) -> Closed {
         self.inner.driver.closed().await
+    }
+
+    /// Resolves once a child has failed so often here that, by its spec, something is wrong with this node: with the first
+    /// such. It is in quarantine, so that it does not bring one node down after the other; what becomes of this one is for
+    /// its owner to say, who may [shut it down](Supervisor::shutdown). Safe to cancel.
+    pub async fn escalated(&self) -> Escalation {
+        let mut escalated = self.inner.escalated.clone();
+        match escalated.wait_for(Option::is_some).await.map(|first| first.clone()) {
+            Ok(Some(first)) => first,
+            // It is closed: nothing fails any more.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
     }
 
     async fn drained(&self) {

@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use ordu_supervisor::core::spec::RESTARTS_MAX;
-use ordu_supervisor::core::{Call, CallError, ChildSpec, ChildStatus, EventKind, Exit, Intensity, Reply};
+use ordu_supervisor::core::{Call, CallError, ChildSpec, ChildStatus, EventKind, Exit, Input, Intensity, Reply};
 use ordu_transport::core::Status;
 
 use world::{World, id, name, spec};
@@ -17,7 +17,7 @@ fn secs(secs: u64) -> Duration {
 }
 
 fn limited(text: &str, restarts: u32) -> ChildSpec {
-    ChildSpec { intensity: Some(Intensity { restarts, within: WINDOW }), ..spec(text) }
+    ChildSpec { intensity: Some(Intensity::new(restarts, WINDOW)), ..spec(text) }
 }
 
 fn boom() -> Exit {
@@ -71,6 +71,30 @@ fn assert_quarantined(world: &World, child: &str) {
         assert_eq!(status, ChildStatus::Quarantined, "{at}");
         assert_eq!(reason, "boom; it may be restarted 2 times within 60s, and was", "{at}");
     }
+}
+
+/// Its node is told, once, and nobody else starts it: one bad child does not end one node after the other.
+#[test]
+fn a_crash_loop_that_escalates_is_told_to_its_node_alone() {
+    let mut world = World::new(&["a", "b", "c"]);
+    let limit = Some(Intensity { escalates: true, ..Intensity::new(2, WINDOW) });
+    world.start("a", ChildSpec { intensity: limit, ..spec("x") });
+    world.run(secs(2));
+    let holder = world.copies("x").pop().expect("it runs");
+    for failures in 0..3 {
+        assert_eq!((world.escalations.len(), world.copies("x")), (0, vec![holder.clone()]), "{failures}");
+        fail(&mut world, "x");
+    }
+    let [(at, escalation)] = &world.escalations[..] else { panic!("{:?}", world.escalations) };
+    assert_eq!((at.as_str(), escalation.child.as_str()), (&*holder, "x"));
+    assert!(escalation.reason.starts_with("boom; "), "{}", escalation.reason);
+    // The node gives up, as whoever runs it may decide.
+    world.input(&holder, Input::Shutdown);
+    world.run(secs(5));
+    world.kill(&holder);
+    world.run(secs(5));
+    assert_quarantined(&world, "x");
+    assert_eq!((world.escalations.len(), world.starts_of("x")), (1, 3));
 }
 
 #[test]
@@ -232,7 +256,7 @@ fn who_waits_to_start_it_again_goes_on_after_a_cut() {
 fn an_intensity_beyond_measure_is_refused() {
     let mut world = World::new(&["a"]);
     for (restarts, within) in [(RESTARTS_MAX + 1, WINDOW), (1, Duration::ZERO), (1, Duration::from_secs(90_000))] {
-        let intensity = Some(Intensity { restarts, within });
+        let intensity = Some(Intensity::new(restarts, within));
         let request = world.start("a", ChildSpec { intensity, ..spec("x") });
         world.run(secs(1));
         assert!(matches!(&world.replies[&request], Reply::Child(Err(CallError::Invalid(_)))));

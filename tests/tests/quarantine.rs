@@ -58,3 +58,31 @@ fn a_crash_loop_ends_in_quarantine_and_the_others_do_not_notice() {
     cluster.ordu(survivor, &["show", "loop"]).fails(1, "loop");
     cluster.terminate_all();
 }
+
+#[test]
+fn a_crash_loop_that_escalates_ends_its_node_alone() {
+    let mut cluster = Cluster::start(Scenario::new("escalates"), 3);
+    let others: Vec<String> = (0..OTHERS).map(|number| format!("steady{number}")).collect();
+    cluster.start_children(&[0, 1, 2], &others);
+    let ends = format!("{}/end", cluster.scenario.path().display());
+    let script = format!("while ! [ -e {ends} ]; do sleep 0.1; done; exit 3");
+    let line = ["start", "loop", "--max-restarts", "1", "--escalate", "--json", "--", "sh", "-c", &script];
+    let row = cluster.ordu(0, &line).json();
+    let index = cluster.nodes.iter().position(|node| row["node"] == json!(node.name)).unwrap();
+    std::fs::write(&ends, "").unwrap();
+    assert_eq!(cluster.nodes[index].wait(2 * SOON).code(), Some(1));
+    let told = cluster.nodes[index].log_tail(3);
+    assert!(told.contains("loop failed too often here") && told.contains("1 times within 60s"), "{told}");
+    within(SOON, "one copy of each other child", || cluster.sampler.one_of_each(&others));
+    // The others leave it alone, and live on.
+    std::thread::sleep(CALM);
+    for (other, node) in cluster.nodes.iter_mut().enumerate().filter(|(other, _)| *other != index) {
+        assert!(node.is_running(), "{other}");
+        assert_eq!(node.get("/v1/children/loop")["status"], json!("quarantined"), "{other}");
+        assert_eq!(node.get("/v1/status")["members_up"], json!(2), "{other}");
+    }
+    // Started anew it is a member as any other.
+    cluster.up(index);
+    cluster.meet(3);
+    cluster.terminate_all();
+}

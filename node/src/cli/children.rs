@@ -78,6 +78,9 @@ pub(crate) struct Start {
     /// The window of --max-restarts [default: 60s]
     #[arg(long, value_name = "D", value_parser = parse_duration, requires = "max_restarts")]
     within: Option<Duration>,
+    /// When it is put into quarantine, have its node give its children away and end with exit code 1
+    #[arg(long, requires = "max_restarts")]
+    escalate: bool,
     #[command(flatten)]
     connect: Connect,
     /// The program and its arguments
@@ -124,6 +127,7 @@ impl Start {
             prefer: some(self.prefer),
             max_restarts: self.max_restarts,
             within: self.within.map(format_duration),
+            escalate: self.escalate,
         })
     }
 }

@@ -461,7 +461,7 @@ impl Local {
             }
             supervisor::Effect::Superseded(by) => superseded(&by, out),
             supervisor::Effect::Fence { .. } | supervisor::Effect::Visible { .. } => {}
-            supervisor::Effect::Member { .. } | supervisor::Effect::Drained => {}
+            supervisor::Effect::Member { .. } | supervisor::Effect::Drained | supervisor::Effect::Escalate(_) => {}
             supervisor::Effect::Save { .. } => unreachable!("nothing is kept here"),
         }
     }

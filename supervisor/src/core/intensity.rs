@@ -42,10 +42,10 @@ mod tests {
 
     #[test]
     fn only_failures_within_the_window_count() {
-        let allowed = Intensity { restarts: 2, within: Duration::from_secs(10) };
+        let allowed = Intensity::new(2, Duration::from_secs(10));
         let mut failures = Failures::default();
         let mut exceed = |s: u64| failures.exceed(Instant::from_micros(s * 1_000_000), &allowed);
         assert_eq!([0, 4, 10, 13, 14, 20, 21].map(&mut exceed), [false, false, false, true, false, false, true]);
-        assert!(Failures::default().exceed(Instant::default(), &Intensity { restarts: 0, within: Duration::MAX }));
+        assert!(Failures::default().exceed(Instant::default(), &Intensity::new(0, Duration::MAX)));
     }
 }

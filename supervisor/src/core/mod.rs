@@ -27,4 +27,4 @@ pub use moves::{Misplaced, Redistribution};
 pub use placement::Preference;
 pub use row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
 pub use spec::{Affinity, ChildId, ChildSpec, Intensity, Placement, Restart};
-pub use supervisor::{Config, Control, Effect, Input, Message, StartedInfo, Supervisor};
+pub use supervisor::{Config, Control, Effect, Escalation, Input, Message, StartedInfo, Supervisor};

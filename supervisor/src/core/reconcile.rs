@@ -18,7 +18,7 @@ use super::intensity::Failures;
 use super::placement::{self, Candidate, Ineligible};
 use super::row::EventKind;
 use super::spec::{ChildId, ChildSpec, Intensity, Restart};
-use super::supervisor::{Effect, StartedInfo, Supervisor};
+use super::supervisor::{Effect, Escalation, StartedInfo, Supervisor};
 use super::tables::{Actual, Desired, State};
 use super::wishes::Wishes;
 
@@ -245,7 +245,7 @@ impl Supervisor {
                 let waits = self.has_waiting_caller(id);
                 let failure = Exit::Abnormal(local.reason.as_deref().unwrap_or("its init failed").to_owned());
                 if expired || !waits {
-                    self.follow_policy(now, id, &failure);
+                    self.follow_policy(now, id, &failure, effects);
                 }
             }
             Phase::Done { .. } => {}
@@ -490,7 +490,7 @@ impl Supervisor {
                 self.drop_local(&id);
             }
             Phase::Stopping(Then::Restart) => self.start_again(now, &id, effects),
-            Phase::Stopping(Then::Policy) => self.after_conflict(now, &id),
+            Phase::Stopping(Then::Policy) => self.after_conflict(now, &id, effects),
             Phase::Stopping(Then::Move { to, token }) => {
                 local.phase = Phase::Released { to, token, until: now.at + super::moves::MOVE_MAX };
                 local.since_ms = now.wall_ms;
@@ -505,7 +505,7 @@ impl Supervisor {
                     local.failures = 0;
                 }
                 self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
-                self.follow_policy(now, &id, &exit);
+                self.follow_policy(now, &id, &exit, effects);
             }
             Phase::Backoff { .. }
             | Phase::Quarantined
@@ -526,26 +526,26 @@ impl Supervisor {
                 let until = now.at + Duration::from_millis(wait_ms).min(FAILED_KEPT_MAX);
                 (local.phase, local.since_ms, local.reason) = (Phase::Failed { until }, now.wall_ms, Some(how));
             }
-            None => self.follow_policy(now, id, exit),
+            None => self.follow_policy(now, id, exit, effects),
         }
     }
 
     /// Starts a child that lost a name again after a pause, if it is ever; a conflict is no failure of its own.
-    fn after_conflict(&mut self, now: Now, id: &ChildId) {
+    fn after_conflict(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(local) = self.local.get_mut(id) else { return };
         let lost = Exit::Abnormal(local.reason.as_deref().unwrap_or("lost a name").to_owned());
         if !local.restarts_after(&lost) || is_present(Defect::ConflictIsRestart) {
-            return self.follow_policy(now, id, &lost);
+            return self.follow_policy(now, id, &lost, effects);
         }
         let until = now.at + backoff(1, self.rng.random::<f64>());
         (local.phase, local.since_ms) = (Phase::Backoff { until }, now.wall_ms);
     }
 
-    fn follow_policy(&mut self, now: Now, id: &ChildId, exit: &Exit) {
+    fn follow_policy(&mut self, now: Now, id: &ChildId, exit: &Exit, effects: &mut Vec<Effect>) {
         let how = exit.text();
         let Some(local) = self.local.get_mut(id) else { return };
         if local.restarts_after(exit) {
-            return self.pause(now, id, how);
+            return self.pause(now, id, how, effects);
         }
         let until = now.at + self.keep_done;
         (local.phase, local.since_ms, local.reason) = (Phase::Done { until }, now.wall_ms, Some(how));
@@ -556,13 +556,13 @@ impl Supervisor {
     }
 
     /// Waits before the child is started again, if it has not failed too often.
-    fn pause(&mut self, now: Now, id: &ChildId, how: Arc<str>) {
+    fn pause(&mut self, now: Now, id: &ChildId, how: Arc<str>, effects: &mut Vec<Effect>) {
         let jitter = self.rng.random::<f64>();
         let Some(local) = self.local.get_mut(id) else { return };
         if let Some(allowed) = local.spec.intensity
             && local.recent.exceed(now.at, &allowed)
         {
-            return self.quarantine(now, id, &allowed, &how);
+            return self.quarantine(now, id, &allowed, &how, effects);
         }
         local.failures = local.failures.saturating_add(1);
         local.restarts = local.restarts.saturating_add(1);
@@ -572,12 +572,15 @@ impl Supervisor {
     }
 
     /// Leaves a child alone until somebody restarts or terminates it.
-    fn quarantine(&mut self, now: Now, id: &ChildId, allowed: &Intensity, how: &str) {
+    fn quarantine(&mut self, now: Now, id: &ChildId, allowed: &Intensity, how: &str, effects: &mut Vec<Effect>) {
         let Some(local) = self.local.get_mut(id) else { return };
-        let Intensity { restarts, within } = allowed;
+        let Intensity { restarts, within, escalates } = allowed;
         let reason: Arc<str> = format!("{how}; it may be restarted {restarts} times within {within:?}, and was").into();
         (local.phase, local.since_ms, local.reason) = (Phase::Quarantined, now.wall_ms, Some(reason.clone()));
         self.mark_quarantine(now, id, Some(&reason));
+        if *escalates {
+            effects.push(Effect::Escalate(Escalation { child: id.clone(), reason }));
+        }
         self.dirty.insert(id.clone());
     }
 

@@ -91,15 +91,25 @@ pub enum Restart {
 /// starts it until somebody restarts or terminates it. A copy on the other side of a cut goes on, and ends the quarantine.
 /// Moves, wishes to restart it and lost conflicts do not count; where another node takes it over, or another start of
 /// something else, the count begins anew.
+///
+/// With `escalates` its node is told besides: see [`Supervisor::escalated`](crate::Supervisor::escalated).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Intensity {
     /// So often within the window; at most [`RESTARTS_MAX`]. 0: its first end puts it into quarantine.
     pub restarts: u32,
     /// The window; from [`WITHIN_MIN`] to [`WITHIN_MAX`].
     pub within: Duration,
+    /// Whether its failing too often says that something is wrong with its node.
+    #[serde(default)]
+    pub escalates: bool,
 }
 
 impl Intensity {
+    /// So many restarts within a window, then quarantine.
+    pub fn new(restarts: u32, within: Duration) -> Self {
+        Self { restarts, within, escalates: false }
+    }
+
     /// Whether it can be one of a child that is restarted in this way.
     ///
     /// # Errors

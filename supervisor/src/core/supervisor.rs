@@ -136,6 +136,15 @@ pub struct StartedInfo {
     pub log: Option<Arc<str>>,
 }
 
+/// A child that failed so often that its node is not to be trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Escalation {
+    /// Which.
+    pub child: ChildId,
+    /// How it ended last, and how often it may be restarted.
+    pub reason: Arc<str>,
+}
+
 /// What a supervisor wants done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
@@ -212,6 +221,8 @@ pub enum Effect {
         /// What changes.
         stored: Box<Stored>,
     },
+    /// A child failed too often, and its spec says that this tells of its node. It is in quarantine already.
+    Escalate(Escalation),
     /// No child is left, after [`Input::Shutdown`] or [`Input::StopAll`].
     Drained,
     /// A later incarnation of our own name is known to the cluster: membership shall give us a new one above it.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ordu_registry::core::{Fence, RankPolicy};
 use ordu_supervisor::core::{
-    Call, ChildId, ChildSpec, ChildStatus, Config, Effect, Event, Exit, Expect, Input, Message, Preference, Reply,
-    StartedInfo, Supervisor,
+    Call, ChildId, ChildSpec, ChildStatus, Config, Effect, Escalation, Event, Exit, Expect, Input, Message, Preference,
+    Reply, StartedInfo, Supervisor,
 };
 use ordu_transport::core::{Instant, Member, NodeId, NodeName, Now, Pid, Status};
 
@@ -30,6 +30,7 @@ pub(crate) struct World {
     pub(crate) failing: Vec<String>,
     /// Children whose init does not end.
     pub(crate) hanging: Vec<String>,
+    pub(crate) escalations: Vec<(NodeName, Escalation)>,
     pub(crate) next_request: u64,
     pub(crate) doubles: Vec<String>,
     /// Children that do not stop before [`World::finish`].
@@ -64,6 +65,7 @@ impl World {
             events: Vec::new(),
             failing: Vec::new(),
             hanging: Vec::new(),
+            escalations: Vec::new(),
             next_request: 1,
             doubles: Vec::new(),
             slow: Vec::new(),
@@ -297,6 +299,7 @@ impl World {
                 Effect::Event(event) => self.events.push((at.clone(), event)),
                 Effect::Drained => self.nodes.get_mut(at).unwrap().stopping = true,
                 Effect::Fence { .. } | Effect::Exit { .. } | Effect::Visible { .. } | Effect::Member { .. } => {}
+                Effect::Escalate(escalation) => self.escalations.push((at.clone(), escalation)),
                 Effect::Save { .. } => unreachable!("nothing is kept here"),
                 Effect::Superseded(by) => panic!("superseded by {by}"),
             }

@@ -58,6 +58,8 @@ struct Declared {
     prefer: Option<BTreeMap<String, String>>,
     max_restarts: Option<u32>,
     within: Option<String>,
+    #[serde(default)]
+    escalate: bool,
 }
 
 impl Declaration {
@@ -125,6 +127,7 @@ fn request(id: &str, declared: Declared, name: &str, directory: &Path) -> Result
         prefer: declared.prefer,
         max_restarts,
         within,
+        escalate: declared.escalate,
     };
     // There and back, so that it has every default, as a node tells it.
     adapter::spec(wish::check(request)?).map(|spec| wish::request(&spec))
