@@ -200,6 +200,17 @@ impl<E: External> Context<'_, E> {
         self.cast.send(self.world, Asked { caller, request });
     }
 
+    /// Leaves something for the next process of the child, which finds it as [`Context::handed_off`]: once it shall stop,
+    /// before it ends.
+    pub fn hand_off(&mut self, state: impl Into<Bytes>) {
+        self.later(0, Word::HandsOff(state.into()));
+    }
+
+    /// What the process before this one left for it.
+    pub fn handed_off(&self) -> Option<&Bytes> {
+        self.world.oracle.given_to(self.pid)
+    }
+
     // ---- names
 
     /// Registers one more name for the process. A process that loses such a name to another is stopped, and its restart

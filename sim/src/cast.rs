@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ordu_registry::core::Fence;
 use ordu_supervisor::core::{ChildSpec, Exit, Input, StartedInfo};
 use ordu_transport::core::Pid;
@@ -35,6 +36,8 @@ pub(crate) enum Word {
     Answered(u64),
     /// It shall stop.
     Stop,
+    /// It leaves this for its next process.
+    HandsOff(Bytes),
     /// It ends.
     Ends(Exit),
 }
@@ -139,7 +142,7 @@ impl<E: External> AnyCast for Cast<E> {
             }
             Word::Stop => behaviour.stop(&mut context),
             // The world sees to that.
-            Word::Ends(_) => {}
+            Word::HandsOff(_) | Word::Ends(_) => {}
         }
         if let Some(member) = self.members.get_mut(pid) {
             member.behaviour = Some(behaviour);
@@ -177,12 +180,20 @@ impl<E: External> AnyCast for Cast<E> {
 
 impl World {
     /// A core wants a child run.
-    pub(crate) fn start_child(&mut self, node: usize, pid: Pid, spec: Arc<ChildSpec>, fence: Fence) {
+    pub(crate) fn start_child(
+        &mut self,
+        node: usize,
+        pid: Pid,
+        spec: Arc<ChildSpec>,
+        fence: Fence,
+        state: Option<Bytes>,
+    ) {
         let Some(life) = self.life(node) else { return };
         let number = life.number;
         let rank = life.upper.names().standing(&pid).map(|(rank, _)| rank.clone()).unwrap_or_default();
         self.oracle.activated(self.now, &pid, (node, number), (rank, fence));
         self.oracle.child_starts(self.now, &pid, &spec);
+        self.watch_state(&pid, state);
         self.record.child_starts(self.now, node, &pid, &spec, fence);
         self.tell_child(node, &pid, 0, Word::Begins(spec));
     }
@@ -210,6 +221,10 @@ impl World {
         }
         match &word {
             Word::Ends(exit) => return self.child_ends(node, pid, exit.clone()),
+            Word::HandsOff(state) => {
+                self.oracle.child_leaves(&pid, state);
+                return self.feed(node, Input::HandedOff { pid, state: state.clone() });
+            }
             Word::Ready => {
                 self.oracle.child_runs(self.now, &pid);
                 self.record.child_runs(self.now, &pid);

@@ -88,6 +88,7 @@ impl<E: External> Behaviour<E> for Character {
             _ => 200_000,
         };
         let after_us = context.draw(0..longest);
+        context.hand_off(context.pid().to_string());
         context.exit_in(after_us, Exit::Normal);
     }
 }

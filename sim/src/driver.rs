@@ -301,9 +301,9 @@ impl World {
         for effect in effects {
             match effect {
                 supervisor::Effect::Send { to, lane, message } => self.send_message(node, &to, lane, *message),
-                supervisor::Effect::Start { pid, spec, fence } => {
+                supervisor::Effect::Start { pid, spec, fence, state } => {
                     self.runs_for(node, &pid, &spec.id);
-                    self.start_child(node, pid, spec, fence);
+                    self.start_child(node, pid, spec, fence, state);
                 }
                 supervisor::Effect::Stop { pid, timeout } => self.stop_child(node, pid, timeout),
                 supervisor::Effect::Fence { pid, fence } => self.oracle.fence(&pid, fence),

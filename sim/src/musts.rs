@@ -1,8 +1,9 @@
 //! What a story makes sure of beside the promises: things that a fault may well bring about, and that nothing in this story
 //! gives a reason for.
 
+use bytes::Bytes;
 use ordu_supervisor::core::{Call, CallError, Reply, Restart};
-use ordu_transport::core::{Member, Status};
+use ordu_transport::core::{Member, Pid, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::children::Character;
@@ -46,6 +47,8 @@ pub enum Must {
     RunsOnce,
     /// A child whose restarts are limited has no more processes than those and the first.
     CrashLoopEnds,
+    /// What a process leaves that is asked to stop, the next one of its child has.
+    StateGoesOn,
     /// No node keeps many marks of starts that are gone, whatever is written meanwhile.
     MarksGo,
 }
@@ -82,6 +85,18 @@ impl World {
                 member.id
             );
             self.oracle.break_promise(story::NAME, what);
+        }
+    }
+
+    /// A child's process begins, with what the one before it left.
+    pub(crate) fn watch_state(&mut self, pid: &Pid, state: Option<Bytes>) {
+        let left = self.oracle.left_for(pid);
+        if left != state && self.plan.musts.contains(&Must::StateGoesOn) {
+            self.oracle
+                .break_promise(story::NAME, format!("{pid:?} begins with {state:?}, and {left:?} was left for it"));
+        }
+        if let Some(state) = state {
+            self.oracle.child_gets(pid, state);
         }
     }
 

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ordu_registry::core::{Entry, Fence, Name, Rank};
 use ordu_supervisor::core::tables::Desired;
 use ordu_supervisor::core::{Call, ChildId, ChildSpec, Restart};
@@ -30,6 +31,10 @@ pub(crate) struct Child {
     stops: u32,
     /// When its init has taken too long.
     late_us: u64,
+    /// What its predecessor left for it.
+    given: Option<Bytes>,
+    /// What it leaves for its successor.
+    left: Option<Bytes>,
 }
 
 /// A process that lived.
@@ -267,7 +272,7 @@ impl Oracle {
         if let Some(process) = self.processes.get_mut(pid) {
             let init_us = u64::try_from(spec.init_timeout.as_micros()).unwrap_or(u64::MAX);
             let late_us = process.activated_us.min(at_us).saturating_add(init_us);
-            process.child = Some(Child { id, ran: false, stops: 0, late_us });
+            process.child = Some(Child { id, ran: false, stops: 0, late_us, given: None, left: None });
         }
         if let Ok(name) = Name::new(spec.id.as_str()) {
             self.follows(pid, &name);
@@ -340,6 +345,46 @@ impl Oracle {
             }
             None => self.lie(format!("{pid:?}, which is no child, was stopped")),
         }
+    }
+
+    /// A process leaves something for the next.
+    pub(crate) fn child_leaves(&mut self, pid: &Pid, state: &Bytes) {
+        if let Some(child) = self.processes.get_mut(pid).and_then(|process| process.child.as_mut()) {
+            child.left = Some(state.clone());
+        }
+    }
+
+    /// A process gets what another left: that must be one of its child, and over.
+    pub(crate) fn child_gets(&mut self, pid: &Pid, state: Bytes) {
+        let Some(child) = self.processes.get_mut(pid).and_then(|process| process.child.as_mut()) else { return };
+        child.given = Some(state.clone());
+        let id = child.id.clone();
+        let left = |process: &Process| {
+            process.child.as_ref().is_some_and(|child| child.id == id && child.left.as_ref() == Some(&state))
+        };
+        match self.processes.values().find(|process| left(process)).map(|process| process.ended_us.is_some()) {
+            Some(true) => {}
+            Some(false) => self.lie(format!("{pid:?} was given what a living process of {id:?} leaves: {state:?}")),
+            None => self.lie(format!("{pid:?} was given what no process of {id:?} has left: {state:?}")),
+        }
+    }
+
+    /// What a process got of its predecessor.
+    pub(crate) fn given_to(&self, pid: &Pid) -> Option<&Bytes> {
+        self.processes.get(pid)?.child.as_ref()?.given.as_ref()
+    }
+
+    /// What the process left that was the last one of its child before this, if it was asked to stop; what it was given
+    /// itself, if it never ran.
+    pub(crate) fn left_for(&self, pid: &Pid) -> Option<Bytes> {
+        let id = &self.processes.get(pid)?.child.as_ref()?.id;
+        let earlier = self.processes.iter().filter(|(other, _)| *other != pid);
+        let earlier = earlier.filter_map(|(_, process)| {
+            let child = process.child.as_ref().filter(|child| child.id == *id)?;
+            Some((process.ended_us?, process.activated_us, child))
+        });
+        let (_, _, last) = earlier.max_by_key(|(ended_us, activated_us, _)| (*ended_us, *activated_us))?;
+        if last.ran { last.left.clone().filter(|_| last.stops > 0) } else { last.left.clone().or(last.given.clone()) }
     }
 
     /// Whether an init of the child ever failed.

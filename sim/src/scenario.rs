@@ -233,6 +233,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::slow_init::SCENARIO,
     scenarios::crash_loop::SCENARIO,
     scenarios::early_handoff::SCENARIO,
+    scenarios::empty_handed::SCENARIO,
     scenarios::back_from_down::SCENARIO,
     scenarios::paused::SCENARIO,
     scenarios::failed_starts::SCENARIO,

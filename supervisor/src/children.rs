@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ordu_registry::core::Fence;
 use ordu_registry::process::describe;
 use ordu_transport::core::Pid;
@@ -51,11 +52,12 @@ impl Children {
         pid: Pid,
         spec: Arc<ChildSpec>,
         fence: Fence,
+        state: Option<Bytes>,
     ) {
         let told = watch::Sender::new(Told { fence, stopping: false });
         let (stop, stopped) = watch::channel(None);
         let (told_here, is_started) = (told.subscribe(), Arc::default());
-        let context = Context { pid: pid.clone(), spec: spec.clone(), told: told_here, is_started, supervisor };
+        let context = Context { pid: pid.clone(), spec: spec.clone(), state, told: told_here, is_started, supervisor };
         self.runtime.spawn(attend(context, kind, stopped));
         self.running.insert(pid, Running { told, stop, stop_timeout: spec.stop_timeout });
     }

@@ -9,6 +9,7 @@ use ordu_registry::core::{Fence, Name, RegisterError};
 use ordu_transport::core::{NodeName, Pid};
 use tokio::sync::watch;
 
+use crate::core::handoff::STATE_BYTES_MAX;
 use crate::core::{ChildId, ChildSpec, StartedInfo};
 use crate::supervisor::Supervisor;
 
@@ -21,11 +22,20 @@ pub struct Started {
     pub log: Option<String>,
 }
 
+/// A child leaves more for its next activation than one may. Nothing is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a state of {bytes} bytes is longer than {STATE_BYTES_MAX}")]
+pub struct StateTooLong {
+    /// How long it is.
+    pub bytes: usize,
+}
+
 /// One activation of a child, as its own code sees it. Clones are the same activation.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub(crate) pid: Pid,
     pub(crate) spec: Arc<ChildSpec>,
+    pub(crate) state: Option<Bytes>,
     pub(crate) told: watch::Receiver<Told>,
     pub(crate) is_started: Arc<AtomicBool>,
     pub(crate) supervisor: Supervisor,
@@ -98,6 +108,29 @@ impl Context {
     /// Whether the child was asked to stop.
     pub fn is_stopping(&self) -> bool {
         self.told.borrow().stopping
+    }
+
+    /// Leaves something for the next activation, which finds it as [`Context::handed_off`], here or on another node: to be
+    /// called once the child is asked to stop, and before it ends. Of several the last counts. It gets there if the child is
+    /// moved, or restarted because somebody asked for that; not if it fails, if its node dies before the next activation
+    /// has got it, or if it should not run any more.
+    ///
+    /// # Errors
+    /// If it is longer than [`STATE_BYTES_MAX`](crate::core::handoff::STATE_BYTES_MAX); then nothing is left, or what was
+    /// before.
+    pub fn hand_off(&self, state: impl Into<Bytes>) -> Result<(), StateTooLong> {
+        let state = state.into();
+        if state.len() > STATE_BYTES_MAX {
+            return Err(StateTooLong { bytes: state.len() });
+        }
+        self.supervisor.child_hands_off(&self.pid, state);
+        Ok(())
+    }
+
+    /// What the activation before this one left for it. An activation that does not get through its init leaves it to the
+    /// next.
+    pub fn handed_off(&self) -> Option<&Bytes> {
+        self.state.as_ref()
     }
 
     /// Registers a further name for this activation, beside the child's id, which it holds already. Names are released

@@ -149,10 +149,10 @@ impl driver::Core for Machine {
     fn execute(&mut self, effect: Effect) -> Option<Outgoing<Message>> {
         match effect {
             Effect::Send { to, lane, message } => return Some(Outgoing { to, lane, message: *message }),
-            Effect::Start { pid, spec, fence } => match self.handle.upgrade() {
+            Effect::Start { pid, spec, fence, state } => match self.handle.upgrade() {
                 Some(handle) => {
                     let kind = self.kinds.get(&spec.kind);
-                    self.children.start(Supervisor::from(handle), kind, pid, spec, fence);
+                    self.children.start(Supervisor::from(handle), kind, pid, spec, fence, state);
                 }
                 None => tracing::error!(child = %spec.id, "a child was to start before its supervisor"),
             },

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ordu_registry::Registry;
 use ordu_registry::core::RankPolicy;
 use ordu_registry::driver::{Closed, Driver, Local};
@@ -420,6 +421,10 @@ impl Supervisor {
 
     pub(crate) fn child_started(&self, pid: &Pid, info: StartedInfo) {
         self.handle(Input::Started { pid: pid.clone(), info });
+    }
+
+    pub(crate) fn child_hands_off(&self, pid: &Pid, state: Bytes) {
+        self.handle(Input::HandedOff { pid: pid.clone(), state });
     }
 
     pub(crate) fn child_exited(&self, pid: &Pid, exit: Exit) {

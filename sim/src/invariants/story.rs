@@ -77,7 +77,7 @@ fn broken(world: &World, must: Must) -> Option<String> {
         // Looked at elsewhere.
         Must::Unburied => None,
         Must::TwinAlways | Must::SharedTwinAlways | Must::RefusedGoes | Must::GoodStarts => None,
-        Must::AcceptedRuns | Must::EndedStays => None,
+        Must::AcceptedRuns | Must::EndedStays | Must::StateGoesOn => None,
         Must::NothingMoves => world.up().find_map(|(node, life)| {
             let actual = life.upper.children()?.actual().table();
             let moves = |claim: &Actual| matches!(claim.state, State::Moving { .. });

@@ -116,6 +116,9 @@ fn message(message: &Message) -> String {
         Message::Digests(_) => "digests".into(),
         Message::Control(Control::Drain { on: true }) => "control: drain".into(),
         Message::Control(Control::Drain { on: false }) => "control: undrain".into(),
+        Message::Control(Control::State { child, state, .. }) => {
+            format!("control: {} bytes that {child} left", state.len())
+        }
         Message::Control(Control::Rebalance { children }) => format!("control: rebalance {} children", children.len()),
     }
 }

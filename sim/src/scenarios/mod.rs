@@ -14,6 +14,7 @@ pub mod conflict_budget;
 pub mod crash_loop;
 pub mod dead_relay;
 pub mod early_handoff;
+pub mod empty_handed;
 pub mod ended_meanwhile;
 pub mod failed_starts;
 pub mod first_back;
@@ -71,6 +72,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (slow_init::SCENARIO, slow_init::CATCHES),
     (crash_loop::SCENARIO, crash_loop::CATCHES),
     (early_handoff::SCENARIO, early_handoff::CATCHES),
+    (empty_handed::SCENARIO, empty_handed::CATCHES),
     (back_from_down::SCENARIO, back_from_down::CATCHES),
     (paused::SCENARIO, paused::CATCHES),
     (failed_starts::SCENARIO, failed_starts::CATCHES),

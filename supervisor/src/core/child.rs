@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ordu_registry::core::clock::Dot;
 use ordu_transport::core::{Instant, NodeId, Pid};
 
@@ -116,6 +117,8 @@ pub(super) struct Local {
     pub(super) reason: Option<Arc<str>>,
     /// The node that did not take it, until when it is not offered to that one again, and how often in a row that was.
     pub(super) refused: Option<(NodeId, Instant, u32)>,
+    /// What its last process left for the next one, until that is through its init.
+    pub(super) state: Option<Bytes>,
     /// When it is looked at again, if nothing happens before.
     pub(super) timer: Option<Instant>,
 }
@@ -127,10 +130,12 @@ impl Local {
             Phase::Starting { .. } => State::Starting,
             Phase::Running { .. } => State::Running,
             Phase::Stopping(Then::Move { to, token }) => {
-                State::Moving { to: to.clone(), token: *token, released: false }
+                State::Moving { to: to.clone(), token: *token, released: false, carries: false }
             }
             Phase::Stopping(Then::Gone | Then::Restart | Then::Policy | Then::Late) => State::Stopping,
-            Phase::Released { to, token, .. } => State::Moving { to: to.clone(), token: *token, released: true },
+            Phase::Released { to, token, .. } => {
+                State::Moving { to: to.clone(), token: *token, released: true, carries: self.state.is_some() }
+            }
             Phase::Backoff { .. } => State::Backoff,
             Phase::Quarantined => State::Quarantined,
             Phase::Failed { .. } => State::Failed,

@@ -16,6 +16,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ordu_registry::core::Fence;
 use ordu_registry::core::clock::Context;
 use ordu_registry::core::saved::Saved;
@@ -74,6 +75,7 @@ pub(super) struct Held {
 struct Begun {
     pid: Pid,
     spec: Arc<ChildSpec>,
+    state: Option<Bytes>,
     /// As of [`Held`].
     after: Option<u64>,
 }
@@ -203,15 +205,22 @@ impl Supervisor {
     }
 
     /// Starts a child that was activated: one that runs once at most when the disk knows of it.
-    pub(super) fn start_process(&mut self, pid: Pid, spec: Arc<ChildSpec>, fence: Fence, effects: &mut Vec<Effect>) {
+    pub(super) fn start_process(
+        &mut self,
+        pid: Pid,
+        spec: Arc<ChildSpec>,
+        fence: Fence,
+        state: Option<Bytes>,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Some(disk) = &mut self.disk {
             disk.activated = true;
             if spec.restart == Restart::Temporary {
                 disk.look = true;
-                return disk.begun.push(Begun { pid, spec, after: None });
+                return disk.begun.push(Begun { pid, spec, state, after: None });
             }
         }
-        effects.push(Effect::Start { pid, spec, fence });
+        effects.push(Effect::Start { pid, spec, fence, state });
     }
 
     /// Gives up the start of a child that waits for the disk. Returns whether there was one: it never begins.
@@ -257,10 +266,10 @@ impl Supervisor {
             Some(number) => number - 1,
             None => u64::MAX,
         };
-        for Begun { pid, spec, .. } in disk.begun.extract_if(.., |begun| begun.after <= Some(done)) {
+        for Begun { pid, spec, state, .. } in disk.begun.extract_if(.., |begun| begun.after <= Some(done)) {
             // It may have risen while it waited.
             if let Some((_, fence)) = self.registry.standing(&pid) {
-                effects.push(Effect::Start { pid, spec, fence });
+                effects.push(Effect::Start { pid, spec, fence, state });
             }
         }
         let released: Vec<(u64, Held)> = disk.held.extract_if(.., |_, held| held.after <= Some(done)).collect();

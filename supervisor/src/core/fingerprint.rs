@@ -38,6 +38,7 @@ impl Supervisor {
         for (request, Waiting { call, deadline }) in &self.waiting {
             (request, call, wait(now, *deadline)).hash(hasher);
         }
+        self.handed.iter().for_each(|(key, handed)| (key, &handed.state, wait(now, handed.until)).hash(hasher));
         (&self.waits, self.returns, &self.never_begun).hash(hasher);
         self.disk.iter().for_each(|disk| disk.fingerprint(now, hasher));
         self.next_move_at.map(|at| wait(now, at)).hash(hasher);
@@ -51,8 +52,8 @@ impl Local {
         let within = spec.intensity.map_or(Duration::ZERO, |intensity| intensity.within);
         recent.iter().for_each(|at| wait(now, at + within).hash(hasher));
         (dot, begun, spec, pid, token, taken_over, ran, restarts, failures).hash(hasher);
-        let Self { followed, since_ms, os_pid, log, reason, refused, timer, .. } = self;
-        (followed, since_ms, os_pid, log, reason).hash(hasher);
+        let Self { followed, since_ms, os_pid, log, reason, refused, state, timer, .. } = self;
+        (followed, since_ms, os_pid, log, reason, state).hash(hasher);
         refused.as_ref().map(|(by, until, times)| (by, wait(now, *until), times)).hash(hasher);
         timer.map(|at| wait(now, at)).hash(hasher);
         std::mem::discriminant(phase).hash(hasher);

@@ -6,6 +6,7 @@ pub mod digests;
 pub mod durable;
 pub mod expect;
 mod fingerprint;
+pub mod handoff;
 mod intensity;
 mod marks;
 pub mod moves;

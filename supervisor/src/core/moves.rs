@@ -176,12 +176,13 @@ impl Supervisor {
     }
 
     /// Lets another node have a child that has no process here.
-    pub(super) fn release(&mut self, now: Now, id: &ChildId, to: NodeId) {
+    pub(super) fn release(&mut self, now: Now, id: &ChildId, to: NodeId, effects: &mut Vec<Effect>) {
         let token = self.rng.random();
         if let Some(local) = self.local.get_mut(id) {
             local.phase = Phase::Released { to, token, until: now.at + MOVE_MAX };
             local.since_ms = now.wall_ms;
         }
+        self.send_state(id, effects);
     }
 }
 

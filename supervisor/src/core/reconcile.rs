@@ -223,7 +223,7 @@ impl Supervisor {
             Phase::Backoff { .. } if expired => {
                 let goes = !ours && self.gives_away(spec);
                 match seat.filter(|seat| goes && self.is_up(seat) && !self.is_refused_by(now, id, seat)) {
-                    Some(to) => self.release(now, id, to),
+                    Some(to) => self.release(now, id, to, effects),
                     None => self.start_again(now, id, effects),
                 }
             }
@@ -279,12 +279,16 @@ impl Supervisor {
             return;
         }
         let (mut token, mut blocked, mut restarts, mut taken_over, mut ran) = (None, false, 0, false, false);
-        for (_, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
+        let mut handed = None;
+        for (holder, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
             match &claim.state {
-                State::Moving { to, token: of, released }
+                State::Moving { to, token: of, released, carries }
                     if to == self.id() && token.is_none() && (*released || is_present(Defect::EarlyHandoff)) =>
                 {
+                    let key = (id.clone(), holder.clone(), *of);
+                    blocked |= !self.has_state(&key, *carries);
                     (token, restarts, ran) = (Some(*of), claim.restarts, claim.ran);
+                    handed = Some(key).filter(|_| *carries);
                 }
                 _ => blocked = true,
             }
@@ -334,6 +338,7 @@ impl Supervisor {
             log: None,
             reason: None,
             refused: None,
+            state: handed.and_then(|key| self.handed.remove(&key)).map(|handed| handed.state),
             timer: None,
         };
         self.local.insert(id.clone(), local);
@@ -378,8 +383,8 @@ impl Supervisor {
         (local.phase, local.pid, local.os_pid) = (Phase::Starting { until }, Some(pid.clone()), None);
         (local.since_ms, local.begun) = (now.wall_ms, local.dot.clone());
         self.children_by_pid.insert(pid.clone(), id.clone());
-        let spec = local.spec.clone();
-        self.start_process(pid, spec, fence, effects);
+        let (spec, state) = (local.spec.clone(), local.state.clone());
+        self.start_process(pid, spec, fence, state, effects);
     }
 
     /// Starts a held child anew, or leaves it to its seat where it may not run here: its spec forbids it, another process
@@ -469,7 +474,7 @@ impl Supervisor {
         local.ran |= local.phase != Phase::Stopping(Then::Late);
         if matches!(local.phase, Phase::Starting { .. }) {
             local.phase = Phase::Running { since: now.at };
-            local.since_ms = now.wall_ms;
+            (local.since_ms, local.state) = (now.wall_ms, None);
         }
         self.dirty.insert(id);
     }
@@ -494,6 +499,7 @@ impl Supervisor {
             Phase::Stopping(Then::Move { to, token }) => {
                 local.phase = Phase::Released { to, token, until: now.at + super::moves::MOVE_MAX };
                 local.since_ms = now.wall_ms;
+                self.send_state(&id, effects);
             }
             Phase::Starting { .. } => self.on_init_failed(now, &id, &exit, text, effects),
             Phase::Stopping(Then::Late) => {
@@ -504,6 +510,8 @@ impl Supervisor {
                 if now.at.saturating_since(since) >= HEALTHY_AFTER {
                     local.failures = 0;
                 }
+                // Who was not asked to stop has nothing to hand on: it may be what he failed by.
+                local.state = None;
                 self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
                 self.follow_policy(now, &id, &exit, effects);
             }

@@ -154,6 +154,7 @@ impl Supervisor {
         }
         connect!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
         join_digests(effects, before);
+        self.send_states(&peer, effects);
     }
 
     pub(super) fn on_disconnected(&mut self, now: Now, peer: &NodeId, effects: &mut Vec<Effect>) {
@@ -173,6 +174,7 @@ impl Supervisor {
             Message::Digests(digests) => self.on_digests(now, from, digests, effects),
             Message::Control(Control::Drain { on }) if !self.shutting_down => self.set_draining(on),
             Message::Control(Control::Drain { .. }) => {}
+            Message::Control(Control::State { child, token, state }) => self.on_state(now, from, child, token, state),
             Message::Control(Control::Rebalance { children }) => self.move_misplaced(now, children),
             message => self.on_table_message(now, from, message, effects),
         }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ordu_registry::core::clock::Clock;
 use ordu_registry::core::names::{self, EFFECTS_KEPT_MAX, HEAR_MAX, NameConflict};
 use ordu_registry::core::sync::{Limits, Replica};
@@ -32,6 +33,7 @@ use super::child::{Exit, Local};
 use super::digests::Digests;
 use super::durable::{Disk, Stored};
 use super::expect::{Expect, Waits};
+use super::handoff::{Handed, HandedKey};
 use super::moves::Redistribution;
 use super::placement::Preference;
 use super::row::{ChildStatus, Event, EventKind};
@@ -76,6 +78,16 @@ pub enum Control {
         /// Which of both.
         on: bool,
     },
+    /// What a child that comes to you by this move has left for its next process.
+    #[serde(rename = "s")]
+    State {
+        /// Which child.
+        child: ChildId,
+        /// Which move.
+        token: u64,
+        /// What.
+        state: Bytes,
+    },
     /// Give these children where they belong.
     #[serde(rename = "r")]
     Rebalance {
@@ -108,6 +120,14 @@ pub enum Input {
         pid: Pid,
         /// What is to be shown of it.
         info: StartedInfo,
+    },
+    /// A child leaves this for its next activation, if it is asked to stop so that it is started again; of several the last
+    /// counts. At most [`STATE_BYTES_MAX`](super::handoff::STATE_BYTES_MAX) bytes, or it is ignored.
+    HandedOff {
+        /// Its process.
+        pid: Pid,
+        /// What.
+        state: Bytes,
     },
     /// A child's process has ended, or never began.
     Exited {
@@ -165,6 +185,8 @@ pub enum Effect {
         spec: Arc<ChildSpec>,
         /// Its fence.
         fence: Fence,
+        /// What its last process left for it.
+        state: Option<Bytes>,
     },
     /// Stop a child: gracefully within `timeout`, then by force. [`Input::Exited`] follows in any case.
     Stop {
@@ -301,6 +323,8 @@ pub struct Supervisor {
     pub(super) returns: bool,
     /// Until when it waits for one of them, once it knows what time it is.
     pub(super) returns_until: Option<Instant>,
+    /// States of children that come to us.
+    pub(super) handed: BTreeMap<HandedKey, Handed>,
     /// Processes that were stopped before they began.
     pub(super) never_begun: Vec<Pid>,
     pub(super) shutting_down: bool,
@@ -368,6 +392,7 @@ impl Supervisor {
             waits,
             returns: false,
             returns_until: None,
+            handed: BTreeMap::new(),
             never_begun: Vec::new(),
             shutting_down: false,
             shared_at: [0; 5],
@@ -478,6 +503,7 @@ impl Supervisor {
             Input::Message { from, message } => self.on_message(now, &from, message, effects),
             Input::Reborn(id) => self.on_reborn(now, id, effects),
             Input::Started { pid, info } => self.on_started(now, &pid, info),
+            Input::HandedOff { pid, state } => self.on_handed_off(&pid, state),
             Input::Exited { pid, exit } => self.on_exited(now, &pid, exit, effects),
             Input::Shutdown => {
                 self.shutting_down = true;

@@ -85,6 +85,8 @@ pub enum State {
         token: u64,
         /// Its process here has ended: `to` may start it.
         released: bool,
+        /// It left something for the next one, which is on its way.
+        carries: bool,
     },
     /// It ended and waits to be started again, here.
     #[serde(rename = "b")]

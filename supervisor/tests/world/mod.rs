@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ordu_registry::core::{Fence, RankPolicy};
 use ordu_supervisor::core::{
-    Call, ChildId, ChildSpec, ChildStatus, Config, Effect, Escalation, Event, Exit, Expect, Input, Message, Preference,
-    Reply, StartedInfo, Supervisor,
+    Call, ChildId, ChildSpec, ChildStatus, Config, Control, Effect, Escalation, Event, Exit, Expect, Input, Message,
+    Preference, Reply, StartedInfo, Supervisor,
 };
 use ordu_transport::core::{Instant, Member, NodeId, NodeName, Now, Pid, Status};
 
@@ -31,6 +32,10 @@ pub(crate) struct World {
     /// Children whose init does not end.
     pub(crate) hanging: Vec<String>,
     pub(crate) escalations: Vec<(NodeName, Escalation)>,
+    /// What each process was given of its predecessor.
+    pub(crate) given: BTreeMap<Pid, Option<Bytes>>,
+    /// What children leave is lost on its way.
+    pub(crate) loses_states: bool,
     pub(crate) next_request: u64,
     pub(crate) doubles: Vec<String>,
     /// Children that do not stop before [`World::finish`].
@@ -66,6 +71,8 @@ impl World {
             failing: Vec::new(),
             hanging: Vec::new(),
             escalations: Vec::new(),
+            given: BTreeMap::new(),
+            loses_states: false,
             next_request: 1,
             doubles: Vec::new(),
             slow: Vec::new(),
@@ -271,7 +278,8 @@ impl World {
                     let from = self.nodes[at].core.id().clone();
                     self.messages.extend(to.into_iter().map(|to| (from.clone(), to, (*message).clone())));
                 }
-                Effect::Start { pid, spec, fence } => {
+                Effect::Start { pid, spec, fence, state } => {
+                    self.given.insert(pid.clone(), state);
                     self.starts.push((spec.id.to_string(), at.to_string(), fence));
                     if self.failing.contains(&spec.id.to_string()) {
                         self.input(at.as_str(), Input::Exited { pid, exit: Exit::Abnormal("no such thing".into()) });
@@ -293,6 +301,8 @@ impl World {
                         continue;
                     }
                     running.remove(&pid);
+                    let state = Bytes::from(pid.to_string());
+                    self.input(at.as_str(), Input::HandedOff { pid: pid.clone(), state });
                     self.input(at.as_str(), Input::Exited { pid, exit: Exit::Normal });
                 }
                 Effect::Reply { request, reply } => drop(self.replies.insert(request, reply)),
@@ -308,7 +318,8 @@ impl World {
 
     pub(crate) fn deliver(&mut self) {
         while let Some((from, to, message)) = self.messages.pop_front() {
-            if self.cut.contains(&(from.name.to_string(), to.name.to_string())) {
+            let is_state = matches!(message, Message::Control(Control::State { .. }));
+            if self.cut.contains(&(from.name.to_string(), to.name.to_string())) || is_state && self.loses_states {
                 continue;
             }
             if self.nodes.get(&to.name).is_some_and(|node| node.alive && *node.core.id() == to) {

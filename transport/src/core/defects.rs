@@ -92,6 +92,8 @@ pub enum Defect {
     ExpectsNobody,
     /// A planned move starts the child at its destination before it has ended here.
     EarlyHandoff,
+    /// A child is started at its destination before what it left at its last node is there.
+    MovesEmptyHanded,
     /// A failed start leaves its entry behind.
     FailedStartStays,
     /// A failed start takes the starts of others along.
@@ -106,7 +108,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 41] = [
+    pub const ALL: [Defect; 42] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -143,6 +145,7 @@ impl Defect {
         Defect::AnswersBeforeDisk,
         Defect::ExpectsNobody,
         Defect::EarlyHandoff,
+        Defect::MovesEmptyHanded,
         Defect::FailedStartStays,
         Defect::FailedStartTakesAll,
         Defect::RestartRevives,
