@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use ordu_registry::core::Entry;
@@ -166,6 +167,16 @@ impl Host for ContextHost {
             return fence.to_string();
         }
         self.0.fence_changed(fence).await.to_string()
+    }
+
+    fn handed_off(&self) -> Option<Bytes> {
+        self.0.handed_off().cloned()
+    }
+
+    fn hand_off(&self, state: Vec<u8>) {
+        if let Err(error) = self.0.hand_off(state) {
+            tracing::warn!(child = %self.0.id(), %error, "a child's state is not handed on");
+        }
     }
 }
 

@@ -343,6 +343,12 @@ impl Host for TestHost {
     async fn fence_raised(&self, known: &str) -> String {
         self.fence.clone().wait_for(|fence| fence != known).await.unwrap().clone()
     }
+
+    fn handed_off(&self) -> Option<bytes::Bytes> {
+        None
+    }
+
+    fn hand_off(&self, _: Vec<u8>) {}
 }
 
 struct Harness {

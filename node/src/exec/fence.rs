@@ -39,8 +39,11 @@ impl Fences {
         [&self.own, &self.elsewhere]
     }
 
-    /// Removes what an earlier node left elsewhere: nobody else would.
+    /// Removes what an earlier node left.
     pub(super) fn clear(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.own).and_then(|()| fs::create_dir(&self.own)) {
+            tracing::warn!(directory = %self.own.display(), %error, "what an earlier node left cannot be removed");
+        }
         let _ = fs::remove_dir_all(&self.elsewhere);
         let _ = fs::remove_dir(ELSEWHERE);
     }
@@ -75,6 +78,11 @@ impl FenceFile {
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the reader may look for more than this file, while it is there.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
     }
 
     fn make_directory(&self) -> io::Result<()> {

@@ -21,6 +21,7 @@ mod output;
 mod processes;
 mod protocol;
 mod signals;
+mod states;
 mod strays;
 mod user;
 
@@ -28,6 +29,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use nix::sys::signal::Signal;
 use ordu_supervisor::core::ChildId;
 
@@ -42,6 +44,7 @@ pub use log_reader::{LogBegin, LogReader};
 pub use output::{OUTPUT_BYTES_PER_S_MAX, OUTPUT_BYTES_PER_S_MAX_ALL};
 pub use protocol::{Ended, FRAME_BYTES_MAX, Job, Order, Report, read_frame, write_frame};
 pub use signals::StopSignal;
+use states::States;
 pub use user::RunAs;
 
 use crate::text::format_duration;
@@ -54,6 +57,10 @@ pub trait Host: Send {
     fn stopping(&self) -> impl Future<Output = ()> + Send;
     /// Resolves with the present fence once that is another than `known`.
     fn fence_raised(&self, known: &str) -> impl Future<Output = String> + Send;
+    /// What the activation before this one left.
+    fn handed_off(&self) -> Option<Bytes>;
+    /// What this one leaves: at most [`STATE_BYTES_MAX`](ordu_supervisor::core::handoff::STATE_BYTES_MAX) bytes.
+    fn hand_off(&self, state: Vec<u8>);
 }
 
 /// Who is activated.
@@ -113,12 +120,21 @@ impl Exec {
         let args = ExecArgs::parse(args).map_err(|why| format!("its args are not those of kind {KIND}: {why}"))?;
         let account = args.user.as_ref().map(RunAs::look_up).transpose()?;
         let fence_file = self.fences.create(&activation.id, &activation.fence, account.as_ref())?;
+        let given = host.handed_off();
+        let states = States::create(fence_file.directory(), &activation.id, given.as_deref(), account.as_ref())?;
         let log = self.log(&activation.id);
-        let fence = activation.fence.clone();
-        let job = self.job(activation, &args, &fence_file, log.clone());
+        let (fence, id) = (activation.fence.clone(), activation.id.clone());
+        let job = self.job(activation, &args, &fence_file, &states, log.clone());
         let running = self.keeper.spawn(job).await?;
         host.started(running.os_pid(), &log);
-        let (ended, was_late) = attend(running, host, &args, fence, &fence_file).await;
+        let (ended, was_late) = attend(running, &host, &args, fence, &fence_file).await;
+        // Who had to be killed may have been in the middle of it. Whether it was asked to stop knows who takes it.
+        if !was_late {
+            match states.left() {
+                Ok(left) => left.into_iter().for_each(|state| host.hand_off(state)),
+                Err(why) => tracing::warn!(child = id, why, "a child's state is not handed on"),
+            }
+        }
         ended.reason().map_or(Ok(()), |reason| {
             let late =
                 format!(": it had not ended {} after SIG{}", format_duration(args.stop_timeout), args.stop_signal);
@@ -138,7 +154,14 @@ impl Exec {
         self.directory.join("logs").join(format!("{id}.log"))
     }
 
-    fn job(&self, activation: Activation, args: &ExecArgs, fence_file: &FenceFile, log: PathBuf) -> Job {
+    fn job(
+        &self,
+        activation: Activation,
+        args: &ExecArgs,
+        fence_file: &FenceFile,
+        states: &States,
+        log: PathBuf,
+    ) -> Job {
         let ExecArgs { cmd, env, cwd, user, limits, .. } = args.clone();
         let mut env: Vec<_> = env.into_iter().collect();
         // Last, so that they win over the child's own.
@@ -150,6 +173,7 @@ impl Exec {
             ("ORDU_PID".into(), activation.pid),
             ("ORDU_HTTP".into(), self.http.clone()),
         ]);
+        env.extend(states.environment());
         Job { cmd, env, cwd, user, limits, log, mark: Some(activation.fence) }
     }
 }
@@ -157,7 +181,7 @@ impl Exec {
 /// From the start of a program to its end; and whether it had to be killed, since it took too long to stop.
 async fn attend(
     mut running: Running,
-    host: impl Host,
+    host: &impl Host,
     args: &ExecArgs,
     mut fence: String,
     fence_file: &FenceFile,

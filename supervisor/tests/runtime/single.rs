@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ordu_registry::core::Name;
+use ordu_supervisor::core::handoff::STATE_BYTES_MAX;
 use ordu_supervisor::core::{ChildStatus, EventKind, Placement, Restart};
 use ordu_supervisor::{Closed, Context, Exit, Kinds, RestartError, StartError, Started, TerminateError};
 use ordu_transport::core::NodeName;
@@ -116,6 +117,30 @@ async fn next<T>(events: &mut Receiver<ordu_supervisor::core::Event>, pick: impl
         }
     };
     timeout(PATIENCE, found).await.expect("the event comes")
+}
+
+#[tokio::test]
+async fn a_child_goes_on_with_what_the_one_before_it_left() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let tell = seen.clone();
+    let kinds = Kinds::new().with_fn("counter", move |ctx| {
+        let count = ctx.handed_off().map_or(0, |state| state.len());
+        tell.lock().unwrap().push(count);
+        async move {
+            ctx.stopping().await;
+            assert!(ctx.hand_off(vec![0; STATE_BYTES_MAX + 1]).is_err());
+            ctx.hand_off(vec![0; count + 1]).unwrap();
+        }
+    });
+    let [node] = Nodes::new().start_all(["n1"], |_| kinds.clone()).await;
+    node.start_child(spec("a", "counter"), PATIENCE).await.unwrap();
+    for _ in 0..2 {
+        node.restart_child(&id("a"), PATIENCE).await.unwrap();
+    }
+    node.terminate_child(&id("a"), PATIENCE).await.unwrap();
+    node.start_child(spec("a", "counter"), PATIENCE).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [0, 1, 2, 0]);
+    node.shut_down().await;
 }
 
 #[tokio::test]
