@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use crate::binary::ordu;
 use crate::scenario::{ROOT_VARIABLE, Scenario};
+use crate::terminal::Terminal;
 
 /// How long a command may take before the test calls it hung.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
@@ -95,17 +96,29 @@ pub fn spawn(scenario: &Scenario, network: Option<&str>, arguments: &[&str]) -> 
     Spawned::start(scenario, command, arguments.join(" "))
 }
 
+/// Starts `ordu` with these arguments on a terminal; its standard error goes elsewhere, as always.
+pub fn spawn_on(scenario: &Scenario, terminal: &Terminal, arguments: &[&str]) -> Spawned {
+    let mut command = prepare(scenario, None);
+    command.args(arguments).env("TERM", "xterm-256color").stdin(terminal.end());
+    Spawned::start_with(scenario, command, arguments.join(" "), Some(terminal.end()))
+}
+
 /// Runs `ordu` with these arguments to its end.
 pub fn run(scenario: &Scenario, network: Option<&str>, arguments: &[&str]) -> Outcome {
     spawn(scenario, network, arguments).wait(COMMAND_MAX)
 }
 
 impl Spawned {
-    fn start(scenario: &Scenario, mut command: Command, line: String) -> Spawned {
+    fn start(scenario: &Scenario, command: Command, line: String) -> Spawned {
+        Self::start_with(scenario, command, line, None)
+    }
+
+    fn start_with(scenario: &Scenario, mut command: Command, line: String, out: Option<Stdio>) -> Spawned {
         let output =
             tempfile::Builder::new().prefix("output-").tempdir_in(scenario.path()).expect("a directory").keep();
         let (stdout, stderr) = (output.join("stdout"), output.join("stderr"));
-        command.stdout(File::create(&stdout).expect("a file")).stderr(File::create(&stderr).expect("a file"));
+        let file = File::create(&stdout).expect("a file");
+        command.stdout(out.unwrap_or_else(|| file.into())).stderr(File::create(&stderr).expect("a file"));
         let start = Instant::now();
         let process = command.spawn().unwrap_or_else(|error| panic!("ordu {line}: {error}"));
         Spawned { line: format!("ordu {line}"), process, start, stdout, stderr }

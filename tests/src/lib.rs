@@ -18,15 +18,17 @@ mod network;
 mod processes;
 mod sampler;
 mod scenario;
+mod terminal;
 mod wait;
 
 pub use binary::ordu;
 pub use cluster::{Cluster, Node, Plan};
-pub use command::{Outcome, Spawned, run, spawn};
+pub use command::{Outcome, Spawned, run, spawn, spawn_on};
 pub use events::{Event, EventLog};
 pub use http::{Answer, Door};
 pub use network::Network;
 pub use processes::{Process, descriptors, is_alive, resident_bytes, with_variable};
 pub use sampler::{Life, Sampler};
 pub use scenario::{Scenario, say};
+pub use terminal::Terminal;
 pub use wait::{millis, until, within};

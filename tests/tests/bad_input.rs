@@ -100,7 +100,7 @@ fn commands_refuse_what_they_cannot_do() {
 #[test]
 fn what_is_not_built_yet_says_so() {
     let mut cluster = Cluster::start(Scenario::new("not_yet"), 1);
-    let lines = ["top", "up --name x --ephemeral --partition quorum:2"];
+    let lines = ["up --name x --ephemeral --partition quorum:2"];
     let table: Vec<(&str, i32, &str)> = lines.iter().map(|line| (*line, 2, "not yet")).collect();
     refuse(&cluster, "", &table);
     cluster.terminate_all();

@@ -38,6 +38,13 @@ pub(crate) struct Connect {
     pub(crate) json: bool,
 }
 
+impl Connect {
+    /// The node's address.
+    pub(super) fn address(&self) -> &str {
+        &self.http
+    }
+}
+
 /// Checks a `HOST:PORT`.
 pub(crate) fn parse_address(text: &str) -> Result<String, String> {
     let is_host = |host: &str| {

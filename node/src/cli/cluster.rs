@@ -145,7 +145,8 @@ impl Events {
     }
 }
 
-fn sentence(event: &Event) -> String {
+/// An event in one line.
+pub(super) fn sentence(event: &Event) -> String {
     let about = [&event.member, &event.child, &event.name].into_iter().flatten();
     let mut line = format!("{}  {:<8}  {:<17}", event.at, event.node, event.kind);
     about.for_each(|about| line.push_str(&format!("  {about}")));

@@ -9,6 +9,7 @@ mod cluster;
 mod logs;
 mod settings;
 mod table;
+mod top;
 mod up;
 
 use std::ffi::OsString;
@@ -71,8 +72,8 @@ enum Command {
     Logs(logs::Logs),
     /// Start, replace and stop children as a file declares them
     Apply(apply::Apply),
-    /// Not yet: a live view
-    Top(Later),
+    /// Watch the cluster in the terminal: members, children and events, again each second
+    Top(top::Top),
     /// Move children that run elsewhere than they belong
     Rebalance(cluster::Rebalance),
     /// Forget a member that is down and will not return
@@ -99,14 +100,6 @@ impl Completions {
         clap_complete::generate(self.shell, &mut Cli::command(), "ordu", &mut script);
         table::print_bytes(&script)
     }
-}
-
-/// A command of a later version, whatever its arguments.
-#[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
-struct Later {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _rest: Vec<OsString>,
 }
 
 /// The program behind the command line, from its arguments to its exit code.
@@ -148,7 +141,7 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Undrain(node) => node.run("undrain", "takes children again"),
         Command::Logs(logs) => logs.run(),
         Command::Apply(apply) => apply.run(),
-        Command::Top(_) => Err(Failure::not_yet("top")),
+        Command::Top(top) => top.run(),
         Command::Bench(bench) => bench.run(),
         Command::Rebalance(rebalance) => rebalance.run(),
         Command::Remove(remove) => remove.run(),
@@ -193,17 +186,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_yet_takes_any_arguments_and_says_so() {
-        for line in ["top", "top --json"] {
-            let arguments = std::iter::once("ordu").chain(line.split(' '));
-            let cli = Cli::try_parse_from(arguments).unwrap();
-            let failure = run(cli.command, None).unwrap_err();
-            assert_eq!(failure.code, USAGE, "{line}");
-            assert!(failure.message.contains("not yet"), "{line}: {failure}");
-        }
-    }
-
-    #[test]
     fn bad_usage_does_not_parse() {
         for line in [
             "ordu start web",
@@ -224,6 +206,9 @@ mod tests {
             "ordu logs a/b",
             "ordu logs web -n many",
             "ordu logs web -n 1000001",
+            "ordu top --interval 99ms",
+            "ordu top --interval 61s",
+            "ordu top web",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

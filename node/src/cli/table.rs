@@ -6,7 +6,7 @@ use crate::failure::{Failure, one_line};
 
 /// What a cell's text means, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tone {
+pub(super) enum Tone {
     Good,
     Busy,
     Bad,
@@ -29,8 +29,7 @@ impl Table {
     }
 
     pub(crate) fn print(&self) -> Result<(), Failure> {
-        let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        print(&self.render(is_coloured))
+        print(&self.render(io::stdout().is_terminal() && wants_colour()))
     }
 
     fn render(&self, is_coloured: bool) -> String {
@@ -59,7 +58,13 @@ impl Table {
     }
 }
 
-fn tone(status: &str) -> Tone {
+/// Whether people here want colours, on a terminal.
+pub(super) fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// What a status means.
+pub(super) fn tone(status: &str) -> Tone {
     match status {
         "up" | "running" => Tone::Good,
         "suspect" | "draining" | "pending" | "starting" | "stopping" | "moving" | "backoff" => Tone::Busy,
@@ -75,8 +80,13 @@ pub(crate) fn or_dash(cell: Option<impl ToString>) -> String {
 
 /// How long ago an RFC 3339 time was, as `12s`, `5m`, `3h`, `2d`.
 pub(crate) fn age(time: &str) -> String {
+    age_at(time, jiff::Timestamp::now())
+}
+
+/// How long before now an RFC 3339 time was.
+pub(super) fn age_at(time: &str, now: jiff::Timestamp) -> String {
     let Ok(time) = time.parse::<jiff::Timestamp>() else { return time.to_owned() };
-    let seconds = jiff::Timestamp::now().duration_since(time).as_secs().max(0);
+    let seconds = now.duration_since(time).as_secs().max(0);
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m", seconds / 60),
