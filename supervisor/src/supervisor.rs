@@ -282,7 +282,7 @@ impl Supervisor {
     }
 
     /// Makes a node take no children and give its own away, and waits until it says so; its children then leave one after
-    /// the other.
+    /// the other. It lasts as long as the node's process.
     ///
     /// # Errors
     /// See [`DrainError`].
@@ -296,6 +296,18 @@ impl Supervisor {
     /// See [`DrainError`].
     pub async fn undrain(&self, node: &NodeName, deadline: Duration) -> Result<(), DrainError> {
         self.set_draining(node, false, deadline).await
+    }
+
+    /// Makes a node take no children and keep those that it has, or take some again, and waits until it says so. What it has
+    /// is started there again when it ends, and is not moved away unless the node drains; a move that had begun before is
+    /// finished. Like a drain it lasts as long as the node's process, and neither ends the other.
+    ///
+    /// # Errors
+    /// See [`DrainError`].
+    pub async fn cordon(&self, node: &NodeName, on: bool, deadline: Duration) -> Result<(), DrainError> {
+        let call = Call::Cordon { node: node.clone(), on };
+        let reply = self.call(call, deadline).await.ok_or(DrainError::Closed)?;
+        done(reply).map_err(DrainError::from)
     }
 
     async fn set_draining(&self, node: &NodeName, on: bool, deadline: Duration) -> Result<(), DrainError> {

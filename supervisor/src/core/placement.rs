@@ -42,6 +42,8 @@ pub enum Ineligible {
     Kind(Arc<str>),
     /// The child is pinned to another node.
     Pinned(NodeName),
+    /// It keeps what it has and takes nothing. Said only where nothing else speaks against it: a child that runs there may.
+    Cordoned,
 }
 
 /// Which nodes a child prefers: by default none, so that children are spread by weight alone.
@@ -98,6 +100,7 @@ pub fn eligible(spec: &ChildSpec, candidate: Candidate<'_>) -> Result<u32, Ineli
         return Err(Ineligible::Kind(spec.kind.clone()));
     }
     match spec.affinity.refuses(&facts.labels) {
+        None if facts.cordoned => Err(Ineligible::Cordoned),
         None => Ok(facts.weight),
         Some(Refused::Lacks(key, value)) => Err(Ineligible::Labels(format!("the label {key}={value}"))),
         Some(Refused::Has(key, value)) => Err(Ineligible::Labels(format!("another label than {key}={value}"))),
@@ -131,8 +134,15 @@ pub fn why_nowhere<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candid
         return "no eligible node: a node that could run it waits until it has met as many members as it expects"
             .to_owned();
     }
-    if reasons.contains(&Ineligible::Draining) {
-        return "no eligible node: every node that could run it is draining".to_owned();
+    let is_said = |reason: &Ineligible| reasons.contains(reason);
+    let withdrawn = match (is_said(&Ineligible::Draining), is_said(&Ineligible::Cordoned)) {
+        (true, true) => "draining or cordoned",
+        (true, false) => "draining",
+        (false, true) => "cordoned",
+        (false, false) => "",
+    };
+    if !withdrawn.is_empty() {
+        return format!("no eligible node: every node that could run it is {withdrawn}");
     }
     if let Some(Ineligible::Labels(which)) = reasons.iter().find(|reason| matches!(reason, Ineligible::Labels(_))) {
         return format!("no eligible node: none that could run it has {which}");
@@ -180,6 +190,8 @@ mod tests {
         Facts {
             draining: false,
             waiting: false,
+            cordoned: false,
+            passive: false,
             weight,
             labels: BTreeMap::new(),
             kinds: vec!["k".into()],

@@ -110,6 +110,7 @@ impl Supervisor {
             labels: facts.map(|facts| facts.labels.clone()).unwrap_or_default(),
             kinds: facts.map(|facts| facts.kinds.clone()).unwrap_or_default(),
             version: facts.map_or_else(|| "".into(), |facts| facts.version.clone()),
+            cordoned: living && facts.is_some_and(|facts| facts.cordoned),
         }
     }
 
