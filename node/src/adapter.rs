@@ -328,6 +328,13 @@ impl Backend for Face {
             undrained.map_err(|error| drain_refusal(node, &error))
         })
     }
+
+    fn cordon<'a>(&'a self, node: &'a str, on: bool, deadline: Duration) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let cordoned = self.supervisor.cordon(&node_name(node)?, on, deadline).await;
+            cordoned.map_err(|error| drain_refusal(node, &error))
+        })
+    }
 }
 
 fn child_id(id: &str) -> Result<ChildId, Refusal> {
@@ -418,6 +425,7 @@ fn member(row: &MemberRow, rtt_ms: Option<f64>) -> rows::Member {
         kinds: row.kinds.iter().map(|kind| kind.to_string()).collect(),
         version: row.version.to_string(),
         rtt_ms,
+        cordoned: row.cordoned,
     }
 }
 

@@ -118,6 +118,8 @@ pub trait Backend: Send + Sync + 'static {
     fn rebalance(&self, most: usize, dry_run: bool) -> Moves;
     /// Forgets a member that is down.
     fn remove<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()>;
+    /// Gives a node no more children, or some again; it keeps those that it has.
+    fn cordon<'a>(&'a self, node: &'a str, on: bool, deadline: Duration) -> Answer<'a, ()>;
     /// Gives a drained node children again.
     fn undrain<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()>;
 }

@@ -54,6 +54,9 @@ pub struct Member {
     pub version: String,
     /// Round trip from the node that was asked; null for that node itself, and while there is no session.
     pub rtt_ms: Option<f64>,
+    /// It takes no children and keeps those that it has.
+    #[serde(default)]
+    pub cordoned: bool,
 }
 
 /// One registered name.

@@ -22,6 +22,8 @@ struct MadeUp {
     asked: Mutex<Vec<(Wish, bool, Duration)>>,
     /// Whether its events go on for ever, without a further one.
     is_endless: AtomicBool,
+    /// Which nodes were to be cordoned, or not any more.
+    cordoned: Mutex<Vec<(String, bool)>>,
 }
 
 fn web() -> Child {
@@ -81,6 +83,7 @@ impl Backend for MadeUp {
             kinds: vec!["exec".into()],
             version: "0.1.0".into(),
             rtt_ms,
+            cordoned: name == "n1",
         };
         vec![member("n1", "up", None), member("n2", "down", Some(0.25))]
     }
@@ -185,6 +188,11 @@ impl Backend for MadeUp {
     fn undrain<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()> {
         self.drain(node, deadline)
     }
+
+    fn cordon<'a>(&'a self, node: &'a str, on: bool, deadline: Duration) -> Answer<'a, ()> {
+        self.cordoned.lock().unwrap().push((node.to_owned(), on));
+        self.drain(node, deadline)
+    }
 }
 
 struct Served {
@@ -275,7 +283,7 @@ fn rows_are_those_of_the_contract() {
     assert_eq!(served.get("/v1/children").1, format!("[{waiting},{WEB}]"));
     assert_eq!(
         served.get("/v1/members").1,
-        r#"[{"name":"n1","boot":1,"addr":"127.0.0.1:7600","status":"up","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":null},{"name":"n2","boot":1,"addr":"127.0.0.1:7600","status":"down","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":0.25}]"#
+        r#"[{"name":"n1","boot":1,"addr":"127.0.0.1:7600","status":"up","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":null,"cordoned":true},{"name":"n2","boot":1,"addr":"127.0.0.1:7600","status":"down","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":0.25,"cordoned":false}]"#
     );
     assert_eq!(
         served.get("/v1/status").1,
@@ -372,11 +380,28 @@ fn each_outcome_has_its_exit_code() {
     says(&served.ordu("drain"), 0, "");
     says(&served.ordu("drain n9"), 1, "there is no member n9");
     says(&served.ordu("undrain n2"), 0, "");
+    says(&served.ordu("cordon n9"), 1, "there is no member n9");
+    says(&served.ordu("uncordon n9"), 1, "there is no member n9");
     says(&served.ordu("remove n2"), 0, "");
     says(&served.ordu("rebalance --dry-run"), 0, "");
     says(&served.ordu("rebalance --max-moves 10001"), 2, "10001");
     says(&served.ordu("remove n9"), 1, "there is no member n9");
     says(&served.ordu("restart hangs --timeout 100ms"), 4, "the outcome is unknown");
+}
+
+#[test]
+fn a_node_is_cordoned_and_uncordoned() {
+    let served = serve(None);
+    assert_eq!(out(&served.ordu("cordon n2")), "n2 takes no more children, and keeps those that it has\n");
+    assert_eq!(out(&served.ordu("uncordon --json")), "{\"node\":\"n1\"}\n");
+    assert_eq!(served.post("/v1/nodes/n2/cordon", ""), (204, String::new()));
+    let asked = served.backend.cordoned.lock().unwrap().clone();
+    assert_eq!(asked, [("n2".to_owned(), true), ("n1".to_owned(), false), ("n2".to_owned(), true)]);
+    let members = out(&served.ordu("members"));
+    assert!(members.lines().nth(1).unwrap().starts_with("n1    up, cordoned  1 "), "{members}");
+    assert!(members.lines().nth(2).unwrap().starts_with("n2    down          1 "), "{members}");
+    assert_eq!(served.get("/v1/nodes/n2/cordon").0, 405);
+    assert_eq!(served.post("/v1/nodes/n2/cordon?colour=1", "").0, 400);
 }
 
 #[test]

@@ -84,6 +84,9 @@ fn commands_refuse_what_they_cannot_do() {
             ("drain n9 --http {http}", 1, "n9"),
             ("drain a/b --http {http}", 2, "a/b"),
             ("undrain n9 --http {http}", 1, "n9"),
+            ("cordon n9 --http {http}", 1, "n9"),
+            ("cordon a/b --http {http}", 2, "a/b"),
+            ("uncordon n9 --http {http}", 1, "n9"),
             ("ca init {root}/ca", 2, "{root}/ca"),
             ("ca issue {root}/no-such-ca n1", 2, "{root}/no-such-ca"),
             ("ca issue {root}/ca n1", 2, "n1"),
@@ -243,6 +246,8 @@ fn http_answers_bad_requests_with_problems() {
         ("GET", "/v1/names/nobody"),
         ("POST", "/v1/nodes/n9/drain"),
         ("POST", "/v1/nodes/n9/undrain"),
+        ("POST", "/v1/nodes/n9/cordon"),
+        ("POST", "/v1/nodes/n9/uncordon"),
         ("GET", "/v2"),
     ] {
         problem(path, ask(method, path, ""), 404, "");

@@ -65,6 +65,10 @@ enum Command {
     Drain(cluster::OneNode),
     /// Give a drained node children again
     Undrain(cluster::OneNode),
+    /// Give a node no more children; it keeps those that it has. Lasts until uncordon, or as long as its process
+    Cordon(cluster::OneNode),
+    /// Give a cordoned node children again
+    Uncordon(cluster::OneNode),
     /// Measure what this machine can do: registering, looking up, failing over, healing and more
     Bench(bench::Bench),
     /// Show what a child printed, from whichever node runs it
@@ -146,6 +150,8 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Events(events) => events.run(),
         Command::Drain(node) => node.run("drain", "is draining; `ordu ps` tells what is still to move"),
         Command::Undrain(node) => node.run("undrain", "takes children again"),
+        Command::Cordon(node) => node.run("cordon", "takes no more children, and keeps those that it has"),
+        Command::Uncordon(node) => node.run("uncordon", "takes children again"),
         Command::Logs(logs) => logs.run(),
         Command::Apply(apply) => apply.run(),
         Command::Top(_) => Err(Failure::not_yet("top")),

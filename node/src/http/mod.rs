@@ -78,6 +78,8 @@ pub fn router(backend: Arc<dyn Backend>, token: Option<String>) -> Router {
         .route("/v1/names/{*name}", get(views::name))
         .route("/v1/nodes/{name}/drain", post(children::drain))
         .route("/v1/nodes/{name}/undrain", post(children::undrain))
+        .route("/v1/nodes/{name}/cordon", post(children::cordon))
+        .route("/v1/nodes/{name}/uncordon", post(children::uncordon))
         .route("/v1/nodes/{name}/remove", post(children::remove))
         .route("/v1/rebalance", post(children::rebalance))
         .route("/v1/events", get(events::events))
