@@ -12,7 +12,9 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use ordu_node::backend::{Answer, Backend, Refusal, Restart, Wish};
 use ordu_node::http;
-use ordu_node::rows::{Child, Event, Member, Move, Moves, Name, Progress, StartRequest, Status};
+use ordu_node::rows::{
+    Candidate, Child, Event, Explanation, Member, Move, Moves, Name, Progress, StartRequest, Status,
+};
 
 const ORDU: &str = env!("CARGO_BIN_EXE_ordu");
 
@@ -99,6 +101,10 @@ impl Backend for MadeUp {
     fn spec(&self, id: &str) -> Option<StartRequest> {
         let web = r#"{"id":"web","kind":"exec","args":{"cmd":["a"],"stop_timeout":"10s"},"restart":"permanent","labels":{"k":"v"}}"#;
         (id == "web").then(|| serde_json::from_str(web).unwrap())
+    }
+
+    fn explain(&self, id: &str) -> Option<Explanation> {
+        (id == "web").then(|| serde_json::from_str(EXPLAINED).unwrap())
     }
 
     fn names(&self, prefix: &str) -> Vec<Name> {
@@ -274,6 +280,8 @@ fn out(output: &Output) -> String {
 
 const WEB: &str = r#"{"id":"web","kind":"exec","node":"n2","pid":"n2#1.7","os_pid":4242,"status":"running","restarts":1,"since":"2026-01-02T03:04:05.678Z","fence":"00ff","reason":null,"labels":{},"log":"/data/logs/web.log"}"#;
 
+const EXPLAINED: &str = r#"{"id":"web","status":"running","node":"n2","reason":null,"placement":"uniform","pinned_to":null,"restart":"permanent","require":{"zone":"east"},"avoid":{},"prefer":{"disk":"ssd"},"seat":"n2","next":"n3","moves":false,"why":"n2 is where it belongs","nodes":[{"node":"n2","status":"up","cordoned":false,"order":1,"weight":1,"preferred":1,"reason":null},{"node":"n3","status":"up","cordoned":false,"order":2,"weight":1,"preferred":0,"reason":null},{"node":"n1","status":"up","cordoned":false,"order":null,"weight":1,"preferred":0,"reason":"it lacks the label zone=east"}],"eligible":52,"ineligible":1,"left_out":50}"#;
+
 #[test]
 fn rows_are_those_of_the_contract() {
     let served = serve(None);
@@ -301,6 +309,7 @@ fn json_of_a_command_is_what_get_answers() {
     for (line, path) in [
         ("ps", "/v1/children"),
         ("show web", "/v1/children/web"),
+        ("explain web", "/v1/children/web/explain"),
         ("members", "/v1/members"),
         ("status", "/v1/status"),
         ("names --prefix shop/", "/v1/names?prefix=shop/"),
@@ -376,6 +385,7 @@ fn each_outcome_has_its_exit_code() {
     says(&served.ordu("stop nobody"), 1, "there is no child nobody");
     says(&served.ordu("restart web"), 0, "");
     says(&served.ordu("show nobody"), 1, "there is no child nobody");
+    says(&served.ordu("explain nobody"), 1, "explain nobody: there is no child nobody");
     says(&served.ordu("lookup nobody"), 1, "nobody holds the name nobody");
     says(&served.ordu("drain"), 0, "");
     says(&served.ordu("drain n9"), 1, "there is no member n9");
@@ -387,6 +397,22 @@ fn each_outcome_has_its_exit_code() {
     says(&served.ordu("rebalance --max-moves 10001"), 2, "10001");
     says(&served.ordu("remove n9"), 1, "there is no member n9");
     says(&served.ordu("restart hangs --timeout 100ms"), 4, "the outcome is unknown");
+}
+
+#[test]
+fn why_a_child_is_where_it_is_is_a_sentence_and_a_table() {
+    let served = serve(None);
+    let expected = "\
+web is running on n2: n2 is where it belongs
+it is permanent, placed uniformly, requires zone=east, prefers disk=ssd; without n2 it would go to n3
+ORDER  NODE  STATUS  WEIGHT  PREFERRED  NOTE
+1      n2    up      1       1 of 1     has it; its seat
+2      n3    up      1       0 of 1     -
+-      n1    up      1       0 of 1     it lacks the label zone=east
+50 nodes are left out; 52 may run it, 1 may not
+";
+    assert_eq!(out(&served.ordu("explain web")), expected);
+    assert_eq!(served.get("/v1/children/web/explain"), (200, EXPLAINED.to_owned()));
 }
 
 #[test]
@@ -509,6 +535,9 @@ fn bad_requests_are_problems() {
     problem(served.get("/v1/children/a%2Fb/logs"), 400, "invalid", "a/b");
     problem(served.get("/v1/children/nobody"), 404, "not_found", "nobody");
     problem(served.get("/v1/children/a%2Fb"), 400, "invalid", "a/b");
+    problem(served.get("/v1/children/nobody/explain"), 404, "not_found", "nobody");
+    problem(served.get("/v1/children/a%2Fb/explain"), 400, "invalid", "a/b");
+    problem(served.post("/v1/children/web/explain", ""), 405, "method_not_allowed", "method");
     problem(served.get("/v1/children/%ff"), 400, "invalid", "UTF-8");
     problem(served.get("/v1/names/%ff"), 400, "invalid", "UTF-8");
     problem(served.get("/v2"), 404, "not_found", "/v2");
@@ -582,7 +611,16 @@ fn the_page_and_what_monitoring_asks_for() {
         "{metrics}"
     );
     let openapi: serde_json::Value = serde_json::from_str(&served.get("/openapi.json").1).unwrap();
-    let row: serde_json::Value = serde_json::from_str(WEB).unwrap();
-    let described = openapi["components"]["schemas"]["Child"]["properties"].as_object().unwrap();
-    assert_eq!(described.keys().collect::<Vec<_>>(), row.as_object().unwrap().keys().collect::<Vec<_>>());
+    let told = |path: &str| serde_json::from_str::<serde_json::Value>(&served.get(path).1).unwrap();
+    let explained = told("/v1/children/web/explain");
+    for (schema, row) in [
+        ("Child", serde_json::from_str(WEB).unwrap()),
+        ("Member", told("/v1/members")[0].clone()),
+        ("Candidate", explained["nodes"][0].clone()),
+        ("Explanation", explained),
+    ] {
+        let described = openapi["components"]["schemas"][schema]["properties"].as_object().unwrap();
+        let keys = row.as_object().unwrap().keys().collect::<Vec<_>>();
+        assert_eq!(described.keys().collect::<Vec<_>>(), keys, "{schema}");
+    }
 }

@@ -18,8 +18,8 @@ use tokio::time::timeout;
 
 use crate::children::Children;
 use crate::core::{
-    self, Call, CallError, ChildId, ChildRow, ChildSpec, Event, Exit, Expect, Input, MemberRow, Misplaced, Preference,
-    Redistribution, Reply, StartedInfo, StatusRow, Stored,
+    self, Call, CallError, ChildId, ChildRow, ChildSpec, Event, Exit, Expect, Explanation, Input, MemberRow, Misplaced,
+    Preference, Redistribution, Reply, StartedInfo, StatusRow, Stored,
 };
 use crate::driver::Machine;
 use crate::error::{DrainError, RemoveError, RestartError, StartError, TerminateError};
@@ -267,6 +267,11 @@ impl Supervisor {
     /// desired, also where it was and its row still stands.
     pub fn spec(&self, id: &ChildId) -> Option<Arc<ChildSpec>> {
         self.read(|core, _| core.spec(id).cloned())
+    }
+
+    /// Why a child is where it is, and where it would go, as this node sees it. `None` if there is no such child.
+    pub fn explain(&self, id: &ChildId) -> Option<Explanation> {
+        self.read(|core, now| core.explain(now, id))
     }
 
     // ---- nodes

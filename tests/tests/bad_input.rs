@@ -81,6 +81,8 @@ fn commands_refuse_what_they_cannot_do() {
             ("lookup nobody --http {http}", 1, "nobody"),
             ("lookup a%b --http {http}", 2, "a%b"),
             ("names --prefix a%b --http {http}", 2, "a%b"),
+            ("explain nobody --http {http}", 1, "nobody"),
+            ("explain a/b --http {http}", 2, "a/b"),
             ("drain n9 --http {http}", 1, "n9"),
             ("drain a/b --http {http}", 2, "a/b"),
             ("undrain n9 --http {http}", 1, "n9"),
@@ -240,6 +242,7 @@ fn http_answers_bad_requests_with_problems() {
     problem("control", ask("DELETE", "/v1/children/a%07b", ""), 400, "");
     for (method, path) in [
         ("GET", "/v1/children/nobody"),
+        ("GET", "/v1/children/nobody/explain"),
         ("GET", "/v1/children/nobody/logs"),
         ("DELETE", "/v1/children/nobody"),
         ("POST", "/v1/children/nobody/restart"),

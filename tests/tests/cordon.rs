@@ -45,6 +45,29 @@ fn a_cordoned_node_keeps_its_children_and_gets_no_other() {
     let again = cluster.ordu(0, &["restart", id, "--json"]).json();
     assert_eq!(again["node"], "n2");
 
+    // Each node says why it stays, and where those of n3 would go.
+    let on_n3 = cluster.nodes[0].get("/v1/children");
+    let on_n3 = on_n3.as_array().into_iter().flatten().find(|row| row["node"] == "n3").expect("n3 has some").clone();
+    for index in 0..3 {
+        let told = cluster.ordu(index, &["explain", id, "--json"]).json();
+        assert_eq!(
+            (&told["node"], &told["moves"], &told["eligible"]),
+            (&json!("n2"), &json!(false), &json!(2)),
+            "{told}"
+        );
+        assert!(told["why"].as_str().unwrap().ends_with("but n2 is cordoned and keeps what it has"), "{told}");
+        assert_eq!((&told["nodes"][2]["node"], &told["nodes"][2]["reason"]), (&json!("n2"), &json!("it is cordoned")));
+        let told = cluster.ordu(index, &["explain", on_n3["id"].as_str().unwrap(), "--json"]).json();
+        assert_eq!(
+            (&told["seat"], &told["next"], &told["why"]),
+            (&json!("n3"), &json!("n1"), &json!("n3 is where it belongs"))
+        );
+        let text = cluster.ordu(index, &["explain", id]);
+        let first = format!("{id} is running on n2: it would belong on ");
+        assert!(text.stdout.starts_with(&first), "{}", text.stdout);
+    }
+    cluster.ordu(0, &["explain", "nobody"]).fails(1, "there is no child nobody");
+
     // Another node's children all go to the third.
     let all: Vec<String> = before.iter().chain(&later).cloned().collect();
     cluster.nodes[2].kill_9();

@@ -6,6 +6,7 @@ mod ca;
 mod children;
 mod client;
 mod cluster;
+mod explain;
 mod logs;
 mod settings;
 mod table;
@@ -49,6 +50,8 @@ enum Command {
     Restart(children::OneChild),
     /// Show one child
     Show(children::OneChild),
+    /// Tell why a child is where it is, and where it would go
+    Explain(children::OneChild),
     /// List the children
     Ps(Listing),
     /// List the members of the cluster
@@ -117,11 +120,11 @@ struct Later {
 pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let matches = match Cli::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) => return explain(&error),
+        Err(error) => return complain_of(&error),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
-        Err(error) => return explain(&error),
+        Err(error) => return complain_of(&error),
     };
     let given = matches.subcommand().map(|(_, matches)| matches);
     match run(cli.command, given) {
@@ -142,6 +145,7 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Stop(child) => child.stop(),
         Command::Restart(child) => child.restart(),
         Command::Show(child) => child.show(),
+        Command::Explain(child) => child.explain(),
         Command::Ps(Listing { connect }) => children::ps(&connect),
         Command::Members(Listing { connect }) => cluster::members(&connect),
         Command::Status(Listing { connect }) => cluster::status(&connect),
@@ -168,7 +172,7 @@ fn complain(what: &str) {
 }
 
 /// Says what is wrong with the arguments in one line; help and version are no errors.
-fn explain(error: &clap::Error) -> ExitCode {
+fn complain_of(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();

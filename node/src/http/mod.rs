@@ -72,6 +72,7 @@ pub fn router(backend: Arc<dyn Backend>, token: Option<String>) -> Router {
         .route("/v1/children", get(views::children).post(children::start))
         .route("/v1/children/{id}", get(views::child).delete(children::stop))
         .route("/v1/children/{id}/spec", get(views::spec))
+        .route("/v1/children/{id}/explain", get(views::explain))
         .route("/v1/children/{id}/restart", post(children::restart))
         .route("/v1/children/{id}/logs", get(logs::logs))
         .route("/v1/names", get(views::names))

@@ -107,19 +107,39 @@ pub fn eligible(spec: &ChildSpec, candidate: Candidate<'_>) -> Result<u32, Ineli
     }
 }
 
-/// The node that a child belongs on: the best score of those that may run it.
+/// A node's place among those that may run a child: the least is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Merit {
+    /// What the application's preference gives.
+    pub preference: u64,
+    /// How many of the labels that the child prefers it lacks.
+    pub lacking: u64,
+    /// What the hash gives, by the node's weight.
+    pub distance: u64,
+}
+
+/// How good a node is for a child, if it may run it.
+///
+/// # Errors
+/// Why it may not.
+pub fn merit(spec: &ChildSpec, preference: &Preference, candidate: Candidate<'_>) -> Result<Merit, Ineligible> {
+    let weight = eligible(spec, candidate)?;
+    let (name, Some(facts)) = (&candidate.id.name, candidate.facts) else { return Err(Ineligible::Unknown) };
+    Ok(Merit {
+        preference: preference.score(spec, name, facts),
+        lacking: spec.affinity.dislikes(&facts.labels),
+        distance: score(&spec.id, name, weight),
+    })
+}
+
+/// The node that a child belongs on: the best of those that may run it.
 pub fn seat<'a>(
     spec: &ChildSpec,
     preference: &Preference,
     candidates: impl Iterator<Item = Candidate<'a>>,
 ) -> Option<&'a NodeId> {
-    let scored = candidates.filter_map(|candidate| {
-        let weight = eligible(spec, candidate).ok()?;
-        let liked = preference.score(spec, &candidate.id.name, candidate.facts?);
-        let disliked = spec.affinity.dislikes(&candidate.facts?.labels);
-        Some((liked, disliked, score(&spec.id, &candidate.id.name, weight), candidate.id))
-    });
-    scored.min().map(|(_, _, _, id)| id)
+    let scored = candidates.filter_map(|candidate| Some((merit(spec, preference, candidate).ok()?, candidate.id)));
+    scored.min().map(|(_, id)| id)
 }
 
 /// Why none of the candidates may run a child, in one sentence.
