@@ -12,9 +12,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use ordu_node::backend::{Answer, Backend, Refusal, Restart, Wish};
 use ordu_node::http;
-use ordu_node::rows::{
-    Candidate, Child, Event, Explanation, Member, Move, Moves, Name, Progress, StartRequest, Status,
-};
+use ordu_node::rows::{Child, Event, Explanation, Member, Move, Moves, Name, Progress, StartRequest, Status};
 
 const ORDU: &str = env!("CARGO_BIN_EXE_ordu");
 
