@@ -26,6 +26,7 @@ use tokio::sync::broadcast;
 
 use crate::backend::{self, Answer, Backend, Refusal, Wish};
 use crate::exec::{Activation, Exec, Host, KIND};
+use crate::explain;
 use crate::failure::Failure;
 use crate::logs::{self, Logs, Output};
 use crate::node::NodeConfig;
@@ -226,6 +227,10 @@ impl Backend for Face {
         self.supervisor.child(&ChildId::new(id).ok()?).map(child)
     }
 
+    fn explain(&self, id: &str) -> Option<rows::Explanation> {
+        self.supervisor.explain(&ChildId::new(id).ok()?).map(explain::row)
+    }
+
     fn spec(&self, id: &str) -> Option<rows::StartRequest> {
         self.supervisor.spec(&ChildId::new(id).ok()?).map(|spec| wish::request(&spec))
     }
@@ -348,6 +353,13 @@ impl Backend for Face {
             undrained.map_err(|error| drain_refusal(node, &error))
         })
     }
+
+    fn cordon<'a>(&'a self, node: &'a str, on: bool, deadline: Duration) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let cordoned = self.supervisor.cordon(&node_name(node)?, on, deadline).await;
+            cordoned.map_err(|error| drain_refusal(node, &error))
+        })
+    }
 }
 
 fn child_id(id: &str) -> Result<ChildId, Refusal> {
@@ -404,7 +416,7 @@ fn child(row: ChildRow) -> rows::Child {
     }
 }
 
-fn child_status(status: ChildStatus) -> &'static str {
+pub(crate) fn child_status(status: ChildStatus) -> &'static str {
     match status {
         ChildStatus::Pending => "pending",
         ChildStatus::Starting => "starting",
@@ -418,24 +430,28 @@ fn child_status(status: ChildStatus) -> &'static str {
     }
 }
 
-fn member(row: &MemberRow, rtt_ms: Option<f64>) -> rows::Member {
-    let status = match row.status {
+pub(crate) fn member_status(status: MemberStatus) -> &'static str {
+    match status {
         MemberStatus::Up => "up",
         MemberStatus::Suspect => "suspect",
         MemberStatus::Draining => "draining",
         MemberStatus::Down => "down",
         MemberStatus::Left => "left",
-    };
+    }
+}
+
+fn member(row: &MemberRow, rtt_ms: Option<f64>) -> rows::Member {
     rows::Member {
         name: row.name.to_string(),
         boot: row.boot,
         addr: row.addr.to_string(),
-        status: status.into(),
+        status: member_status(row.status).into(),
         children: row.children as u64,
         labels: row.labels.clone(),
         kinds: row.kinds.iter().map(|kind| kind.to_string()).collect(),
         version: row.version.to_string(),
         rtt_ms,
+        cordoned: row.cordoned,
     }
 }
 

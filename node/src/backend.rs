@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 use ordu_supervisor::core::{Affinity, Intensity};
 
 use crate::logs::Output;
-use crate::rows::{Child, Event, Member, Moves, Name, StartRequest, Status};
+use crate::rows::{Child, Event, Explanation, Member, Moves, Name, StartRequest, Status};
 
 /// What becomes of an asked-for change, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
@@ -95,6 +95,8 @@ pub trait Backend: Send + Sync + 'static {
     fn children(&self) -> Vec<Child>;
     /// One child.
     fn child(&self, id: &str) -> Option<Child>;
+    /// Why a child is where it is, and where it would go.
+    fn explain(&self, id: &str) -> Option<Explanation>;
     /// The request that would start a child that is desired as it is now.
     fn spec(&self, id: &str) -> Option<StartRequest>;
     /// The names that begin with `prefix`, sorted.
@@ -118,6 +120,8 @@ pub trait Backend: Send + Sync + 'static {
     fn rebalance(&self, most: usize, dry_run: bool) -> Moves;
     /// Forgets a member that is down.
     fn remove<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()>;
+    /// Gives a node no more children, or some again; it keeps those that it has.
+    fn cordon<'a>(&'a self, node: &'a str, on: bool, deadline: Duration) -> Answer<'a, ()>;
     /// Gives a drained node children again.
     fn undrain<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()>;
 }

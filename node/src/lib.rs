@@ -14,6 +14,7 @@ mod cli;
 pub mod data;
 pub mod dev;
 pub mod exec;
+mod explain;
 pub mod failure;
 pub mod http;
 pub mod logs;

@@ -54,6 +54,9 @@ pub struct Member {
     pub version: String,
     /// Round trip from the node that was asked; null for that node itself, and while there is no session.
     pub rtt_ms: Option<f64>,
+    /// It takes no children and keeps those that it has.
+    #[serde(default)]
+    pub cordoned: bool,
 }
 
 /// One registered name.
@@ -211,6 +214,67 @@ pub struct StartRequest {
     /// Whether its node gives its children away and ends once it was restarted too often there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub escalate: bool,
+}
+
+/// Why a child is where it is, and where it would go, as the node that was asked sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The child's name.
+    pub id: String,
+    /// As in its row.
+    pub status: String,
+    /// The node that has it.
+    pub node: Option<String>,
+    /// As in its row.
+    pub reason: Option<String>,
+    /// `uniform | pinned`; null, like the next two, where it should not run any more.
+    pub placement: Option<String>,
+    /// The only node where it may run.
+    pub pinned_to: Option<String>,
+    /// `permanent | transient | temporary`.
+    pub restart: Option<String>,
+    /// Labels that a node must have to run it.
+    pub require: BTreeMap<String, String>,
+    /// Labels that a node must not have to run it.
+    pub avoid: BTreeMap<String, String>,
+    /// Labels that it goes after, of the nodes that may run it.
+    pub prefer: BTreeMap<String, String>,
+    /// The node where it belongs now.
+    pub seat: Option<String>,
+    /// Where it would go if the node that has it were gone.
+    pub next: Option<String>,
+    /// Whether it goes to another node by itself, now or as soon as that can take it.
+    pub moves: bool,
+    /// Why it stays, goes, or does not run: for people.
+    pub why: String,
+    /// The nodes: those that may run it, the best first, then those that may not; at most fifty of either, and the one that
+    /// has it.
+    pub nodes: Vec<Candidate>,
+    /// How many may run it.
+    pub eligible: u64,
+    /// How many may not.
+    pub ineligible: u64,
+    /// How many of both `nodes` leaves out.
+    pub left_out: u64,
+}
+
+/// What speaks for and against a node for a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its name.
+    pub node: String,
+    /// As in its row.
+    pub status: String,
+    /// It takes no children and keeps those that it has.
+    pub cordoned: bool,
+    /// Its place among those that may run the child, from 1 on; null where it may not.
+    pub order: Option<u64>,
+    /// Its share of children relative to others.
+    pub weight: u32,
+    /// How many of the labels in `prefer` it has.
+    pub preferred: u64,
+    /// Why it may not run the child: for people.
+    pub reason: Option<String>,
 }
 
 /// A child that goes from one node to another.

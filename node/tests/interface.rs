@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use ordu_node::backend::{Answer, Backend, Refusal, Restart, Wish};
 use ordu_node::http;
-use ordu_node::rows::{Child, Event, Member, Move, Moves, Name, Progress, StartRequest, Status};
+use ordu_node::rows::{Child, Event, Explanation, Member, Move, Moves, Name, Progress, StartRequest, Status};
 use ordu_supervisor::core::Intensity;
 
 const ORDU: &str = env!("CARGO_BIN_EXE_ordu");
@@ -23,6 +23,8 @@ struct MadeUp {
     asked: Mutex<Vec<(Wish, bool, Duration)>>,
     /// Whether its events go on for ever, without a further one.
     is_endless: AtomicBool,
+    /// Which nodes were to be cordoned, or not any more.
+    cordoned: Mutex<Vec<(String, bool)>>,
 }
 
 fn web() -> Child {
@@ -82,6 +84,7 @@ impl Backend for MadeUp {
             kinds: vec!["exec".into()],
             version: "0.1.0".into(),
             rtt_ms,
+            cordoned: name == "n1",
         };
         vec![member("n1", "up", None), member("n2", "down", Some(0.25))]
     }
@@ -97,6 +100,10 @@ impl Backend for MadeUp {
     fn spec(&self, id: &str) -> Option<StartRequest> {
         let web = r#"{"id":"web","kind":"exec","args":{"cmd":["a"],"stop_timeout":"10s"},"restart":"permanent","labels":{"k":"v"}}"#;
         (id == "web").then(|| serde_json::from_str(web).unwrap())
+    }
+
+    fn explain(&self, id: &str) -> Option<Explanation> {
+        (id == "web").then(|| serde_json::from_str(EXPLAINED).unwrap())
     }
 
     fn names(&self, prefix: &str) -> Vec<Name> {
@@ -186,6 +193,11 @@ impl Backend for MadeUp {
     fn undrain<'a>(&'a self, node: &'a str, deadline: Duration) -> Answer<'a, ()> {
         self.drain(node, deadline)
     }
+
+    fn cordon<'a>(&'a self, node: &'a str, on: bool, deadline: Duration) -> Answer<'a, ()> {
+        self.cordoned.lock().unwrap().push((node.to_owned(), on));
+        self.drain(node, deadline)
+    }
 }
 
 struct Served {
@@ -267,6 +279,8 @@ fn out(output: &Output) -> String {
 
 const WEB: &str = r#"{"id":"web","kind":"exec","node":"n2","pid":"n2#1.7","os_pid":4242,"status":"running","restarts":1,"since":"2026-01-02T03:04:05.678Z","fence":"00ff","reason":null,"labels":{},"log":"/data/logs/web.log"}"#;
 
+const EXPLAINED: &str = r#"{"id":"web","status":"running","node":"n2","reason":null,"placement":"uniform","pinned_to":null,"restart":"permanent","require":{"zone":"east"},"avoid":{},"prefer":{"disk":"ssd"},"seat":"n2","next":"n3","moves":false,"why":"n2 is where it belongs","nodes":[{"node":"n2","status":"up","cordoned":false,"order":1,"weight":1,"preferred":1,"reason":null},{"node":"n3","status":"up","cordoned":false,"order":2,"weight":1,"preferred":0,"reason":null},{"node":"n1","status":"up","cordoned":false,"order":null,"weight":1,"preferred":0,"reason":"it lacks the label zone=east"}],"eligible":52,"ineligible":1,"left_out":50}"#;
+
 #[test]
 fn rows_are_those_of_the_contract() {
     let served = serve(None);
@@ -276,7 +290,7 @@ fn rows_are_those_of_the_contract() {
     assert_eq!(served.get("/v1/children").1, format!("[{waiting},{WEB}]"));
     assert_eq!(
         served.get("/v1/members").1,
-        r#"[{"name":"n1","boot":1,"addr":"127.0.0.1:7600","status":"up","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":null},{"name":"n2","boot":1,"addr":"127.0.0.1:7600","status":"down","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":0.25}]"#
+        r#"[{"name":"n1","boot":1,"addr":"127.0.0.1:7600","status":"up","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":null,"cordoned":true},{"name":"n2","boot":1,"addr":"127.0.0.1:7600","status":"down","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":0.25,"cordoned":false}]"#
     );
     assert_eq!(
         served.get("/v1/status").1,
@@ -294,6 +308,7 @@ fn json_of_a_command_is_what_get_answers() {
     for (line, path) in [
         ("ps", "/v1/children"),
         ("show web", "/v1/children/web"),
+        ("explain web", "/v1/children/web/explain"),
         ("members", "/v1/members"),
         ("status", "/v1/status"),
         ("names --prefix shop/", "/v1/names?prefix=shop/"),
@@ -370,15 +385,49 @@ fn each_outcome_has_its_exit_code() {
     says(&served.ordu("stop nobody"), 1, "there is no child nobody");
     says(&served.ordu("restart web"), 0, "");
     says(&served.ordu("show nobody"), 1, "there is no child nobody");
+    says(&served.ordu("explain nobody"), 1, "explain nobody: there is no child nobody");
     says(&served.ordu("lookup nobody"), 1, "nobody holds the name nobody");
     says(&served.ordu("drain"), 0, "");
     says(&served.ordu("drain n9"), 1, "there is no member n9");
     says(&served.ordu("undrain n2"), 0, "");
+    says(&served.ordu("cordon n9"), 1, "there is no member n9");
+    says(&served.ordu("uncordon n9"), 1, "there is no member n9");
     says(&served.ordu("remove n2"), 0, "");
     says(&served.ordu("rebalance --dry-run"), 0, "");
     says(&served.ordu("rebalance --max-moves 10001"), 2, "10001");
     says(&served.ordu("remove n9"), 1, "there is no member n9");
     says(&served.ordu("restart hangs --timeout 100ms"), 4, "the outcome is unknown");
+}
+
+#[test]
+fn why_a_child_is_where_it_is_is_a_sentence_and_a_table() {
+    let served = serve(None);
+    let expected = "\
+web is running on n2: n2 is where it belongs
+it is permanent, placed uniformly, requires zone=east, prefers disk=ssd; without n2 it would go to n3
+ORDER  NODE  STATUS  WEIGHT  PREFERRED  NOTE
+1      n2    up      1       1 of 1     has it; its seat
+2      n3    up      1       0 of 1     -
+-      n1    up      1       0 of 1     it lacks the label zone=east
+50 nodes are left out; 52 may run it, 1 may not
+";
+    assert_eq!(out(&served.ordu("explain web")), expected);
+    assert_eq!(served.get("/v1/children/web/explain"), (200, EXPLAINED.to_owned()));
+}
+
+#[test]
+fn a_node_is_cordoned_and_uncordoned() {
+    let served = serve(None);
+    assert_eq!(out(&served.ordu("cordon n2")), "n2 takes no more children, and keeps those that it has\n");
+    assert_eq!(out(&served.ordu("uncordon --json")), "{\"node\":\"n1\"}\n");
+    assert_eq!(served.post("/v1/nodes/n2/cordon", ""), (204, String::new()));
+    let asked = served.backend.cordoned.lock().unwrap().clone();
+    assert_eq!(asked, [("n2".to_owned(), true), ("n1".to_owned(), false), ("n2".to_owned(), true)]);
+    let members = out(&served.ordu("members"));
+    assert!(members.lines().nth(1).unwrap().starts_with("n1    up, cordoned  1 "), "{members}");
+    assert!(members.lines().nth(2).unwrap().starts_with("n2    down          1 "), "{members}");
+    assert_eq!(served.get("/v1/nodes/n2/cordon").0, 405);
+    assert_eq!(served.post("/v1/nodes/n2/cordon?colour=1", "").0, 400);
 }
 
 #[test]
@@ -486,6 +535,9 @@ fn bad_requests_are_problems() {
     problem(served.get("/v1/children/a%2Fb/logs"), 400, "invalid", "a/b");
     problem(served.get("/v1/children/nobody"), 404, "not_found", "nobody");
     problem(served.get("/v1/children/a%2Fb"), 400, "invalid", "a/b");
+    problem(served.get("/v1/children/nobody/explain"), 404, "not_found", "nobody");
+    problem(served.get("/v1/children/a%2Fb/explain"), 400, "invalid", "a/b");
+    problem(served.post("/v1/children/web/explain", ""), 405, "method_not_allowed", "method");
     problem(served.get("/v1/children/%ff"), 400, "invalid", "UTF-8");
     problem(served.get("/v1/names/%ff"), 400, "invalid", "UTF-8");
     problem(served.get("/v2"), 404, "not_found", "/v2");
@@ -559,7 +611,16 @@ fn the_page_and_what_monitoring_asks_for() {
         "{metrics}"
     );
     let openapi: serde_json::Value = serde_json::from_str(&served.get("/openapi.json").1).unwrap();
-    let row: serde_json::Value = serde_json::from_str(WEB).unwrap();
-    let described = openapi["components"]["schemas"]["Child"]["properties"].as_object().unwrap();
-    assert_eq!(described.keys().collect::<Vec<_>>(), row.as_object().unwrap().keys().collect::<Vec<_>>());
+    let told = |path: &str| serde_json::from_str::<serde_json::Value>(&served.get(path).1).unwrap();
+    let explained = told("/v1/children/web/explain");
+    for (schema, row) in [
+        ("Child", serde_json::from_str(WEB).unwrap()),
+        ("Member", told("/v1/members")[0].clone()),
+        ("Candidate", explained["nodes"][0].clone()),
+        ("Explanation", explained),
+    ] {
+        let described = openapi["components"]["schemas"][schema]["properties"].as_object().unwrap();
+        let keys = row.as_object().unwrap().keys().collect::<Vec<_>>();
+        assert_eq!(described.keys().collect::<Vec<_>>(), keys, "{schema}");
+    }
 }

@@ -68,6 +68,7 @@ pub enum OpKind {
     RegisterQuorum,
     Join,
     Leave,
+    Cordon,
 }
 
 impl OpKind {
@@ -75,7 +76,8 @@ impl OpKind {
     pub fn is_about_children(self) -> bool {
         use OpKind as O;
         match self {
-            O::Start | O::Ensure | O::StartMany | O::Retry | O::Terminate | O::Restart | O::Drain => true,
+            O::Start | O::Ensure | O::StartMany | O::Retry | O::Terminate | O::Restart => true,
+            O::Drain | O::Cordon => true,
             O::Register | O::RegisterMany | O::RegisterMore | O::Unregister | O::UpdateValue => false,
             O::EndProcess | O::Read | O::RegisterQuorum | O::Join | O::Leave => false,
         }
@@ -83,7 +85,7 @@ impl OpKind {
 
     /// Whether it came later and is drawn in place of others, so that these are as they were without it.
     fn came_later(self) -> bool {
-        matches!(self, OpKind::RegisterQuorum | OpKind::Join | OpKind::Leave)
+        matches!(self, OpKind::RegisterQuorum | OpKind::Join | OpKind::Leave | OpKind::Cordon)
     }
 }
 
@@ -280,6 +282,7 @@ fn draw_op(rng: &mut ChaCha8Rng, manners: &Manners, kind: OpKind, nodes: usize) 
         OpKind::Join => Op::Join { which, group: name % GROUPS_MAX, value: value(rng) },
         OpKind::Leave => Op::Leave { which, group: name },
         OpKind::Drain => Op::Drain { of: rng.random_range(0..nodes), on: rng.random_bool(0.5), wait_ms },
+        OpKind::Cordon => Op::Cordon { of: rng.random_range(0..nodes), on: rng.random_bool(0.5), wait_ms },
     }
 }
 

@@ -221,7 +221,7 @@ fn refuse_op(op: &Op) -> Option<String> {
             (0, (*wait_ms).max(spec.stop_timeout_ms).max(spec.init_timeout_ms.unwrap_or(0)))
         }
         Op::Retry { wait_ms, .. } | Op::Terminate { wait_ms, .. } => (0, *wait_ms),
-        Op::Restart { wait_ms, .. } | Op::Drain { wait_ms, .. } => (0, *wait_ms),
+        Op::Restart { wait_ms, .. } | Op::Drain { wait_ms, .. } | Op::Cordon { wait_ms, .. } => (0, *wait_ms),
         Op::RegisterMore { .. } | Op::Unregister { .. } | Op::UpdateValue { .. } => (0, 0),
         Op::RegisterQuorum { wait_ms, .. } => (0, *wait_ms),
         Op::Join { .. } | Op::Leave { .. } | Op::EndProcess { .. } | Op::Read => (0, 0),

@@ -127,7 +127,8 @@ impl World {
                 }
             }
             (Call::Terminate(id), Reply::Done(Ok(()))) => drop(self.oracle.ended.insert(id.clone())),
-            (Call::Start { .. } | Call::Terminate(_) | Call::Restart(_) | Call::Drain { .. }, _) => {}
+            (Call::Start { .. } | Call::Terminate(_) | Call::Restart(_), _) => {}
+            (Call::Drain { .. } | Call::Cordon { .. }, _) => {}
         }
     }
 }

@@ -70,7 +70,7 @@ impl World {
         let id = match call {
             Call::Start { spec, .. } => &spec.id,
             Call::Terminate(id) | Call::Restart(id) => id,
-            Call::Drain { .. } => return,
+            Call::Drain { .. } | Call::Cordon { .. } => return,
         };
         let now = self.now;
         let (mut starts, mut pids) = (BTreeSet::new(), BTreeSet::new());
@@ -149,9 +149,11 @@ impl World {
             (Call::Terminate(id), Reply::Done(Err(CallError::Timeout))) => self.waited_in_vain(node, request, id),
             (Call::Restart(id), Reply::Child(Ok(_))) => self.is_not_new(request, id),
             (Call::Start { .. } | Call::Restart(_), Reply::Done(_)) => Some("this answers something else"),
-            (Call::Terminate(_) | Call::Drain { .. }, Reply::Child(_)) => Some("this answers something else"),
+            (Call::Terminate(_) | Call::Drain { .. } | Call::Cordon { .. }, Reply::Child(_)) => {
+                Some("this answers something else")
+            }
             (Call::Start { .. } | Call::Restart(_), Reply::Child(_)) => None,
-            (Call::Terminate(_) | Call::Drain { .. }, Reply::Done(_)) => None,
+            (Call::Terminate(_) | Call::Drain { .. } | Call::Cordon { .. }, Reply::Done(_)) => None,
         };
         if let Some(why) = lie {
             let what = format!("n{node} answers {request}, {call:?}, with {reply:?}, but {why}");

@@ -68,6 +68,7 @@ const EVERY_OP: &[(OpKind, u32)] = &[
     (O::RegisterQuorum, 3),
     (O::Join, 4),
     (O::Leave, 2),
+    (O::Cordon, 2),
 ];
 
 const EVERY_FAULT: &[(FaultKind, u32)] = &[

@@ -179,6 +179,15 @@ pub enum Op {
         /// How long the caller waits, in milliseconds.
         wait_ms: u64,
     },
+    /// A node shall take no children and keep its own, or take some again.
+    Cordon {
+        /// Which.
+        of: usize,
+        /// Which of both.
+        on: bool,
+        /// How long the caller waits, in milliseconds.
+        wait_ms: u64,
+    },
 }
 
 /// A child to start.
@@ -229,7 +238,7 @@ impl Op {
     pub fn node(&self) -> Option<usize> {
         match self {
             Op::Start { spec, .. } => spec.pinned,
-            Op::Drain { of, .. } => Some(*of),
+            Op::Drain { of, .. } | Op::Cordon { of, .. } => Some(*of),
             _ => None,
         }
     }
@@ -238,7 +247,7 @@ impl Op {
     pub fn node_mut(&mut self) -> Option<&mut usize> {
         match self {
             Op::Start { spec, .. } => spec.pinned.as_mut(),
-            Op::Drain { of, .. } => Some(of),
+            Op::Drain { of, .. } | Op::Cordon { of, .. } => Some(of),
             _ => None,
         }
     }

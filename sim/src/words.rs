@@ -71,6 +71,8 @@ impl fmt::Display for Op {
             Op::Restart { child, wait_ms } => write!(f, "restart child-{child}, {wait_ms} ms"),
             Op::Drain { of, on: true, .. } => write!(f, "drain n{of}"),
             Op::Drain { of, on: false, .. } => write!(f, "undrain n{of}"),
+            Op::Cordon { of, on: true, .. } => write!(f, "cordon n{of}"),
+            Op::Cordon { of, on: false, .. } => write!(f, "uncordon n{of}"),
         }
     }
 }

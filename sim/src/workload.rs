@@ -100,6 +100,10 @@ impl World {
                 let of = self.nodes[of].name.clone();
                 self.wish(node, Call::Drain { node: of, on }, wait_ms);
             }
+            Op::Cordon { of, on, wait_ms } => {
+                let of = self.nodes[of].name.clone();
+                self.wish(node, Call::Cordon { node: of, on }, wait_ms);
+            }
         }
         self.plan_timer(node);
     }

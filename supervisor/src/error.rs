@@ -72,7 +72,8 @@ pub enum RestartError {
     Closed,
 }
 
-/// Why [`Supervisor::drain`](crate::Supervisor::drain) did not see a node drain.
+/// Why [`Supervisor::drain`](crate::Supervisor::drain) or [`Supervisor::cordon`](crate::Supervisor::cordon) did not see a
+/// node do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DrainError {
     /// No such node. Nothing changed.
@@ -161,7 +162,7 @@ impl From<CallError> for DrainError {
             CallError::NotFound => DrainError::UnknownNode,
             CallError::Timeout => DrainError::Timeout,
             CallError::Busy => DrainError::Busy,
-            // Only the first is said to a drain.
+            // Only the first is said to a drain or a cordon.
             CallError::Unreachable
             | CallError::AlreadyStarted(_)
             | CallError::NoEligibleNode(_)

@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 use crate::children::Children;
 use crate::core::{
-    self, Call, CallError, ChildId, ChildRow, ChildSpec, Escalation, Event, Exit, Expect, Input, MemberRow, Misplaced,
-    Preference, Redistribution, Reply, StartedInfo, StatusRow, Stored,
+    self, Call, CallError, ChildId, ChildRow, ChildSpec, Escalation, Event, Exit, Expect, Explanation, Input,
+    MemberRow, Misplaced, Preference, Redistribution, Reply, StartedInfo, StatusRow, Stored,
 };
 use crate::driver::Machine;
 use crate::error::{DrainError, RemoveError, RestartError, StartError, TerminateError};
@@ -272,6 +272,11 @@ impl Supervisor {
         self.read(|core, _| core.spec(id).cloned())
     }
 
+    /// Why a child is where it is, and where it would go, as this node sees it. `None` if there is no such child.
+    pub fn explain(&self, id: &ChildId) -> Option<Explanation> {
+        self.read(|core, now| core.explain(now, id))
+    }
+
     // ---- nodes
 
     /// All members, by name.
@@ -285,7 +290,7 @@ impl Supervisor {
     }
 
     /// Makes a node take no children and give its own away, and waits until it says so; its children then leave one after
-    /// the other.
+    /// the other. It lasts as long as the node's process.
     ///
     /// # Errors
     /// See [`DrainError`].
@@ -299,6 +304,18 @@ impl Supervisor {
     /// See [`DrainError`].
     pub async fn undrain(&self, node: &NodeName, deadline: Duration) -> Result<(), DrainError> {
         self.set_draining(node, false, deadline).await
+    }
+
+    /// Makes a node take no children and keep those that it has, or take some again, and waits until it says so. What it has
+    /// is started there again when it ends, and is not moved away unless the node drains; a move that had begun before is
+    /// finished. Like a drain it lasts as long as the node's process, and neither ends the other.
+    ///
+    /// # Errors
+    /// See [`DrainError`].
+    pub async fn cordon(&self, node: &NodeName, on: bool, deadline: Duration) -> Result<(), DrainError> {
+        let call = Call::Cordon { node: node.clone(), on };
+        let reply = self.call(call, deadline).await.ok_or(DrainError::Closed)?;
+        done(reply).map_err(DrainError::from)
     }
 
     async fn set_draining(&self, node: &NodeName, on: bool, deadline: Duration) -> Result<(), DrainError> {

@@ -81,9 +81,14 @@ fn commands_refuse_what_they_cannot_do() {
             ("lookup nobody --http {http}", 1, "nobody"),
             ("lookup a%b --http {http}", 2, "a%b"),
             ("names --prefix a%b --http {http}", 2, "a%b"),
+            ("explain nobody --http {http}", 1, "nobody"),
+            ("explain a/b --http {http}", 2, "a/b"),
             ("drain n9 --http {http}", 1, "n9"),
             ("drain a/b --http {http}", 2, "a/b"),
             ("undrain n9 --http {http}", 1, "n9"),
+            ("cordon n9 --http {http}", 1, "n9"),
+            ("cordon a/b --http {http}", 2, "a/b"),
+            ("uncordon n9 --http {http}", 1, "n9"),
             ("ca init {root}/ca", 2, "{root}/ca"),
             ("ca issue {root}/no-such-ca n1", 2, "{root}/no-such-ca"),
             ("ca issue {root}/ca n1", 2, "n1"),
@@ -237,12 +242,15 @@ fn http_answers_bad_requests_with_problems() {
     problem("control", ask("DELETE", "/v1/children/a%07b", ""), 400, "");
     for (method, path) in [
         ("GET", "/v1/children/nobody"),
+        ("GET", "/v1/children/nobody/explain"),
         ("GET", "/v1/children/nobody/logs"),
         ("DELETE", "/v1/children/nobody"),
         ("POST", "/v1/children/nobody/restart"),
         ("GET", "/v1/names/nobody"),
         ("POST", "/v1/nodes/n9/drain"),
         ("POST", "/v1/nodes/n9/undrain"),
+        ("POST", "/v1/nodes/n9/cordon"),
+        ("POST", "/v1/nodes/n9/uncordon"),
         ("GET", "/v2"),
     ] {
         problem(path, ask(method, path, ""), 404, "");

@@ -1,4 +1,4 @@
-//! `ordu start | stop | restart | show | ps`.
+//! `ordu start | stop | restart | show | explain | ps`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use ordu_transport::core::id::validate_name;
 use ureq::http::Method;
 
 use super::client::{Client, Connect, parse};
+use super::explain;
 use super::table::{Table, age, or_dash, print, print_line};
 use crate::exec::{ExecArgs, KIND, Limits, RunAs, STOP_TIMEOUT_DEFAULT, StopSignal};
 use crate::failure::{Failure, one_line};
@@ -172,6 +173,13 @@ impl OneChild {
         let answer = show().map_err(|failure| failure.context(format!("show {id}")))?;
         if connect.json { print_line(&answer) } else { print(&in_full(&parse::<Child>(&answer)?)) }
     }
+
+    pub(crate) fn explain(self) -> Result<(), Failure> {
+        let Self { id, connect } = self;
+        let explain = || Client::new(&connect)?.get(&format!("/v1/children/{id}/explain"));
+        let answer = explain().map_err(|failure| failure.context(format!("explain {id}")))?;
+        if connect.json { print_line(&answer) } else { explain::print(parse(&answer)?) }
+    }
 }
 
 /// Everything that there is to say of one child, a line each.
@@ -192,7 +200,7 @@ fn in_full(child: &Child) -> String {
     lines.iter().map(|(what, text)| format!("{what:<9} {}\n", one_line(text))).collect()
 }
 
-fn pairs(labels: &BTreeMap<String, String>) -> String {
+pub(super) fn pairs(labels: &BTreeMap<String, String>) -> String {
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 

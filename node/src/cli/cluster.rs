@@ -1,4 +1,4 @@
-//! `ordu members | status | names | lookup | events | drain | undrain | remove | rebalance`.
+//! `ordu members | status | names | lookup | events | drain | undrain | cordon | uncordon | remove | rebalance`.
 
 use clap::Args;
 use ordu_supervisor::core::moves::REBALANCE_MAX;
@@ -21,7 +21,7 @@ pub(crate) fn members(connect: &Connect) -> Result<(), Failure> {
     for member in parse::<Vec<Member>>(&answer)? {
         table.row(vec![
             member.name,
-            member.status,
+            if member.cordoned { format!("{}, cordoned", member.status) } else { member.status },
             member.boot.to_string(),
             member.addr,
             member.children.to_string(),
@@ -177,7 +177,7 @@ pub(crate) struct OneNode {
 }
 
 impl OneNode {
-    /// `ordu drain` or `ordu undrain`, by the verb.
+    /// `ordu drain`, `undrain`, `cordon` or `uncordon`, by the verb.
     pub(crate) fn run(self, verb: &'static str, done: &'static str) -> Result<(), Failure> {
         let Self { node, connect } = self;
         let client = Client::new(&connect)?;

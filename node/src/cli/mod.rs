@@ -6,6 +6,7 @@ mod ca;
 mod children;
 mod client;
 mod cluster;
+mod explain;
 mod logs;
 mod settings;
 mod table;
@@ -50,6 +51,8 @@ enum Command {
     Restart(children::OneChild),
     /// Show one child
     Show(children::OneChild),
+    /// Tell why a child is where it is, and where it would go
+    Explain(children::OneChild),
     /// List the children
     Ps(Listing),
     /// List the members of the cluster
@@ -66,6 +69,10 @@ enum Command {
     Drain(cluster::OneNode),
     /// Give a drained node children again
     Undrain(cluster::OneNode),
+    /// Give a node no more children; it keeps those that it has. Lasts until uncordon, or as long as its process
+    Cordon(cluster::OneNode),
+    /// Give a cordoned node children again
+    Uncordon(cluster::OneNode),
     /// Measure what this machine can do: registering, looking up, failing over, healing and more
     Bench(bench::Bench),
     /// Show what a child printed, from whichever node runs it
@@ -106,11 +113,11 @@ impl Completions {
 pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let matches = match Cli::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) => return explain(&error),
+        Err(error) => return complain_of(&error),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
-        Err(error) => return explain(&error),
+        Err(error) => return complain_of(&error),
     };
     let given = matches.subcommand().map(|(_, matches)| matches);
     match run(cli.command, given) {
@@ -131,6 +138,7 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Stop(child) => child.stop(),
         Command::Restart(child) => child.restart(),
         Command::Show(child) => child.show(),
+        Command::Explain(child) => child.explain(),
         Command::Ps(Listing { connect }) => children::ps(&connect),
         Command::Members(Listing { connect }) => cluster::members(&connect),
         Command::Status(Listing { connect }) => cluster::status(&connect),
@@ -139,6 +147,8 @@ fn run(command: Command, given: Option<&clap::ArgMatches>) -> Result<(), Failure
         Command::Events(events) => events.run(),
         Command::Drain(node) => node.run("drain", "is draining; `ordu ps` tells what is still to move"),
         Command::Undrain(node) => node.run("undrain", "takes children again"),
+        Command::Cordon(node) => node.run("cordon", "takes no more children, and keeps those that it has"),
+        Command::Uncordon(node) => node.run("uncordon", "takes children again"),
         Command::Logs(logs) => logs.run(),
         Command::Apply(apply) => apply.run(),
         Command::Top(top) => top.run(),
@@ -155,7 +165,7 @@ fn complain(what: &str) {
 }
 
 /// Says what is wrong with the arguments in one line; help and version are no errors.
-fn explain(error: &clap::Error) -> ExitCode {
+fn complain_of(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();

@@ -88,6 +88,26 @@ pub(super) async fn undrain(
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) async fn cordon(
+    State(app): State<Arc<App>>,
+    Segment(node): Segment,
+    uri: Uri,
+) -> Result<StatusCode, Refusal> {
+    let deadline = change(&node, &uri)?;
+    app.backend.cordon(&node, true, deadline).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn uncordon(
+    State(app): State<Arc<App>>,
+    Segment(node): Segment,
+    uri: Uri,
+) -> Result<StatusCode, Refusal> {
+    let deadline = change(&node, &uri)?;
+    app.backend.cordon(&node, false, deadline).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Segment(node): Segment,

@@ -44,7 +44,7 @@ async function get(path) {
 function showMembers(members) {
   at("members").replaceChildren(...members.map((member) => row([
     [member.name, "id"],
-    [member.status, TONES[member.status]],
+    member.cordoned ? [`${member.status}, cordoned`, "busy"] : [member.status, TONES[member.status]],
     [member.boot],
     [member.addr, "id"],
     [member.children, "number"],

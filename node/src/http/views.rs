@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::children::check_name;
 use super::{App, Segment, query};
 use crate::backend::Refusal;
-use crate::rows::{Child, Member, Name, StartRequest, Status};
+use crate::rows::{Child, Explanation, Member, Name, StartRequest, Status};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +37,11 @@ pub(super) async fn children(State(app): State<Arc<App>>) -> Json<Vec<Child>> {
 pub(super) async fn child(State(app): State<Arc<App>>, Segment(id): Segment) -> Result<Json<Child>, Refusal> {
     check_name(&id)?;
     app.backend.child(&id).map(Json).ok_or_else(|| Refusal::NotFound(format!("there is no child {id}")))
+}
+
+pub(super) async fn explain(State(app): State<Arc<App>>, Segment(id): Segment) -> Result<Json<Explanation>, Refusal> {
+    check_name(&id)?;
+    app.backend.explain(&id).map(Json).ok_or_else(|| Refusal::NotFound(format!("there is no child {id}")))
 }
 
 pub(super) async fn spec(State(app): State<Arc<App>>, Segment(id): Segment) -> Result<Json<StartRequest>, Refusal> {

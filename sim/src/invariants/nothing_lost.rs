@@ -109,13 +109,14 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
     let members: Vec<(usize, &Supervisor)> =
         group.iter().filter_map(|&node| Some((node, world.life(node)?.upper.children()?))).collect();
     let Some((_, first)) = members.first() else { return Vec::new() };
-    let drains = |node: usize, supervisor: &Supervisor| {
+    let takes_none = |node: usize, supervisor: &Supervisor| {
         let key = FactsKey(world.nodes[node].name.clone());
-        supervisor.facts().table().live_of(&key, supervisor.id()).is_none_or(|facts| facts.draining || facts.waiting)
+        let facts = supervisor.facts().table().live_of(&key, supervisor.id());
+        facts.is_none_or(|facts| facts.draining || facts.waiting || facts.cordoned)
     };
     let eligible: BTreeMap<&str, String> = members
         .iter()
-        .filter(|(node, supervisor)| !drains(*node, supervisor))
+        .filter(|(node, supervisor)| !takes_none(*node, supervisor))
         .map(|(node, _)| (world.nodes[*node].name.as_str(), zone_of(*node)))
         .collect();
     let is_due = |id: &&ChildId| {

@@ -346,7 +346,7 @@ function drawThin(one, y, tall) {
   hits.push({ x, y, w: Math.max(wide, 4), h: tall, kind: one.kind === "deaf" ? "deaf" : "view", one, node: one.node });
 }
 
-const SIGN = { start: "S", ensure: "E", terminate: "T", restart: "R", drain: "D", undrain: "U", register: "+", unregister: "−", update: "~" };
+const SIGN = { start: "S", ensure: "E", terminate: "T", restart: "R", drain: "D", undrain: "U", cordon: "C", uncordon: "C", register: "+", unregister: "−", update: "~" };
 function drawOperation(operation, y) {
   const x = xOf(operation.at);
   if (x < GUTTER - 400 && operation.at < view.from && (operation.reply_at || 0) < view.from) return;

@@ -57,7 +57,7 @@ bars.forEach((bar) => thing("child", bar.id).bars.push(bar));
 names.forEach((bar) => thing("name", bar.id).bars.push(bar));
 overlaps.forEach((overlap) => thing(overlap.kind, overlap.id).overlaps.push(overlap));
 const ABOUT_CHILDREN = new Set(["start", "ensure", "terminate", "restart"]);
-const ABOUT_NODES = new Set(["drain", "undrain"]);
+const ABOUT_NODES = new Set(["drain", "undrain", "cordon", "uncordon"]);
 for (const operation of run.operations) {
   if (ABOUT_NODES.has(operation.what) || operation.about === "") continue;
   operation.thing = thing(ABOUT_CHILDREN.has(operation.what) ? "child" : "name", operation.about);

@@ -45,6 +45,8 @@ pub(super) fn call(call: &Call) -> (&'static str, String, String) {
         Call::Restart(id) => ("restart", id.to_string(), String::new()),
         Call::Drain { node, on: true } => ("drain", node.to_string(), String::new()),
         Call::Drain { node, on: false } => ("undrain", node.to_string(), String::new()),
+        Call::Cordon { node, on: true } => ("cordon", node.to_string(), String::new()),
+        Call::Cordon { node, on: false } => ("uncordon", node.to_string(), String::new()),
     }
 }
 
@@ -119,6 +121,8 @@ fn message(message: &Message) -> String {
         Message::Control(Control::State { child, state, .. }) => {
             format!("control: {} bytes that {child} left", state.len())
         }
+        Message::Control(Control::Cordon { on: true }) => "control: cordon".into(),
+        Message::Control(Control::Cordon { on: false }) => "control: uncordon".into(),
         Message::Control(Control::Rebalance { children }) => format!("control: rebalance {} children", children.len()),
     }
 }

@@ -38,6 +38,13 @@ pub enum Call {
         /// Whether it drains.
         on: bool,
     },
+    /// A node should take no children and keep its own, or take some again.
+    Cordon {
+        /// Which node.
+        node: NodeName,
+        /// Whether it is cordoned.
+        on: bool,
+    },
 }
 
 /// What a caller is told.
@@ -118,6 +125,10 @@ pub(super) enum Waited {
         node: NodeId,
         on: bool,
     },
+    Cordoned {
+        node: NodeId,
+        on: bool,
+    },
 }
 
 impl Waited {
@@ -127,14 +138,14 @@ impl Waited {
             | Waited::Ensured { id }
             | Waited::Terminated { id, .. }
             | Waited::Restarted { id, .. } => Some(id),
-            Waited::Drained { .. } => None,
+            Waited::Drained { .. } | Waited::Cordoned { .. } => None,
         }
     }
 
     fn refuse(&self, error: CallError) -> Reply {
         match self {
             Waited::Started { .. } | Waited::Ensured { .. } | Waited::Restarted { .. } => Reply::Child(Err(error)),
-            Waited::Terminated { .. } | Waited::Drained { .. } => Reply::Done(Err(error)),
+            Waited::Terminated { .. } | Waited::Drained { .. } | Waited::Cordoned { .. } => Reply::Done(Err(error)),
         }
     }
 }
@@ -163,7 +174,7 @@ impl Supervisor {
         let begun = if self.calls_len() >= CALLS_MAX {
             Err(match call {
                 Call::Start { .. } | Call::Restart(_) => Reply::Child(Err(CallError::Busy)),
-                Call::Terminate(_) | Call::Drain { .. } => Reply::Done(Err(CallError::Busy)),
+                Call::Terminate(_) | Call::Drain { .. } | Call::Cordon { .. } => Reply::Done(Err(CallError::Busy)),
             })
         } else {
             match call {
@@ -174,6 +185,9 @@ impl Supervisor {
                 Call::Restart(id) => self.begin_restart(now, id).map_err(|error| Reply::Child(Err(error))),
                 Call::Drain { node, on } => {
                     self.begin_drain(&node, on, effects).map_err(|error| Reply::Done(Err(error)))
+                }
+                Call::Cordon { node, on } => {
+                    self.begin_cordon(&node, on, effects).map_err(|error| Reply::Done(Err(error)))
                 }
             }
         };
@@ -278,19 +292,39 @@ impl Supervisor {
     }
 
     fn begin_drain(&mut self, node: &NodeName, on: bool, effects: &mut Vec<Effect>) -> Result<Waited, CallError> {
-        let Some(member) = self.registry.view().get(node) else { return Err(CallError::NotFound) };
-        let id = member.id.clone();
+        let id = self.member_called(node)?;
         if id == *self.id() && self.shutting_down && !on {
             return Err(CallError::Unreachable);
         } else if id == *self.id() {
             self.set_draining(on);
-        } else if !member.status.is_living() || !self.connected.contains(&id) {
-            return Err(CallError::Unreachable);
         } else {
-            let message = Message::Control(Control::Drain { on });
-            effects.push(Effect::Send { to: vec![id.clone()], lane: Lane::Control, message: Box::new(message) });
+            self.ask_node(&id, Control::Drain { on }, effects)?;
         }
         Ok(Waited::Drained { node: id, on })
+    }
+
+    fn begin_cordon(&mut self, node: &NodeName, on: bool, effects: &mut Vec<Effect>) -> Result<Waited, CallError> {
+        let id = self.member_called(node)?;
+        if id == *self.id() {
+            self.set_cordoned(on);
+        } else {
+            self.ask_node(&id, Control::Cordon { on }, effects)?;
+        }
+        Ok(Waited::Cordoned { node: id, on })
+    }
+
+    fn member_called(&self, node: &NodeName) -> Result<NodeId, CallError> {
+        self.registry.view().get(node).map(|member| member.id.clone()).ok_or(CallError::NotFound)
+    }
+
+    /// Sends a request to another node, if it can be reached.
+    fn ask_node(&self, id: &NodeId, control: Control, effects: &mut Vec<Effect>) -> Result<(), CallError> {
+        if !self.registry.view().is_living(id) || !self.connected.contains(id) {
+            return Err(CallError::Unreachable);
+        }
+        let message = Box::new(Message::Control(control));
+        effects.push(Effect::Send { to: vec![id.clone()], lane: Lane::Control, message });
+        Ok(())
     }
 
     /// Tells the callers that wait for a child, if what they wait for is there.
@@ -342,6 +376,10 @@ impl Supervisor {
             Waited::Drained { node, on } => {
                 let draining = self.facts_of(node).is_some_and(|facts| facts.draining);
                 (draining == *on).then_some(Reply::Done(Ok(())))
+            }
+            Waited::Cordoned { node, on } => {
+                let cordoned = self.facts_of(node).is_some_and(|facts| facts.cordoned);
+                (cordoned == *on).then_some(Reply::Done(Ok(())))
             }
         }
     }
@@ -508,7 +546,7 @@ impl Supervisor {
         outlives
     }
 
-    /// Tells the callers that wait for a node to drain, if it says that it does.
+    /// Tells the callers that wait for a node to drain, or to be cordoned, if it says that it does.
     pub(super) fn check_drains(&mut self, effects: &mut Vec<Effect>) {
         let drains = self.waiting.iter().filter(|(_, waiting)| waiting.call.child().is_none());
         let drains: Vec<(u64, Waited)> = drains.map(|(request, waiting)| (*request, waiting.call.clone())).collect();

@@ -151,7 +151,7 @@ impl Supervisor {
         reply: Reply,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let waits = !matches!(call, Waited::Drained { .. }) && says_done(&reply);
+        let waits = !matches!(call, Waited::Drained { .. } | Waited::Cordoned { .. }) && says_done(&reply);
         let held = Held { call: Some(call), reply, deadline, after: None };
         self.hold_if(waits, request, held, effects)
     }

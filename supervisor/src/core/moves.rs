@@ -16,7 +16,7 @@ use ordu_transport::core::{Lane, NodeId, NodeName, Now};
 use rand::RngExt;
 
 use super::child::{Local, Phase, Then};
-use super::placement::{self, Candidate};
+use super::placement::{self, Candidate, Ineligible};
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::{Control, Effect, Message, Supervisor};
 use super::tables::State;
@@ -60,7 +60,7 @@ pub struct Misplaced {
 
 impl Supervisor {
     /// Up to `most` children that run elsewhere than they belong, as this node sees it, in order: what [`Self::rebalance`] would move,
-    /// and active nodes move by themselves. What runs once at most stays where it is.
+    /// and active nodes move by themselves. What runs once at most stays where it is, and so does what a cordoned node has.
     pub fn misplaced(&self, most: usize) -> Vec<Misplaced> {
         self.found_misplaced().take(most).map(|(_, misplaced)| misplaced).collect()
     }
@@ -71,6 +71,9 @@ impl Supervisor {
             let mut running = self.claims(id).filter(|(_, claim)| claim.state == State::Running && !claim.losing);
             let (holder, claim) = running.next()?;
             let spec = &self.start_at(id, &claim.dot)?.spec;
+            if self.keeps(holder, spec) {
+                return None;
+            }
             let seat = self.seat(spec).filter(|seat| *seat != holder && living(holder))?;
             let misplaced = Misplaced { child: id.clone(), from: holder.name.clone(), to: seat.name.clone() };
             (spec.restart != Restart::Temporary).then(|| (holder.clone(), misplaced))
@@ -109,7 +112,17 @@ impl Supervisor {
     /// Whether a child that we hold, and that belongs elsewhere, is to go there.
     pub(super) fn gives_away(&self, spec: &ChildSpec) -> bool {
         let own = Candidate { id: self.id(), facts: self.facts_of(self.id()) };
-        self.redistribution == Redistribution::Active || placement::eligible(spec, own).is_err()
+        match placement::eligible(spec, own) {
+            Ok(_) => self.redistribution == Redistribution::Active,
+            Err(Ineligible::Cordoned) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Whether a node keeps a child that it has though others would be given it: it is cordoned, and could run it.
+    pub(super) fn keeps(&self, holder: &NodeId, spec: &ChildSpec) -> bool {
+        let holder = Candidate { id: holder, facts: self.facts_of(holder) };
+        placement::eligible(spec, holder) == Err(Ineligible::Cordoned)
     }
 
     /// Notes that a child of ours belongs elsewhere.
@@ -147,7 +160,7 @@ impl Supervisor {
 
     fn destination(&self, now: Now, id: &ChildId) -> Destination {
         let Some(local) = self.local.get(id) else { return Destination::None };
-        if !matches!(local.phase, Phase::Running { .. }) {
+        if !matches!(local.phase, Phase::Running { .. }) || self.keeps(self.id(), &local.spec) {
             return Destination::None;
         }
         let Some(seat) = self.seat(&local.spec).filter(|seat| *seat != self.id()) else { return Destination::None };

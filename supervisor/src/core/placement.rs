@@ -42,6 +42,8 @@ pub enum Ineligible {
     Kind(Arc<str>),
     /// The child is pinned to another node.
     Pinned(NodeName),
+    /// It keeps what it has and takes nothing. Said only where nothing else speaks against it: a child that runs there may.
+    Cordoned,
 }
 
 /// Which nodes a child prefers: by default none, so that children are spread by weight alone.
@@ -98,25 +100,46 @@ pub fn eligible(spec: &ChildSpec, candidate: Candidate<'_>) -> Result<u32, Ineli
         return Err(Ineligible::Kind(spec.kind.clone()));
     }
     match spec.affinity.refuses(&facts.labels) {
+        None if facts.cordoned => Err(Ineligible::Cordoned),
         None => Ok(facts.weight),
         Some(Refused::Lacks(key, value)) => Err(Ineligible::Labels(format!("the label {key}={value}"))),
         Some(Refused::Has(key, value)) => Err(Ineligible::Labels(format!("another label than {key}={value}"))),
     }
 }
 
-/// The node that a child belongs on: the best score of those that may run it.
+/// A node's place among those that may run a child: the least is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Merit {
+    /// What the application's preference gives.
+    pub preference: u64,
+    /// How many of the labels that the child prefers it lacks.
+    pub lacking: u64,
+    /// What the hash gives, by the node's weight.
+    pub distance: u64,
+}
+
+/// How good a node is for a child, if it may run it.
+///
+/// # Errors
+/// Why it may not.
+pub fn merit(spec: &ChildSpec, preference: &Preference, candidate: Candidate<'_>) -> Result<Merit, Ineligible> {
+    let weight = eligible(spec, candidate)?;
+    let (name, Some(facts)) = (&candidate.id.name, candidate.facts) else { return Err(Ineligible::Unknown) };
+    Ok(Merit {
+        preference: preference.score(spec, name, facts),
+        lacking: spec.affinity.dislikes(&facts.labels),
+        distance: score(&spec.id, name, weight),
+    })
+}
+
+/// The node that a child belongs on: the best of those that may run it.
 pub fn seat<'a>(
     spec: &ChildSpec,
     preference: &Preference,
     candidates: impl Iterator<Item = Candidate<'a>>,
 ) -> Option<&'a NodeId> {
-    let scored = candidates.filter_map(|candidate| {
-        let weight = eligible(spec, candidate).ok()?;
-        let liked = preference.score(spec, &candidate.id.name, candidate.facts?);
-        let disliked = spec.affinity.dislikes(&candidate.facts?.labels);
-        Some((liked, disliked, score(&spec.id, &candidate.id.name, weight), candidate.id))
-    });
-    scored.min().map(|(_, _, _, id)| id)
+    let scored = candidates.filter_map(|candidate| Some((merit(spec, preference, candidate).ok()?, candidate.id)));
+    scored.min().map(|(_, id)| id)
 }
 
 /// Why none of the candidates may run a child, in one sentence.
@@ -131,8 +154,15 @@ pub fn why_nowhere<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candid
         return "no eligible node: a node that could run it waits until it has met as many members as it expects"
             .to_owned();
     }
-    if reasons.contains(&Ineligible::Draining) {
-        return "no eligible node: every node that could run it is draining".to_owned();
+    let is_said = |reason: &Ineligible| reasons.contains(reason);
+    let withdrawn = match (is_said(&Ineligible::Draining), is_said(&Ineligible::Cordoned)) {
+        (true, true) => "draining or cordoned",
+        (true, false) => "draining",
+        (false, true) => "cordoned",
+        (false, false) => "",
+    };
+    if !withdrawn.is_empty() {
+        return format!("no eligible node: every node that could run it is {withdrawn}");
     }
     if let Some(Ineligible::Labels(which)) = reasons.iter().find(|reason| matches!(reason, Ineligible::Labels(_))) {
         return format!("no eligible node: none that could run it has {which}");
@@ -180,6 +210,8 @@ mod tests {
         Facts {
             draining: false,
             waiting: false,
+            cordoned: false,
+            passive: false,
             weight,
             labels: BTreeMap::new(),
             kinds: vec!["k".into()],

@@ -410,10 +410,10 @@ impl Supervisor {
         self.claims(id).any(|(node, claim)| counts(node, claim)) && !is_present(Defect::NamelessChild)
     }
 
-    /// Whether this node can run a child, drained or not.
+    /// Whether this node can run a child that it has, drained, cordoned or not.
     fn may_run(&self, spec: &ChildSpec) -> bool {
         let own = Candidate { id: self.id(), facts: self.facts_of(self.id()) };
-        matches!(placement::eligible(spec, own), Ok(_) | Err(Ineligible::Draining))
+        matches!(placement::eligible(spec, own), Ok(_) | Err(Ineligible::Draining | Ineligible::Cordoned))
     }
 
     /// Whether lookups show some process under a child's name.

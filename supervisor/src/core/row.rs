@@ -98,6 +98,8 @@ pub struct MemberRow {
     pub kinds: Vec<Arc<str>>,
     /// The version of its software.
     pub version: Arc<str>,
+    /// It takes no children and keeps those that it has.
+    pub cordoned: bool,
 }
 
 /// The cluster as one node sees it.

@@ -9,7 +9,7 @@ use ordu_transport::core::{Member, NodeId, NodeName, Now, Pid, Status};
 use super::row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::{Effect, Supervisor};
-use super::tables::{Actual, FactsKey, Quarantine, State};
+use super::tables::{Actual, Facts, FactsKey, Quarantine, State};
 
 const PURPOSE_STATUS: u64 = 4;
 
@@ -36,7 +36,7 @@ impl Supervisor {
     }
 
     /// Of several claims the one that is shown: who holds before who has done, then the better process.
-    fn shown_claim(&self, id: &ChildId) -> Option<(&NodeId, &Actual)> {
+    pub(super) fn shown_claim(&self, id: &ChildId) -> Option<(&NodeId, &Actual)> {
         self.claims(id).min_by_key(|(node, claim)| {
             (!claim.is_held(), claim.losing, !claim.has_process(), &claim.rank, &claim.pid, *node)
         })
@@ -88,13 +88,6 @@ impl Supervisor {
 
     fn member_row(&self, member: &Member) -> MemberRow {
         let facts = self.facts_of(&member.id);
-        let status = match member.status {
-            Status::Up if facts.is_some_and(|facts| facts.draining) => MemberStatus::Draining,
-            Status::Up => MemberStatus::Up,
-            Status::Suspect => MemberStatus::Suspect,
-            Status::Down => MemberStatus::Down,
-            Status::Left => MemberStatus::Left,
-        };
         let living = member.status.is_living();
         let held = self
             .actual
@@ -105,11 +98,12 @@ impl Supervisor {
             name: member.id.name.clone(),
             boot: member.id.boot,
             addr: member.addr.clone(),
-            status,
+            status: member_status(member, facts),
             children: if living { held.count() } else { 0 },
             labels: facts.map(|facts| facts.labels.clone()).unwrap_or_default(),
             kinds: facts.map(|facts| facts.kinds.clone()).unwrap_or_default(),
             version: facts.map_or_else(|| "".into(), |facts| facts.version.clone()),
+            cordoned: living && facts.is_some_and(|facts| facts.cordoned),
         }
     }
 
@@ -226,6 +220,17 @@ impl Supervisor {
             Status::Left => EventKind::MemberLeft { member: name },
         };
         self.tell(now, what, effects);
+    }
+}
+
+/// What is believed of a member that says this of itself.
+pub(super) fn member_status(member: &Member, facts: Option<&Facts>) -> MemberStatus {
+    match member.status {
+        Status::Up if facts.is_some_and(|facts| facts.draining) => MemberStatus::Draining,
+        Status::Up => MemberStatus::Up,
+        Status::Suspect => MemberStatus::Suspect,
+        Status::Down => MemberStatus::Down,
+        Status::Left => MemberStatus::Left,
     }
 }
 

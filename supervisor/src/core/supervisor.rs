@@ -94,6 +94,12 @@ pub enum Control {
         /// Which.
         children: Vec<ChildId>,
     },
+    /// Take no children and keep yours, or take some again.
+    #[serde(rename = "k")]
+    Cordon {
+        /// Which of both.
+        on: bool,
+    },
 }
 
 /// What happens to a supervisor. Calls come by [`Supervisor::call`], local processes by [`Supervisor::with_registry`].
@@ -356,7 +362,9 @@ impl Supervisor {
             seed,
         } = config;
         let waits = Waits::new(expect, &id.name);
-        let own_facts = Facts { draining: false, waiting: waits.is_some(), weight, labels, kinds, version };
+        let passive = redistribution == Redistribution::Passive;
+        let (draining, waiting, cordoned) = (false, waits.is_some(), false);
+        let own_facts = Facts { draining, waiting, cordoned, passive, weight, labels, kinds, version };
         // All tables draw the same, so that their digests go out together.
         let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed);
         facts.put(FactsKey(id.name.clone()), own_facts.clone());
@@ -638,6 +646,10 @@ impl Supervisor {
 
     pub(super) fn set_draining(&mut self, draining: bool) {
         self.set_facts(Facts { draining, ..self.own_facts.clone() });
+    }
+
+    pub(super) fn set_cordoned(&mut self, cordoned: bool) {
+        self.set_facts(Facts { cordoned, ..self.own_facts.clone() });
     }
 
     pub(super) fn set_waiting(&mut self, waiting: bool) {

@@ -182,6 +182,12 @@ pub struct Facts {
     pub kinds: Vec<Arc<str>>,
     /// The version of its software.
     pub version: Arc<str>,
+    /// It takes no children and keeps those that it has.
+    #[serde(default)]
+    pub cordoned: bool,
+    /// It gives children away only when it may not run them any more.
+    #[serde(default)]
+    pub passive: bool,
 }
 
 /// The key of a node's facts.

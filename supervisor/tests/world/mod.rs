@@ -97,11 +97,17 @@ impl World {
 
     /// A node that begins to run and has met nobody.
     pub(crate) fn boot(&mut self, text: &str, boot: u64, kinds: &[&str]) {
+        let kinds = kinds.iter().map(|&kind| Arc::from(kind)).collect();
+        self.boot_as(text, boot, |config| config.kinds = kinds);
+    }
+
+    /// The same, made as the test wants it.
+    pub(crate) fn boot_as(&mut self, text: &str, boot: u64, make: impl FnOnce(&mut Config)) {
         let id = NodeId::new(name(text), boot, boot * 1000 + text.as_bytes()[0] as u64);
-        let config = Config {
+        let mut config = Config {
             id: id.clone(),
             policy: RankPolicy::LongestRunning,
-            kinds: kinds.iter().map(|&kind| Arc::from(kind)).collect(),
+            kinds: vec!["work".into()],
             version: "1".into(),
             weight: 1,
             labels: Default::default(),
@@ -112,6 +118,7 @@ impl World {
             expect: Expect::default(),
             seed: boot,
         };
+        make(&mut config);
         let node = Node { core: Supervisor::new(config), alive: true, running: BTreeMap::new(), stopping: false };
         self.nodes.insert(name(text), node);
         self.see(text, text, Status::Up);

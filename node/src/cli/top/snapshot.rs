@@ -51,7 +51,11 @@ impl Snapshot {
     ) -> Self {
         [&mut status.cluster, &mut status.name].into_iter().for_each(tidy);
         for member in &mut members {
-            let Member { name, addr, status, labels, kinds, version, boot: _, children: _, rtt_ms: _ } = member;
+            let Member { name, addr, status, labels, kinds, version, cordoned, boot: _, children: _, rtt_ms: _ } =
+                member;
+            if *cordoned {
+                status.push_str(", cordoned");
+            }
             [name, addr, status, version].into_iter().chain(kinds).for_each(tidy);
             *labels = std::mem::take(labels).into_iter().map(tidy_pair).collect();
         }

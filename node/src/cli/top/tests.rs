@@ -46,6 +46,7 @@ fn member(name: &str, children: u64) -> Member {
         kinds: vec!["exec".into()],
         version: "0.1.0".into(),
         rtt_ms: (name != "n1").then_some(0.25),
+        cordoned: false,
     }
 }
 
