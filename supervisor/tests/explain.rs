@@ -198,7 +198,7 @@ fn what_does_not_run_is_told_in_the_words_of_its_row() {
     world.start("a", pinned);
     world
         .start("a", ChildSpec { restart: Restart::Temporary, placement: Placement::Pinned(name("b")), ..spec("once") });
-    let intensity = Some(Intensity { restarts: 0, within: secs(60) });
+    let intensity = Some(Intensity::new(0, secs(60)));
     world.start("a", ChildSpec { intensity, placement: Placement::Pinned(name("a")), ..spec("limited") });
     world.start("a", ChildSpec { placement: Placement::Pinned(name("a")), ..spec("ends") });
     world
