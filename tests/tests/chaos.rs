@@ -31,7 +31,6 @@ enum Known {
 }
 
 #[test]
-#[ignore = "kills at random, sometimes faster than nodes that keep children in memory only can tell one another: run it by hand"]
 fn what_should_run_runs_once_whatever_happened() {
     let number =
         |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
