@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_supervisor::core::handoff::STATE_BYTES_MAX;
-use ordu_supervisor::core::{Call, ChildStatus, Exit, Input};
+use ordu_supervisor::core::{Call, ChildSpec, ChildStatus, Exit, Input, Placement};
 use ordu_transport::core::Pid;
 
 use self::world::{World, id, name, spec};
@@ -151,6 +151,53 @@ fn an_init_that_fails_leaves_it_to_the_next() {
     let second = process(&world, &x);
     assert_ne!(second.node, first.node);
     assert_eq!(given(&world, &second), Some(first.to_string()));
+}
+
+/// What was given is for who has not begun yet; what is left by one that has not begun is nothing.
+#[test]
+fn a_state_is_used_once() {
+    let (mut world, x, first) = begin();
+    world.call("a", Call::Restart(id(&x)));
+    world.hanging.push(x.clone());
+    world.run(secs(1));
+    let second = process(&world, &x);
+    assert_eq!(given(&world, &second), Some(first.to_string()));
+    // It hands off before it is through its init, and is asked to restart: its own is there still.
+    world.slow.push(x.clone());
+    world.input("b", Input::HandedOff { pid: second.clone(), state: Bytes::from_static(b"half") });
+    world.call("a", Call::Restart(id(&x)));
+    world.run(ms(100));
+    world.finish("b", &x, Exit::Normal);
+    world.run(secs(1));
+    let third = process(&world, &x);
+    assert_eq!(given(&world, &third), Some(first.to_string()));
+    // It gets through while it is being stopped: it has used it, and leaves nothing.
+    world.call("a", Call::Restart(id(&x)));
+    world.run(ms(100));
+    world.input("b", Input::Started { pid: third.clone(), info: Default::default() });
+    world.finish("b", &x, Exit::Normal);
+    world.run(secs(1));
+    let fourth = process(&world, &x);
+    assert_eq!(given(&world, &fourth), None);
+}
+
+#[test]
+fn another_kind_gets_nothing_of_it() {
+    let mut world = World::new(&["a"]);
+    world.boot("b", 1, &["work", "play"]);
+    world.meet("a", "b");
+    world.run(secs(5));
+    let on_b = |kind: &str| ChildSpec { placement: Placement::Pinned(name("b")), kind: kind.into(), ..spec("x") };
+    world.start("a", on_b("work"));
+    world.run(secs(1));
+    // Both are heard of at once.
+    world.cut = [("a".into(), "b".into())].into();
+    world.call("a", Call::Terminate(id("x")));
+    world.start("a", on_b("play"));
+    world.cut.clear();
+    world.run(secs(10));
+    let second = process(&world, "x");
+    assert_eq!((world.starts_of("x"), given(&world, &second)), (2, None));
 }
 
 /// The node that it goes to dies with it: the one that let it go has it still, unless it has seen the other's claim.

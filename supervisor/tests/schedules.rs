@@ -335,6 +335,26 @@ fn an_init_that_takes_too_long_has_failed() {
     }
 }
 
+/// Its start is gone, and whether the next one may run is not known yet, since who asked for that is down.
+#[test]
+fn an_init_that_takes_too_long_is_stopped_whatever_follows() {
+    let mut world = World::new(&["a", "b", "c"]);
+    let x = world.id_on("b");
+    world.hanging.push(x.clone());
+    world.start("a", ChildSpec { init_timeout: secs(8), ..spec(&x) });
+    world.run(secs(1));
+    world.cut.insert(("c".into(), "b".into()));
+    world.call("c", Call::Terminate(id(&x)));
+    world.start("c", ChildSpec { restart: Restart::Temporary, ..with_args(&x, "other") });
+    world.run(ms(10));
+    world.kill("c");
+    world.run(secs(4));
+    let first = world.pid_of("b", &x).expect("it is looked at once who asked is known");
+    world.run(secs(8));
+    let copies = world.copies(&x);
+    assert!(copies.len() <= 1 && world.pid_of("b", &x) != Some(first), "{copies:?}");
+}
+
 /// Nobody waits for it any more: it is tried again, with pauses, until it gets through.
 #[test]
 fn a_restart_whose_init_takes_too_long_is_tried_again() {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
+use super::states;
 use super::user::Account;
 
 /// Where the fences of other users' children are.
@@ -39,12 +40,13 @@ impl Fences {
         [&self.own, &self.elsewhere]
     }
 
-    /// Removes what an earlier node left.
+    /// Removes what an earlier node left elsewhere, where nobody else would, and what nobody needs any more.
     pub(super) fn clear(&self) {
-        if let Err(error) = fs::remove_dir_all(&self.own).and_then(|()| fs::create_dir(&self.own)) {
-            tracing::warn!(directory = %self.own.display(), %error, "what an earlier node left cannot be removed");
+        self.directories().into_iter().for_each(states::clear);
+        for entry in fs::read_dir(&self.elsewhere).into_iter().flatten().flatten() {
+            let _ = fs::remove_file(entry.path());
         }
-        let _ = fs::remove_dir_all(&self.elsewhere);
+        let _ = fs::remove_dir(&self.elsewhere);
         let _ = fs::remove_dir(ELSEWHERE);
     }
 

@@ -121,15 +121,24 @@ impl Exec {
         let account = args.user.as_ref().map(RunAs::look_up).transpose()?;
         let fence_file = self.fences.create(&activation.id, &activation.fence, account.as_ref())?;
         let given = host.handed_off();
-        let states = States::create(fence_file.directory(), &activation.id, given.as_deref(), account.as_ref())?;
+        let activated = format!("{}.{}", activation.id, activation.fence);
+        let states = States::create(fence_file.directory(), &activated, given.as_deref(), account.as_ref());
+        let states = match states {
+            // Most programs leave nothing.
+            Err(error) if given.is_none() => {
+                tracing::warn!(child = activation.id, error, "the child cannot leave a state");
+                None
+            }
+            states => Some(states?),
+        };
         let log = self.log(&activation.id);
         let (fence, id) = (activation.fence.clone(), activation.id.clone());
-        let job = self.job(activation, &args, &fence_file, &states, log.clone());
+        let job = self.job(activation, &args, &fence_file, states.as_ref(), log.clone());
         let running = self.keeper.spawn(job).await?;
         host.started(running.os_pid(), &log);
         let (ended, was_late) = attend(running, &host, &args, fence, &fence_file).await;
         // Who had to be killed may have been in the middle of it. Whether it was asked to stop knows who takes it.
-        if !was_late {
+        if let Some(states) = states.filter(|_| !was_late) {
             match states.left() {
                 Ok(left) => left.into_iter().for_each(|state| host.hand_off(state)),
                 Err(why) => tracing::warn!(child = id, why, "a child's state is not handed on"),
@@ -159,7 +168,7 @@ impl Exec {
         activation: Activation,
         args: &ExecArgs,
         fence_file: &FenceFile,
-        states: &States,
+        states: Option<&States>,
         log: PathBuf,
     ) -> Job {
         let ExecArgs { cmd, env, cwd, user, limits, .. } = args.clone();
@@ -173,7 +182,7 @@ impl Exec {
             ("ORDU_PID".into(), activation.pid),
             ("ORDU_HTTP".into(), self.http.clone()),
         ]);
-        env.extend(states.environment());
+        env.extend(states.into_iter().flat_map(States::environment));
         Job { cmd, env, cwd, user, limits, log, mark: Some(activation.fence) }
     }
 }

@@ -1,7 +1,8 @@
 //! The files by which a program finds what the one before it left, and leaves something for the next.
 //!
 //! Each activation has a directory of its own, which is gone with it: in the node's data directory, or, for a child that runs
-//! as another user, beside its [fence](super::fence). What is in it is of that program's making: nothing in it is followed.
+//! as another user, beside its [fence](super::fence). What is in it is of that program's making: nothing in it is followed,
+//! or walked through, and what else a program puts there stays where it is.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
@@ -18,6 +19,8 @@ use super::user::Account;
 const GIVEN: &str = "state";
 /// What is left.
 const LEFT: &str = "handoff";
+/// What the directories' names end with.
+const ENDING: &str = ".state";
 
 /// The directory of one activation; removed when the activation is over.
 pub(super) struct States {
@@ -27,14 +30,15 @@ pub(super) struct States {
 }
 
 impl States {
-    /// Makes it below a directory that the program can get at, with what was left for it. The error is one sentence.
+    /// Makes that of an activation below a directory that the program can get at, with what was left for it. The error is
+    /// one sentence.
     pub(super) fn create(
         below: &Path,
-        id: &str,
+        activation: &str,
         given: Option<&[u8]>,
         account: Option<&Account>,
     ) -> Result<States, String> {
-        let directory = below.join(format!("{id}.state"));
+        let directory = below.join(format!("{activation}{ENDING}"));
         let account = account.filter(|_| geteuid().is_root());
         let owner = account.map_or(geteuid(), |account| account.uid).as_raw();
         let states = States { directory, owner, is_given: given.is_some() };
@@ -44,8 +48,6 @@ impl States {
     }
 
     fn make(&self, given: Option<&[u8]>, account: Option<&Account>) -> io::Result<()> {
-        // A node that was killed left one.
-        remove(&self.directory)?;
         DirBuilder::new().mode(0o700).create(&self.directory)?;
         let own = |path: &Path| {
             account.map_or(Ok(()), |Account { uid, gid, .. }| chown(path, Some(uid.as_raw()), Some(gid.as_raw())))
@@ -91,15 +93,26 @@ impl States {
 
 impl Drop for States {
     fn drop(&mut self) {
-        let _ = remove(&self.directory);
+        if let Err(error) = remove(&self.directory) {
+            tracing::warn!(directory = %self.directory.display(), %error, "a program left more than its state behind");
+        }
+    }
+}
+
+/// Removes the directories of activations that nobody runs any more, as far as nothing else is in them.
+pub(super) fn clear(below: &Path) {
+    for entry in fs::read_dir(below).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().ends_with(ENDING) {
+            let _ = remove(&entry.path());
+        }
     }
 }
 
 fn remove(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
+    for name in [GIVEN, LEFT] {
+        let _ = fs::remove_file(directory.join(name));
     }
+    fs::remove_dir(directory)
 }
 
 #[cfg(test)]
@@ -116,8 +129,6 @@ mod tests {
     #[test]
     fn what_was_left_is_there_and_goes_with_the_activation() {
         let below = tempfile::tempdir().unwrap();
-        fs::create_dir(below.path().join("a.state")).unwrap();
-        fs::write(below.path().join("a.state").join(LEFT), "of a node that was killed").unwrap();
         let states = States::create(below.path(), "a", Some(b"seven"), None).unwrap();
         let environment = states.environment();
         let [(given, given_path), (left, left_path)] = &environment[..] else { panic!("{environment:?}") };
@@ -130,6 +141,14 @@ mod tests {
         assert_eq!(fs::read_dir(below.path()).unwrap().count(), 0);
         let first = States::create(below.path(), "a", None, None).unwrap();
         assert_eq!(first.environment().len(), 1);
+        // A node that was killed leaves them; what is more than its state nobody touches.
+        std::mem::forget(first);
+        let other = States::create(below.path(), "b", Some(b"x"), None).unwrap();
+        fs::create_dir(below.path().join("b.state").join("more")).unwrap();
+        drop(other);
+        clear(below.path());
+        let left = fs::read_dir(below.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["b.state"]);
     }
 
     #[test]

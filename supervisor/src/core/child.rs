@@ -117,8 +117,12 @@ pub(super) struct Local {
     pub(super) reason: Option<Arc<str>>,
     /// The node that did not take it, until when it is not offered to that one again, and how often in a row that was.
     pub(super) refused: Option<(NodeId, Instant, u32)>,
-    /// What its last process left for the next one, until that is through its init.
-    pub(super) state: Option<Bytes>,
+    /// The kind that its last process was activated as.
+    pub(super) kind: Arc<str>,
+    /// What its process was given of the one before, until it is through its init; or what the next one will be given.
+    pub(super) given: Option<Bytes>,
+    /// What its process leaves for the next one.
+    pub(super) left: Option<Bytes>,
     /// When it is looked at again, if nothing happens before.
     pub(super) timer: Option<Instant>,
 }
@@ -134,7 +138,7 @@ impl Local {
             }
             Phase::Stopping(Then::Gone | Then::Restart | Then::Policy | Then::Late) => State::Stopping,
             Phase::Released { to, token, .. } => {
-                State::Moving { to: to.clone(), token: *token, released: true, carries: self.state.is_some() }
+                State::Moving { to: to.clone(), token: *token, released: true, carries: self.given.is_some() }
             }
             Phase::Backoff { .. } => State::Backoff,
             Phase::Quarantined => State::Quarantined,
@@ -153,6 +157,13 @@ impl Local {
             | Phase::Failed { until }
             | Phase::Done { until } => Some(*until),
         }
+    }
+
+    /// What its process left, now that it has ended after it was asked to stop, is for the next one: or what it was given
+    /// itself, if it never got through its init. A process of another kind would not know what to do with it.
+    pub(super) fn hand_on(&mut self) {
+        let left = self.left.take().or(self.given.take());
+        self.given = left.filter(|_| self.kind == self.spec.kind);
     }
 
     /// Whether it is started again after this exit.

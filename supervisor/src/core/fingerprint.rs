@@ -52,8 +52,8 @@ impl Local {
         let within = spec.intensity.map_or(Duration::ZERO, |intensity| intensity.within);
         recent.iter().for_each(|at| wait(now, at + within).hash(hasher));
         (dot, begun, spec, pid, token, taken_over, ran, restarts, failures).hash(hasher);
-        let Self { followed, since_ms, os_pid, log, reason, refused, state, timer, .. } = self;
-        (followed, since_ms, os_pid, log, reason, state).hash(hasher);
+        let Self { followed, since_ms, os_pid, log, reason, refused, kind, given, left, timer, .. } = self;
+        (followed, since_ms, os_pid, log, reason, kind, given, left).hash(hasher);
         refused.as_ref().map(|(by, until, times)| (by, wait(now, *until), times)).hash(hasher);
         timer.map(|at| wait(now, at)).hash(hasher);
         std::mem::discriminant(phase).hash(hasher);

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Instant, Lane, NodeId, Now, Pid};
 
-use super::child::{Local, Phase};
+use super::child::{Local, Phase, Then};
 use super::moves::MOVE_MAX;
 use super::spec::ChildId;
 use super::supervisor::{Control, Effect, Message, Supervisor};
@@ -27,8 +27,14 @@ use super::supervisor::{Control, Effect, Message, Supervisor};
 pub const STATE_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of states that came and whose children are not started yet; further ones are not taken.
 pub const STATES_BYTES_MAX: usize = 64 << 20;
+/// No sender takes more of that than its share among so many.
+const SENDERS: usize = 4;
+/// Slower than this a state may not travel, in bytes a millisecond, or its child is started again where it was.
+const STATE_BYTES_PER_MS_MIN: u64 = 128;
 /// How long a state that came is kept: longer than anybody keeps a child back for the node that it goes to.
-const KEPT_MAX: Duration = MOVE_MAX.saturating_mul(5);
+const KEPT_MAX: Duration = MOVE_MAX.saturating_mul(10);
+/// What each takes beside its bytes.
+const HANDED_BYTES: usize = 512;
 
 /// Which move of which child a state belongs to, and who let it go.
 pub(super) type HandedKey = (ChildId, NodeId, u64);
@@ -40,19 +46,36 @@ pub(super) struct Handed {
     pub(super) until: Instant,
 }
 
+impl Handed {
+    fn size_bytes(&self) -> usize {
+        self.state.len() + HANDED_BYTES
+    }
+}
+
 impl Supervisor {
-    /// A child of ours leaves something for its next activation; of several the last counts. Longer ones are not taken.
+    /// A child of ours leaves something for its next activation; of several the last counts. Longer ones are not taken, and
+    /// none of a process that is not through its init: what it was given is still there for the next.
     pub(super) fn on_handed_off(&mut self, pid: &Pid, state: Bytes) {
         let id = self.children_by_pid.get(pid);
-        let local = id.and_then(|id| self.local.get_mut(id));
-        if let Some(local) = local.filter(|_| state.len() <= STATE_BYTES_MAX) {
-            local.state = Some(state);
+        let local = id.and_then(|id| self.local.get_mut(id)).filter(|local| local.pid.as_ref() == Some(pid));
+        let Some(local) = local.filter(|_| state.len() <= STATE_BYTES_MAX) else { return };
+        match local.phase {
+            Phase::Running { .. } | Phase::Stopping(Then::Restart | Then::Policy | Then::Move { .. }) => {
+                local.left = Some(state);
+            }
+            _ => {}
         }
+    }
+
+    /// Until when a child is kept back for the node that it goes to.
+    pub(super) fn kept_back_until(&self, now: Now, id: &ChildId) -> Instant {
+        let bytes = self.local.get(id).and_then(|local| local.given.as_ref()).map_or(0, Bytes::len);
+        now.at + MOVE_MAX + Duration::from_millis(bytes as u64 / STATE_BYTES_PER_MS_MIN)
     }
 
     /// Sends the state of a child that another node may start to that node.
     pub(super) fn send_state(&self, id: &ChildId, effects: &mut Vec<Effect>) {
-        let Some(Local { phase: Phase::Released { to, token, .. }, state: Some(state), .. }) = self.local.get(id)
+        let Some(Local { phase: Phase::Released { to, token, .. }, given: Some(state), .. }) = self.local.get(id)
         else {
             return;
         };
@@ -70,14 +93,28 @@ impl Supervisor {
 
     /// The state of a child that comes to us.
     pub(super) fn on_state(&mut self, now: Now, from: &NodeId, child: ChildId, token: u64, state: Bytes) {
-        self.handed.retain(|_, handed| handed.until > now.at);
-        let held: usize = self.handed.values().map(|handed| handed.state.len()).sum();
-        if state.len() > STATE_BYTES_MAX || held + state.len() > STATES_BYTES_MAX {
-            tracing::warn!(peer = %from, %child, bytes = state.len(), held, "a state is not taken: there is no room");
+        self.forget_states(now.at);
+        let key = (child, from.clone(), token);
+        self.handed.remove(&key);
+        let (mut held, mut of_sender) = (0, 0);
+        for ((_, sender, _), handed) in &self.handed {
+            held += handed.size_bytes();
+            of_sender += if sender == from { handed.size_bytes() } else { 0 };
+        }
+        let handed = Handed { state, until: now.at + KEPT_MAX };
+        let size = handed.size_bytes();
+        let has_room = held + size <= STATES_BYTES_MAX && of_sender + size <= STATES_BYTES_MAX / SENDERS;
+        if handed.state.len() > STATE_BYTES_MAX || !has_room {
+            tracing::warn!(peer = %from, child = %key.0, bytes = size, held, "a state is not taken: there is no room");
             return;
         }
-        self.dirty.insert(child.clone());
-        self.handed.insert((child, from.clone(), token), Handed { state, until: now.at + KEPT_MAX });
+        self.dirty.insert(key.0.clone());
+        self.handed.insert(key, handed);
+    }
+
+    /// Forgets states whose child has not come.
+    pub(super) fn forget_states(&mut self, at: Instant) {
+        self.handed.retain(|_, handed| handed.until > at);
     }
 
     /// Whether all is here that a child needs which comes to us from a node.

@@ -191,8 +191,9 @@ impl Supervisor {
     /// Lets another node have a child that has no process here.
     pub(super) fn release(&mut self, now: Now, id: &ChildId, to: NodeId, effects: &mut Vec<Effect>) {
         let token = self.rng.random();
+        let until = self.kept_back_until(now, id);
         if let Some(local) = self.local.get_mut(id) {
-            local.phase = Phase::Released { to, token, until: now.at + MOVE_MAX };
+            local.phase = Phase::Released { to, token, until };
             local.since_ms = now.wall_ms;
         }
         self.send_state(id, effects);

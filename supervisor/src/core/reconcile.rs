@@ -194,6 +194,10 @@ impl Supervisor {
         let (dot, spec) = (local.dot.clone(), local.spec.clone());
         if self.is_live(id, &dot) {
             self.tend_phase(now, id, &spec, expired, effects);
+        } else if local.pid.is_some() {
+            if expired {
+                self.stop(id, Then::Gone, effects);
+            }
         } else if expired || local.phase == Phase::Quarantined {
             self.drop_local(id);
         }
@@ -279,16 +283,16 @@ impl Supervisor {
             return;
         }
         let (mut token, mut blocked, mut restarts, mut taken_over, mut ran) = (None, false, 0, false, false);
-        let mut handed = None;
+        let (mut handed, mut followed) = (None, Wishes::default());
         for (holder, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
             match &claim.state {
                 State::Moving { to, token: of, released, carries }
                     if to == self.id() && token.is_none() && (*released || is_present(Defect::EarlyHandoff)) =>
                 {
-                    let key = (id.clone(), holder.clone(), *of);
-                    blocked |= !self.has_state(&key, *carries);
+                    let (key, carries) = ((id.clone(), holder.clone(), *of), *carries && claim.kind == spec.kind);
+                    blocked |= !self.has_state(&key, carries);
                     (token, restarts, ran) = (Some(*of), claim.restarts, claim.ran);
-                    handed = Some(key).filter(|_| *carries);
+                    (handed, followed) = (Some(key).filter(|_| carries), claim.followed.clone());
                 }
                 _ => blocked = true,
             }
@@ -332,13 +336,15 @@ impl Supervisor {
             restarts,
             failures: 0,
             recent: Failures::default(),
-            followed: Wishes::default(),
+            followed,
             since_ms: now.wall_ms,
             os_pid: None,
             log: None,
             reason: None,
             refused: None,
-            state: handed.and_then(|key| self.handed.remove(&key)).map(|handed| handed.state),
+            kind: "".into(),
+            given: handed.and_then(|key| self.handed.remove(&key)).map(|handed| handed.state),
+            left: None,
             timer: None,
         };
         self.local.insert(id.clone(), local);
@@ -383,7 +389,8 @@ impl Supervisor {
         (local.phase, local.pid, local.os_pid) = (Phase::Starting { until }, Some(pid.clone()), None);
         (local.since_ms, local.begun) = (now.wall_ms, local.dot.clone());
         self.children_by_pid.insert(pid.clone(), id.clone());
-        let (spec, state) = (local.spec.clone(), local.state.clone());
+        let (spec, state) = (local.spec.clone(), local.given.clone());
+        local.kind = spec.kind.clone();
         self.start_process(pid, spec, fence, state, effects);
     }
 
@@ -471,10 +478,12 @@ impl Supervisor {
         let Some(id) = self.children_by_pid.get(pid).cloned() else { return };
         let Some(local) = self.local.get_mut(&id) else { return };
         (local.os_pid, local.log) = (info.os_pid, info.log);
-        local.ran |= local.phase != Phase::Stopping(Then::Late);
+        if local.phase != Phase::Stopping(Then::Late) {
+            (local.ran, local.given) = (true, None);
+        }
         if matches!(local.phase, Phase::Starting { .. }) {
             local.phase = Phase::Running { since: now.at };
-            (local.since_ms, local.state) = (now.wall_ms, None);
+            local.since_ms = now.wall_ms;
         }
         self.dirty.insert(id);
     }
@@ -488,6 +497,7 @@ impl Supervisor {
         self.dirty.insert(id.clone());
         let Some(local) = self.local.get_mut(&id) else { return };
         (local.pid, local.os_pid) = (None, None);
+        local.hand_on();
         let text = exit.text();
         match local.phase.clone() {
             Phase::Stopping(Then::Gone) => {
@@ -497,8 +507,10 @@ impl Supervisor {
             Phase::Stopping(Then::Restart) => self.start_again(now, &id, effects),
             Phase::Stopping(Then::Policy) => self.after_conflict(now, &id, effects),
             Phase::Stopping(Then::Move { to, token }) => {
-                local.phase = Phase::Released { to, token, until: now.at + super::moves::MOVE_MAX };
-                local.since_ms = now.wall_ms;
+                let until = self.kept_back_until(now, &id);
+                if let Some(local) = self.local.get_mut(&id) {
+                    (local.phase, local.since_ms) = (Phase::Released { to, token, until }, now.wall_ms);
+                }
                 self.send_state(&id, effects);
             }
             Phase::Starting { .. } => self.on_init_failed(now, &id, &exit, text, effects),
@@ -511,7 +523,7 @@ impl Supervisor {
                     local.failures = 0;
                 }
                 // Who was not asked to stop has nothing to hand on: it may be what he failed by.
-                local.state = None;
+                local.given = None;
                 self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
                 self.follow_policy(now, &id, &exit, effects);
             }
@@ -585,6 +597,8 @@ impl Supervisor {
         let Intensity { restarts, within, escalates } = allowed;
         let reason: Arc<str> = format!("{how}; it may be restarted {restarts} times within {within:?}, and was").into();
         (local.phase, local.since_ms, local.reason) = (Phase::Quarantined, now.wall_ms, Some(reason.clone()));
+        // It may be what it fails by.
+        local.given = None;
         self.mark_quarantine(now, id, Some(&reason));
         if *escalates {
             effects.push(Effect::Escalate(Escalation { child: id.clone(), reason }));

@@ -488,6 +488,7 @@ impl Supervisor {
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.repair(now, effects);
         self.remove_void_marks();
+        self.forget_states(now.at);
         while let Some((at, id)) = self.timers.first().filter(|(at, _)| *at <= now.at).cloned() {
             self.timers.remove(&(at, id.clone()));
             if let Some(local) = self.local.get_mut(&id) {
