@@ -155,7 +155,8 @@ async fn attend(
             }
         }
     };
-    tracing::info!(why, "stopping; a signal from now on stops at once");
+    let again = if ends.is_ok() { "a second signal" } else { "a signal" };
+    tracing::info!(why, "stopping; {again} stops at once");
     tokio::select! {
         () = node.shutdown(config.drain_timeout) => {}
         signal = signals.next() => tracing::warn!(signal, "stopping at once"),
