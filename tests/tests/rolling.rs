@@ -105,7 +105,7 @@ fn a_node_is_drained_under_load() {
         until(SOON, "nothing of the load is there either", || {
             cluster.nodes[0].get("/v1/members")[1]["children"] == json!(0)
         });
-        cluster.sampler.one_of_each(&ids).unwrap();
+        within(SOON, "one copy of each", || cluster.sampler.one_of_each(&ids));
         cluster.ordu(2, &["undrain", "n2"]).ok();
         until(SOON, "it has some again", || cluster.sampler.spread(&ids).get("n2").is_some_and(|some| *some > 5));
     });
@@ -122,7 +122,7 @@ fn all_nodes_are_restarted_in_turn_under_load() {
         for index in 0..3 {
             cluster.nodes[index].signal(Signal::SIGTERM);
             assert!(cluster.nodes[index].wait(2 * SOON).success(), "it gives its children away and leaves");
-            cluster.sampler.one_of_each(&ids).unwrap();
+            within(SOON, "one copy of each", || cluster.sampler.one_of_each(&ids));
             cluster.up(index);
             cluster.meet(3);
             let name = cluster.nodes[index].name.clone();
