@@ -335,6 +335,26 @@ fn an_init_that_takes_too_long_has_failed() {
     }
 }
 
+/// Its membership went on under a later identity before the supervisor began, which began with that one and is told of it.
+#[test]
+fn a_node_that_is_told_of_the_identity_that_it_has_goes_on() {
+    let mut world = World::new(&["a", "b"]);
+    world.boot("c", 4, &["work"]);
+    world.input("c", Input::Reborn(world.id_of("c")));
+    world.see("c", "c", Status::Up);
+    world.meet("a", "c");
+    world.meet("b", "c");
+    world.run(secs(3));
+    for number in 0..12 {
+        world.start("a", spec(&format!("x{number}")));
+    }
+    world.run(secs(10));
+    let counts = world.counts();
+    assert!(counts.iter().all(|count| *count > 0) && counts.iter().sum::<usize>() == 12, "{counts:?}");
+    assert!(world.doubles.is_empty(), "{:?}", world.doubles);
+    world.assert_alike();
+}
+
 /// Its start is gone, and whether the next one may run is not known yet, since who asked for that is down.
 #[test]
 fn an_init_that_takes_too_long_is_stopped_whatever_follows() {

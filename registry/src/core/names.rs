@@ -397,6 +397,8 @@ impl Registry {
                 self.reach_changes(now, &peer);
             }
             Input::Message { from, message } => self.names.handle(now.at, &from, message, &mut out),
+            // We may have begun under it: news of it wait for whoever begins to listen.
+            Input::Reborn(id) if id == self.id => {}
             Input::Reborn(id) => {
                 self.id = id.clone();
                 self.superseded = false;

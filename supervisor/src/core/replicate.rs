@@ -211,6 +211,9 @@ impl Supervisor {
     }
 
     pub(super) fn on_reborn(&mut self, now: Now, id: NodeId, effects: &mut Vec<Effect>) {
+        if id == *self.id() {
+            return;
+        }
         let input = names::Input::Reborn(id.clone());
         self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
         self.desired.reborn(id.clone());
