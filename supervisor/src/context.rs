@@ -113,7 +113,7 @@ impl Context {
     /// Leaves something for the next activation, which finds it as [`Context::handed_off`], here or on another node: to be
     /// called once the child is asked to stop, and before it ends. Of several the last counts. It gets there if the child is
     /// moved, or restarted because somebody asked for that; not if it fails, if its node dies before the next activation
-    /// has got it, or if it should not run any more.
+    /// has got it, if it should not run any more or as another kind, or if this activation was not through its init.
     ///
     /// # Errors
     /// If it is longer than [`STATE_BYTES_MAX`](crate::core::handoff::STATE_BYTES_MAX); then nothing is left, or what was

@@ -63,7 +63,13 @@ impl Supervisor {
             Phase::Running { .. } | Phase::Stopping(Then::Restart | Then::Policy | Then::Move { .. }) => {
                 local.left = Some(state);
             }
-            _ => {}
+            Phase::Starting { .. }
+            | Phase::Stopping(Then::Gone | Then::Late)
+            | Phase::Backoff { .. }
+            | Phase::Released { .. }
+            | Phase::Quarantined
+            | Phase::Failed { .. }
+            | Phase::Done { .. } => {}
         }
     }
 
