@@ -18,7 +18,7 @@ use ordu_supervisor::core::{
 };
 use ordu_supervisor::{
     Closed, Context, DrainError, Exit, Kind, Kinds, RemoveError, RestartError, StartError, Started, Store, Supervisor,
-    SupervisorConfig, TerminateError,
+    SupervisorConfig, TerminateError, Watchdog,
 };
 use ordu_transport::core::NodeName;
 use ordu_transport::{Cluster, ClusterConfig, TlsMaterial};
@@ -66,6 +66,7 @@ pub(crate) async fn start(
         error => Failure::usage(format!("--listen: {error}")),
     })?;
     let (members, timeout) = config.expect;
+    let keeper = exec.keeper().clone();
     let supervisor_config = SupervisorConfig {
         expect: Expect { members, timeout },
         labels: config.labels.clone(),
@@ -74,6 +75,8 @@ pub(crate) async fn start(
         kinds: Kinds::new().with(KIND, ExecKind(exec.clone())),
         version: env!("CARGO_PKG_VERSION").into(),
         keep_done: config.keep_done,
+        partition: config.partition,
+        watchdog: Some(Watchdog::new(move |within| keeper.lease(within))),
         ..SupervisorConfig::default()
     };
     let requests = cluster.requests();
@@ -192,11 +195,17 @@ impl Backend for Face {
     fn status(&self) -> rows::Status {
         let id = self.supervisor.cluster().id();
         let status = self.supervisor.status();
+        let quorum = status.quorum.map(|quorum| rows::Quorum {
+            needed: quorum.needed as u64,
+            vouching: quorum.vouching as u64,
+            held: quorum.is_held,
+            waits_ms: u64::try_from(quorum.waits.as_millis()).unwrap_or(u64::MAX),
+        });
         rows::Status {
             cluster: self.cluster_name.to_string(),
             name: id.name.to_string(),
             boot: id.boot,
-            healthy: true,
+            healthy: quorum.as_ref().is_none_or(|quorum| quorum.held),
             members_up: status.members_up as u64,
             members: status.members as u64,
             children: status.children as u64,
@@ -206,6 +215,7 @@ impl Backend for Face {
             clock_hash: format!("{:016x}", status.clock_hash),
             converged: status.converged,
             progress: status.progress.map(|Progress { taken, expected }| rows::Progress { taken, expected }),
+            quorum,
         }
     }
 
@@ -507,6 +517,8 @@ fn event(event: Event) -> rows::Event {
         EventKind::NameReleased { name, pid } => {
             rows::Event { name: Some(name.to_string()), pid: Some(pid.to_string()), ..about("name_released") }
         }
+        EventKind::QuorumLost => about("quorum_lost"),
+        EventKind::QuorumRegained => about("quorum_regained"),
         EventKind::NameConflict { name, winner, loser, policy, since_ms } => rows::Event {
             name: Some(name.to_string()),
             winner: Some(winner.to_string()),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use ordu_supervisor::Store;
+use ordu_supervisor::core::Partition;
 use ordu_transport::TlsMaterial;
 use ordu_transport::core::NodeName;
 use tokio::net::TcpListener;
@@ -67,6 +68,8 @@ pub struct NodeConfig {
     pub passive: bool,
     /// How many members it waits for before it takes any child, and for how long.
     pub expect: (usize, Duration),
+    /// What it does when it is cut off from most others.
+    pub partition: Partition,
     /// How long a child that is done keeps its row.
     pub keep_done: Duration,
     /// How it writes its log.

@@ -106,6 +106,22 @@ pub struct Status {
     /// While the node takes much that it lacks: how far it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// How it stands with the node's quorum, where it needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<Quorum>,
+}
+
+/// How it stands with a node's quorum.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// How many members it takes.
+    pub needed: u64,
+    /// How many vouch for the node, itself included.
+    pub vouching: u64,
+    /// Whether the node may run children.
+    pub held: bool,
+    /// For how long it takes no part at most, in milliseconds, because it has just begun.
+    pub waits_ms: u64,
 }
 
 /// How far a node is that takes what it lacks.

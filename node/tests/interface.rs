@@ -70,6 +70,7 @@ impl Backend for MadeUp {
             clock_hash: "00000000000000ab".into(),
             converged: true,
             progress: Some(Progress { taken: 3, expected: 12 }),
+            quorum: None,
         }
     }
 

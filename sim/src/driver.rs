@@ -3,10 +3,11 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ordu_registry::core as registry;
 use ordu_registry::core::{Entry, Registry};
-use ordu_supervisor::core::{self as supervisor, Call, EventKind, Input, Message};
+use ordu_supervisor::core::{self as supervisor, Call, EventKind, Exit, Input, Message};
 use ordu_transport::core::codec::{self, Kind};
 use ordu_transport::core::membership;
 use ordu_transport::core::message::Refusal;
@@ -22,6 +23,11 @@ use crate::world::{Happening, World};
 
 /// Longest time that a process takes to end once it was told to.
 const ENDS_AFTER_US: u64 = 400_000;
+
+/// How a child ends that ran for longer than its node was vouched for.
+fn killed() -> Exit {
+    Exit::Abnormal("killed, for its node was not heard of".into())
+}
 
 impl World {
     /// Handles what came to a node.
@@ -54,6 +60,7 @@ impl World {
                 self.feed_membership(node, membership::Input::Unreachable { peer, rtt })
             }
             Arrival::Child { pid, word } => self.child_hears(node, pid, word),
+            Arrival::Killed { pid } => self.feed(node, Input::Exited { pid, exit: killed() }),
             Arrival::Saved { number } => self.feed(node, Input::Saved { number }),
         }
     }
@@ -250,7 +257,7 @@ impl World {
     }
 
     /// One wish of a caller.
-    pub(crate) fn call(&mut self, node: usize, request: u64, call: Call, wait: std::time::Duration) {
+    pub(crate) fn call(&mut self, node: usize, request: u64, call: Call, wait: Duration) {
         let shown = ("call", request, call.clone(), wait);
         let asked = call.clone();
         self.asked(node, request, &asked);
@@ -331,6 +338,7 @@ impl World {
                 }
                 supervisor::Effect::Save { number, stored } => self.save(node, number, stored),
                 supervisor::Effect::Drained => drained = true,
+                supervisor::Effect::Lease { within } => self.lease(node, within),
                 // What becomes of the node is for its owner to say.
                 supervisor::Effect::Escalate(_) => {}
                 supervisor::Effect::Superseded(by) => superseded.push(by),
@@ -357,6 +365,35 @@ impl World {
         let (now, at) = (self.now_of(node), self.now);
         if let (Some(life), Some(entry)) = (self.nodes[node].life.as_ref(), entry) {
             self.oracle.shown(at, now, (node, life.number), entry);
+        }
+    }
+
+    /// Until when the children of a node may run without a further word of it. What sees to that goes on when the node is
+    /// paused.
+    fn lease(&mut self, node: usize, within: Option<Duration>) {
+        let us = |within: Duration| u64::try_from(within.as_micros()).unwrap_or(u64::MAX);
+        let at_us = within.map(|within| self.now.saturating_add(us(within)));
+        let Some(life) = self.life_mut(node) else { return };
+        life.lease_us = at_us;
+        let number = life.number;
+        if let Some(at_us) = at_us {
+            self.schedule(at_us, Happening::LeaseOver { node, life: number, at_us });
+        }
+    }
+
+    /// Kills the children of a node that has not said in time that they may go on.
+    pub(crate) fn lease_over(&mut self, node: usize, life: u64, at_us: u64) {
+        if !self.life(node).is_some_and(|now| now.number == life && now.lease_us == Some(at_us)) {
+            return;
+        }
+        for pid in self.oracle.children_of(node, life) {
+            self.oracle.ended_badly(&pid);
+            self.oracle.ended(self.now, &pid);
+            self.record.child_ends(self.now, &pid, &killed());
+            if let Some(cast) = &mut self.cast {
+                cast.forget(&pid);
+            }
+            self.arrive(node, Arrival::Killed { pid });
         }
     }
 

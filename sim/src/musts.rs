@@ -17,6 +17,8 @@ use crate::world::World;
 pub enum Must {
     /// No child ever has two living processes, and nobody is told to exit.
     Undisputed,
+    /// No child ever has two living processes.
+    NeverTwo,
     /// Nobody is told to exit for a process that ended more than a second before.
     NoGhosts,
     /// Nobody holds a living node as suspect or down.

@@ -52,6 +52,8 @@ pub(crate) enum Arrival {
     Unreachable { peer: NodeId, rtt: Duration },
     /// A child is told something, or ends.
     Child { pid: Pid, word: Word },
+    /// A child was killed because its node was not heard of.
+    Killed { pid: Pid },
     /// The disk holds what was to be saved.
     Saved { number: u64 },
 }
@@ -96,6 +98,8 @@ pub(crate) struct Life {
     pub(crate) dialling: BTreeSet<usize>,
     /// It leaves, and gives its children away before.
     pub(crate) leaving: bool,
+    /// When its children have to be gone.
+    pub(crate) lease_us: Option<u64>,
     timer_at: Option<u64>,
 }
 
@@ -229,6 +233,7 @@ impl World {
                 keep_done: KEEP_DONE,
                 disk,
                 expect,
+                partition: self.plan.partition(),
                 seed,
             })))
         } else {
@@ -246,6 +251,7 @@ impl World {
             reached: BTreeSet::new(),
             dialling: BTreeSet::new(),
             leaving: false,
+            lease_us: None,
             timer_at: None,
         };
         self.disturbed_us = self.now;

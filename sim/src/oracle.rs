@@ -231,6 +231,14 @@ impl Oracle {
         self.processes.get(pid).is_some_and(|process| process.ended_us.is_none())
     }
 
+    /// The living children of a node.
+    pub(crate) fn children_of(&self, node: usize, life: u64) -> Vec<Pid> {
+        let here = |process: &Process| {
+            process.ended_us.is_none() && process.child.is_some() && (process.node, process.life) == (node, life)
+        };
+        self.processes.iter().filter(|(_, process)| here(process)).map(|(pid, _)| pid.clone()).collect()
+    }
+
     pub(crate) fn ended(&mut self, at_us: u64, pid: &Pid) {
         let Some(process) = self.processes.get_mut(pid) else { return };
         process.ended_us.get_or_insert(at_us);

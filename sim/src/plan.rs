@@ -1,7 +1,11 @@
 //! The make-up of a cluster and the manners of its network: what holds for a whole run. And where a run's randomness
 //! comes from.
 
+use std::time::Duration;
+
 use ordu_registry::core::sync::PUSH_EVENTS_MAX;
+use ordu_supervisor::core::quorum::QUORUM_MAX;
+use ordu_supervisor::core::{Partition, Quorum};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -24,6 +28,8 @@ pub const LATENCY_US_MAX: u64 = 400_000;
 pub const DISK_US: (u64, u64) = (200, 8_000);
 /// Longest time that a write to a disk takes, in microseconds.
 pub const DISK_US_MAX: u64 = 10_000_000;
+/// Longest time that a child may take to stop where children need a quorum.
+const QUORUM_STOP_MAX: Duration = Duration::from_secs(4);
 /// Fewest frames that a lane must take: with less an ordinary answer breaks its session, again and again.
 pub const LANE_FRAMES_MIN: usize = 16;
 
@@ -98,6 +104,9 @@ pub struct Plan {
     /// A node takes no children before it has met so many members, itself included; 0 and 1: at once.
     #[serde(default)]
     pub expect: usize,
+    /// Children run only where this many nodes are, see [`ordu_supervisor::core::quorum`]; 0: on each side of a cut.
+    #[serde(default)]
+    pub quorum: usize,
     /// What must hold beside the promises.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub musts: Vec<Must>,
@@ -134,7 +143,24 @@ impl Plan {
             durable: false,
             disk_us: DISK_US,
             expect: 0,
+            quorum: 0,
             musts: Vec::new(),
+        }
+    }
+
+    /// What a node does that is cut off from most.
+    pub(crate) fn partition(&self) -> Partition {
+        match self.quorum {
+            0 => Partition::KeepRunning,
+            members => Partition::Quorum(Quorum { stop_max: QUORUM_STOP_MAX, ..Quorum::of(members) }),
+        }
+    }
+
+    /// How much longer a takeover takes for that, in microseconds.
+    pub(crate) fn void_us(&self) -> u64 {
+        match self.partition() {
+            Partition::KeepRunning => 0,
+            Partition::Quorum(quorum) => u64::try_from(quorum.void_after().as_micros()).unwrap_or(u64::MAX),
         }
     }
 
@@ -166,6 +192,9 @@ impl Plan {
         }
         if self.expect > NODES_MAX {
             return Some(format!("plan.expect is {}, not up to {NODES_MAX}", self.expect));
+        }
+        if self.quorum > QUORUM_MAX {
+            return Some(format!("plan.quorum is {}, not up to {QUORUM_MAX}", self.quorum));
         }
         if self.start_apart_us > 600_000_000 || self.settle_us > 600_000_000 {
             return Some("plan.start_apart_us or plan.settle_us is over 600000000".into());

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::draw::{FaultKind, OpKind};
 use crate::file::Fixed;
+use crate::musts::Must;
 use crate::scenarios;
 use crate::script::Script;
 
@@ -97,6 +98,37 @@ const EVERY_FAULT: &[(FaultKind, u32)] = &[
     (F::Namesake, 1),
 ];
 
+/// All but two nodes of one name: those are two members that others take for one.
+const MINORITY_FAULTS: &[(FaultKind, u32)] = &[
+    (F::Split, 4),
+    (F::Isolate, 4),
+    (F::OneWay, 3),
+    (F::CrashKeepDisk, 3),
+    (F::CrashLoseDisk, 1),
+    (F::Leave, 1),
+    (F::Pause, 4),
+    (F::Loss, 1),
+    (F::Delay, 1),
+    (F::Reset, 3),
+    (F::Skew, 1),
+    (F::Lie, 2),
+    (F::Deaf, 1),
+    (F::Ring, 1),
+    (F::Bridge, 1),
+    (F::Flapping, 2),
+    (F::Stall, 1),
+    (F::Doubling, 1),
+    (F::Reordering, 1),
+    (F::CrashOldDisk, 1),
+    (F::Stutter, 2),
+];
+
+/// Most of the nodes are a quorum.
+fn with_quorum(_: &mut ChaCha8Rng, script: &mut Script) {
+    script.plan.quorum = script.plan.nodes / 2 + 1;
+    script.plan.musts.push(Must::NeverTwo);
+}
+
 /// Every scenario, the default one first.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -130,6 +162,17 @@ pub const SCENARIOS: &[Scenario] = &[
         pace_percent: 100,
         ops: Cow::Borrowed(EVERY_OP),
         stage: None,
+        fixed: None,
+    },
+    Scenario {
+        name: Cow::Borrowed("minorities"),
+        about: Cow::Borrowed("children run where most nodes are, and never twice, whatever happens"),
+        layer: Layer::Children,
+        faults: Cow::Borrowed(MINORITY_FAULTS),
+        fault_gap_percent: 200,
+        pace_percent: 300,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: Some(with_quorum),
         fixed: None,
     },
     Scenario {
@@ -235,6 +278,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::crash_loop::SCENARIO,
     scenarios::early_handoff::SCENARIO,
     scenarios::empty_handed::SCENARIO,
+    scenarios::minority::SCENARIO,
     scenarios::back_from_down::SCENARIO,
     scenarios::paused::SCENARIO,
     scenarios::failed_starts::SCENARIO,

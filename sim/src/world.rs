@@ -77,6 +77,8 @@ pub(crate) enum Happening {
     ProcessEnds { node: usize, life: u64, pid: Pid },
     /// Somebody has waited long enough for a majority.
     QuorumDue { node: usize, life: u64, number: u64 },
+    /// The children of a node have to be gone, unless it has said otherwise since.
+    LeaseOver { node: usize, life: u64, at_us: u64 },
     /// A child is told something, or ends.
     Child { node: usize, life: u64, pid: Pid, word: Word },
     /// What a node wanted on its disk is there.
@@ -334,7 +336,7 @@ impl World {
                     }
                 }
                 Some(violation) => {
-                    if !violation.liveness || self.now > healed_at + LIVENESS_MAX_US {
+                    if !violation.liveness || self.now > healed_at + LIVENESS_MAX_US + self.plan.void_us() {
                         self.violate(violation.invariant, violation.liveness, violation.what);
                         break;
                     }
@@ -406,6 +408,7 @@ impl World {
             Happening::FaultEnds { number } => self.end_fault(number),
             Happening::ProcessEnds { node, life, pid } => self.on_process_ends(node, life, &pid),
             Happening::QuorumDue { node, life, number } => self.quorum_due(node, life, number),
+            Happening::LeaseOver { node, life, at_us } => self.lease_over(node, life, at_us),
             Happening::Child { node, life, pid, word } => self.on_child(node, life, pid, word),
             Happening::DiskWrites { node, life, number, stored } => self.disk_writes(node, life, number, *stored),
             Happening::Request { number } => self.with_cast(|cast, world| cast.request(world, number)),

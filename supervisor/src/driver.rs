@@ -16,7 +16,7 @@ use crate::children::Children;
 use crate::core::{self, Call, Effect, Escalation, Event, Message, Reply};
 use crate::kinds::Kinds;
 use crate::store::Saves;
-use crate::supervisor::{Inner, Supervisor};
+use crate::supervisor::{Inner, Supervisor, Watchdog};
 
 /// Most events that a slow listener may be behind; beyond, it is told how many it missed.
 pub const EVENTS_BEHIND_MAX: usize = 4096;
@@ -32,6 +32,7 @@ pub(crate) struct Machine {
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) drained: watch::Sender<bool>,
     pub(crate) escalated: watch::Sender<Option<Escalation>>,
+    pub(crate) watchdog: Option<Watchdog>,
     local: Arc<Local>,
     replies: BTreeMap<u64, oneshot::Sender<Reply>>,
     /// Where what is to be kept goes, if anything is.
@@ -59,6 +60,7 @@ impl Machine {
             events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
             drained: watch::Sender::new(false),
             escalated: watch::Sender::new(None),
+            watchdog: None,
             local,
             replies: BTreeMap::new(),
             saves: None,
@@ -177,6 +179,7 @@ impl driver::Core for Machine {
                     tracing::error!("what should run is not saved any more");
                 }
             }
+            Effect::Lease { within } => self.watchdog.iter().for_each(|watchdog| watchdog.tell(within)),
             Effect::Escalate(escalation) => {
                 let Escalation { child, reason } = &escalation;
                 tracing::error!(%child, reason = &**reason, "a child failed too often, which tells of this node");

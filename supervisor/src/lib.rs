@@ -73,7 +73,7 @@ pub use self::{
     error::{DrainError, RemoveError, RestartError, StartError, TerminateError},
     kinds::{Kind, Kinds, Run},
     store::{Store, StoreError},
-    supervisor::{FAREWELL_MAX, Supervisor, SupervisorConfig},
+    supervisor::{FAREWELL_MAX, Supervisor, SupervisorConfig, Watchdog},
 };
 #[cfg(feature = "runtime")]
 pub use ordu_registry::driver::Closed;

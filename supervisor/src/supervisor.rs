@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::children::Children;
 use crate::core::{
     self, Call, CallError, ChildId, ChildRow, ChildSpec, Escalation, Event, Exit, Expect, Explanation, Input,
-    MemberRow, Misplaced, Preference, Redistribution, Reply, StartedInfo, StatusRow, Stored,
+    MemberRow, Misplaced, Partition, Preference, Redistribution, Reply, StartedInfo, StatusRow, Stored,
 };
 use crate::driver::Machine;
 use crate::error::{DrainError, RemoveError, RestartError, StartError, TerminateError};
@@ -59,6 +59,35 @@ pub struct SupervisorConfig {
     /// How many members the node waits for before it takes any child, and for how long: so that the first node of a cluster
     /// that starts anew does not take all.
     pub expect: Expect,
+    /// What the node does when it is cut off from most others. The same on every node of the cluster.
+    pub partition: Partition,
+    /// With a quorum: what kills the children when this node's process is not heard of, for it stands still.
+    pub watchdog: Option<Watchdog>,
+}
+
+/// Kills the children of a node that has not renewed its lease: in another process, which goes on when this one stands
+/// still. It is told how long from now on they may run unless it is told anew, `None` for ever, and must not block.
+///
+/// Children in this very process stand still with it, and are told to stop when it goes on. What they write then only a
+/// fence refuses.
+#[derive(Clone)]
+pub struct Watchdog(Arc<dyn Fn(Option<Duration>) + Send + Sync>);
+
+impl Watchdog {
+    /// One that is told by a call.
+    pub fn new(tell: impl Fn(Option<Duration>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    pub(crate) fn tell(&self, within: Option<Duration>) {
+        (self.0)(within);
+    }
+}
+
+impl std::fmt::Debug for Watchdog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watchdog(..)")
+    }
 }
 
 impl Default for SupervisorConfig {
@@ -73,6 +102,8 @@ impl Default for SupervisorConfig {
             keep_done: Duration::from_secs(60),
             policy: RankPolicy::default(),
             expect: Expect::default(),
+            partition: Partition::default(),
+            watchdog: None,
         }
     }
 }
@@ -141,8 +172,19 @@ impl Supervisor {
         config: SupervisorConfig,
         disk: Option<Stored>,
     ) -> (Supervisor, impl FnOnce()) {
-        let SupervisorConfig { kinds, version, weight, labels, preference, redistribution, keep_done, policy, expect } =
-            config;
+        let SupervisorConfig {
+            kinds,
+            version,
+            weight,
+            labels,
+            preference,
+            redistribution,
+            keep_done,
+            policy,
+            expect,
+            partition,
+            watchdog,
+        } = config;
         let (id, local) = (cluster.id(), Local::new());
         // The nonce is random, and of this start alone.
         let seed = id.nonce;
@@ -159,11 +201,13 @@ impl Supervisor {
             keep_done,
             disk,
             expect,
+            partition,
             seed,
         };
         let children = Children::new(Handle::current());
         let rng = ChaCha8Rng::seed_from_u64(seed ^ REQUESTS_SEED);
-        let machine = Machine::new(core::Supervisor::new(config), kinds, children, local.clone(), rng);
+        let mut machine = Machine::new(core::Supervisor::new(config), kinds, children, local.clone(), rng);
+        machine.watchdog = watchdog;
         let (tell, drained, escalated) =
             (machine.events.clone(), machine.drained.subscribe(), machine.escalated.subscribe());
         let driver = Arc::new(Driver::new(cluster, machine));

@@ -26,6 +26,7 @@ fn config(name: &str, boot: u64, disk: Stored) -> Config {
         keep_done: Duration::from_secs(60),
         disk: Some(disk),
         expect: Expect::default(),
+        partition: Default::default(),
         seed: boot,
     }
 }

@@ -9,7 +9,7 @@ use super::children::parse_id;
 use super::client::{Client, Connect, parse};
 use super::table::{Table, age, or_dash, print, print_line};
 use crate::failure::Failure;
-use crate::rows::{Event, Member, Move, Moves, Name, Progress, Status};
+use crate::rows::{Event, Member, Move, Moves, Name, Progress, Quorum, Status};
 
 /// `ordu members`.
 pub(crate) fn members(connect: &Connect) -> Result<(), Failure> {
@@ -45,7 +45,7 @@ pub(crate) fn status(connect: &Connect) -> Result<(), Failure> {
          members   {} up of {}\n\
          children  {} running of {}\n\
          names     {}, {} conflicts lost\n\
-         state     {}, {}{}\n",
+         state     {}, {}{}\n{}",
         status.cluster,
         status.name,
         status.boot,
@@ -59,7 +59,18 @@ pub(crate) fn status(connect: &Connect) -> Result<(), Failure> {
         status.clock_hash,
         if status.converged { "converged" } else { "not converged yet" },
         status.progress.as_ref().map(describe_progress).unwrap_or_default(),
+        status.quorum.as_ref().map(describe_quorum).unwrap_or_default(),
     ))
+}
+
+fn describe_quorum(quorum: &Quorum) -> String {
+    let Quorum { needed, vouching, held, waits_ms } = quorum;
+    let verdict = match (held, waits_ms) {
+        (true, _) => "this node runs children".to_owned(),
+        (false, 0) => "this node runs no children".to_owned(),
+        (false, ms) => format!("this node has just begun, and runs children in {} s at the latest", ms.div_ceil(1_000)),
+    };
+    format!("quorum    {vouching} answer, {needed} needed: {verdict}\n")
 }
 
 fn describe_progress(progress: &Progress) -> String {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
+use ordu_supervisor::core::quorum::QUORUM_MAX;
+use ordu_supervisor::core::{Partition, Quorum};
 use ordu_transport::core::NodeName;
 
 use super::settings::{Settings, begin_at};
@@ -23,6 +25,8 @@ use crate::wish::check_labels;
 const WEIGHT_MAX: i64 = 1_000;
 /// Most members that a node waits for.
 const EXPECT_MAX: i64 = 1_000;
+/// Longest time that children run on, or stop, when the quorum is lost.
+const QUORUM_TIME_MAX: Duration = Duration::from_secs(3_600);
 /// Most nodes of a `dev` cluster.
 const DEV_NODES_MAX: u16 = 50;
 
@@ -77,9 +81,16 @@ pub(crate) struct Up {
     /// How long to wait for them
     #[arg(long, env = "ORDU_UP_EXPECT_TIMEOUT", value_name = "D", default_value = "1m", value_parser = parse_duration)]
     expect_timeout: Duration,
-    /// What to do when cut off: keep-running (quorum:Q is not yet)
+    /// What to do when cut off: keep-running; or quorum:Q, run children only while Q members answer, out of 2Q - 1 at most.
+    /// The same on every node
     #[arg(long, env = "ORDU_UP_PARTITION", value_name = "POLICY", default_value = "keep-running")]
     partition: String,
+    /// With quorum:Q: how long children run on when the quorum is lost. The same on every node
+    #[arg(long, env = "ORDU_UP_QUORUM_GRACE", value_name = "D", default_value = "3s", value_parser = parse_duration)]
+    quorum_grace: Duration,
+    /// With quorum:Q: the longest time that a child may take to stop. The same on every node
+    #[arg(long, env = "ORDU_UP_QUORUM_STOP_TIMEOUT", value_name = "D", default_value = "10s", value_parser = parse_duration)]
+    quorum_stop_timeout: Duration,
     /// When to give away children that run: active, whenever they belong elsewhere; passive, when the node drains
     #[arg(long, env = "ORDU_UP_REDISTRIBUTION", value_name = "MODE", default_value = "active")]
     redistribution: String,
@@ -141,6 +152,8 @@ impl Up {
             "expect" => expect,
             "expect-timeout" => expect_timeout,
             "partition" => partition,
+            "quorum-grace" => quorum_grace,
+            "quorum-stop-timeout" => quorum_stop_timeout,
             "redistribution" => redistribution,
             "drain-timeout" => drain_timeout,
             "keep-done" => keep_done,
@@ -156,7 +169,13 @@ impl Up {
     }
 
     fn check(self, data_dir: Source, ephemeral: Source) -> Result<NodeConfig, Failure> {
-        self.refuse_not_yet()?;
+        let partition = self.partition()?;
+        if !["active", "passive"].contains(&&*self.redistribution) {
+            return Err(Failure::usage(format!(
+                "--redistribution: {:?} is not active or passive",
+                self.redistribution
+            )));
+        }
         let name = match self.name {
             Some(name) => name,
             None => host_name()?,
@@ -200,28 +219,30 @@ impl Up {
             weight: self.weight,
             passive: self.redistribution == "passive",
             expect: (self.expect as usize, self.expect_timeout),
+            partition,
             drain_timeout: self.drain_timeout,
             keep_done: self.keep_done,
             log_format: self.log_format,
         })
     }
 
-    fn refuse_not_yet(&self) -> Result<(), Failure> {
-        for (is_given, flag) in [(self.partition.starts_with("quorum:"), "--partition quorum")] {
-            if is_given {
-                return Err(Failure::not_yet(flag));
+    fn partition(&self) -> Result<Partition, Failure> {
+        let Some(members) = self.partition.strip_prefix("quorum:") else {
+            return match &*self.partition {
+                "keep-running" => Ok(Partition::KeepRunning),
+                other => Err(Failure::usage(format!("--partition: {other:?} is not keep-running or quorum:Q"))),
+            };
+        };
+        let members = members.parse().ok().filter(|members| (1..=QUORUM_MAX).contains(members)).ok_or_else(|| {
+            Failure::usage(format!("--partition quorum:Q: Q is {members:?}, not a number from 1 to {QUORUM_MAX}"))
+        })?;
+        let (grace, stop_max) = (self.quorum_grace, self.quorum_stop_timeout);
+        for (flag, time) in [("--quorum-grace", grace), ("--quorum-stop-timeout", stop_max)] {
+            if time > QUORUM_TIME_MAX {
+                return Err(Failure::usage(format!("{flag}: {time:?} is longer than {QUORUM_TIME_MAX:?}")));
             }
         }
-        if self.partition != "keep-running" {
-            return Err(Failure::usage(format!("--partition: {:?} is not keep-running or quorum:Q", self.partition)));
-        }
-        if !["active", "passive"].contains(&&*self.redistribution) {
-            return Err(Failure::usage(format!(
-                "--redistribution: {:?} is not active or passive",
-                self.redistribution
-            )));
-        }
-        Ok(())
+        Ok(Partition::Quorum(Quorum { grace, stop_max, ..Quorum::of(members) }))
     }
 }
 
@@ -309,7 +330,9 @@ mod tests {
     #[test]
     fn what_is_not_yet_is_refused_and_so_is_nonsense() {
         for (line, expected) in [
-            ("--partition quorum:2", "not yet"),
+            ("--partition quorum:0", "from 1 to 16"),
+            ("--partition quorum:many", "from 1 to 16"),
+            ("--partition quorum:2 --quorum-grace 2h", "--quorum-grace"),
             ("--expect 0", "0 is not in 1..=1000"),
             ("--expect many", "invalid digit"),
             ("--label a", "K=V"),

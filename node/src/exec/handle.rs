@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use tokio::sync::oneshot;
 
 use super::cgroup::Tree;
+use super::lease;
 use super::protocol::{Ended, Job, Order, Report, read_frame, write_frame};
 use super::strays::{Strays, Traces};
 
@@ -57,6 +58,8 @@ struct State {
     orders: Option<mpsc::Sender<Order>>,
     slots: HashMap<u64, Slot>,
     keeper_pid: u32,
+    /// What keepers were told last: the next one has to know.
+    lease_us: Option<u64>,
     /// The last keeper is gone.
     is_over: bool,
 }
@@ -81,6 +84,7 @@ impl Keeper {
             orders: Some(orders),
             slots: HashMap::new(),
             keeper_pid: keeper.id(),
+            lease_us: None,
             is_over: false,
         }));
         let (watched, own_tree) = (state.clone(), tree.clone());
@@ -94,6 +98,15 @@ impl Keeper {
     /// The keeper's own process id.
     pub fn os_pid(&self) -> u32 {
         lock(&self.shared.state).keeper_pid
+    }
+
+    /// Every program is killed that long from now on, unless this is said anew before; `None`: none is. The keeper sees to
+    /// that though this process stand still.
+    pub fn lease(&self, within: Option<Duration>) {
+        let until_us = within.map(lease::at);
+        let mut state = lock(&self.shared.state);
+        state.lease_us = until_us;
+        state.order(Order::Lease { until_us });
     }
 
     /// Where the cgroups of its programs are.
@@ -263,6 +276,7 @@ fn watch(
                 state.slots.clear();
                 return;
             }
+            let _ = orders.send(Order::Lease { until_us: state.lease_us });
             // Drops the old sender, which ends the writer.
             state.orders = Some(orders);
             std::mem::take(&mut state.slots)

@@ -7,7 +7,7 @@
 //! what a terminal sends, so Ctrl-C in the node's terminal reaches neither it nor the children.
 //!
 //! Threads: the main one takes orders; one sees which launches became programs; one reaps; one writes reports; one takes
-//! output; one looks for strays and old logs. Only `waitid` that peeks is called without the table's lock: a pid is reaped
+//! output; one looks for strays and old logs; one kills when a lease is over. Only `waitid` that peeks is called without the table's lock: a pid is reaped
 //! under the lock, so while the table knows a pid, no other process has it, and the wait inside a failing `Command::spawn`
 //! is never robbed.
 
@@ -30,6 +30,7 @@ use rustix::process::WaitOptions;
 
 use super::cgroup::{self, Tree};
 use super::launch::{Launch, Launched, Outcome, Step, launch};
+use super::lease::Lease;
 use super::limits::Limits;
 use super::output::Outputs;
 use super::protocol::{Ended, Job, Order, Report, read_frame, write_frame};
@@ -68,12 +69,18 @@ pub fn run(input: impl Read, output: impl Write + Send + 'static) -> io::Result<
         ended: Condvar::new(),
         launches: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
         outputs,
+        lease: Lease::default(),
         reports,
         nofile: raise_nofile(),
     });
     thread::spawn(move || write_reports(output, written));
-    let jobs: [fn(&Keeper); 4] =
-        [Keeper::settle_forever, Keeper::reap_forever, |keeper| keeper.outputs.run(), Keeper::tidy_forever];
+    let jobs: [fn(&Keeper); 5] = [
+        Keeper::settle_forever,
+        Keeper::reap_forever,
+        |keeper| keeper.outputs.run(),
+        Keeper::tidy_forever,
+        Keeper::heed_lease_forever,
+    ];
     for job in jobs {
         let keeper = keeper.clone();
         thread::spawn(move || job(&keeper));
@@ -96,6 +103,7 @@ struct Keeper {
     /// The sockets of children that were forked and are not executed yet, by key.
     launches: Epoll,
     outputs: Outputs,
+    lease: Lease,
     reports: SyncSender<Report>,
     /// The bound of open files that children get, if the keeper raised its own.
     nofile: Option<(u64, u64)>,
@@ -167,6 +175,7 @@ impl Keeper {
                     }
                 }
                 Ok(Some(Order::Signal { key, signal })) => self.signal(key, signal),
+                Ok(Some(Order::Lease { until_us })) => self.lease.set(until_us),
                 Ok(Some(Order::Cgroups { tree })) => self.lock().cgroups = tree,
                 Ok(Some(Order::Remove { directory })) => self.lock().removed.push(directory),
                 Ok(None) => return,
@@ -352,6 +361,21 @@ impl Keeper {
                 std::mem::take(&mut directories).iter().for_each(|directory| log::remove_old(directory, &in_use));
             }
             thread::sleep(STRAYS_INTERVAL);
+        }
+    }
+
+    /// Kills the children of a node that has not said in time that they may go on.
+    fn heed_lease_forever(&self) {
+        loop {
+            self.lease.is_over();
+            let table = self.lock();
+            for child in table.children.values() {
+                let _ = killpg(child.group, Signal::SIGKILL).or_else(|_| kill(child.group, Signal::SIGKILL));
+                child.traces.cgroup.as_deref().into_iter().for_each(cgroup::kill);
+            }
+            let what = format!("{} children were killed: this node was not heard of in time", table.children.len());
+            drop(table);
+            self.report(Report::Complaint { what });
         }
     }
 

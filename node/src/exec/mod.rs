@@ -13,6 +13,7 @@ mod fence;
 mod handle;
 mod keeper;
 mod launch;
+mod lease;
 mod limits;
 mod log;
 mod log_files;
@@ -109,6 +110,11 @@ impl Exec {
         }
         fences.clear();
         Ok(Exec { keeper, directory, fences, http })
+    }
+
+    /// The keeper of its programs.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
     }
 
     /// One activation: executes the program, says so, and returns when it has ended and its group is gone. Dropping the

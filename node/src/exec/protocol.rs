@@ -35,6 +35,12 @@ pub enum Order {
         /// Which.
         directory: PathBuf,
     },
+    /// At this time kill every child, unless told otherwise before: then the node may not be heard of, and others may start
+    /// them elsewhere.
+    Lease {
+        /// By the clock of the time since boot, in microseconds; `None`: never.
+        until_us: Option<u64>,
+    },
     /// Send a signal to the whole group, if it still is there.
     Signal {
         /// Which.

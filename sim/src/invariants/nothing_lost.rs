@@ -48,10 +48,12 @@ pub(super) fn overlong<'a>(
 ) -> Option<(&'a (ChildId, Vec<usize>), &'a u64)> {
     let undisturbed = world.now.saturating_sub(world.disturbed_us);
     let is_lasting = |group: &[usize], since: u64| {
-        let shortest = TAKEOVER_US_MAX + DETECTION_US_MAX;
+        // Where children need a quorum, others wait until what may run is gone for certain.
+        let takeover = TAKEOVER_US_MAX + world.plan.void_us();
+        let shortest = takeover + DETECTION_US_MAX;
         let lasts = world.now.saturating_sub(since).min(undisturbed);
         let stretch = || group.iter().map(|&node| u64::from(world.stretch(node))).max().unwrap_or(1);
-        lasts > shortest && lasts > TAKEOVER_US_MAX + DETECTION_US_MAX * stretch()
+        lasts > shortest && lasts > takeover + DETECTION_US_MAX * stretch()
     };
     wrong.iter().find(|((_, group), since)| is_lasting(group, **since)).filter(|_| !world.faults.are_over())
 }
@@ -112,7 +114,7 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
     let takes_none = |node: usize, supervisor: &Supervisor| {
         let key = FactsKey(world.nodes[node].name.clone());
         let facts = supervisor.facts().table().live_of(&key, supervisor.id());
-        facts.is_none_or(|facts| facts.draining || facts.waiting || facts.cordoned)
+        facts.is_none_or(|facts| facts.draining || facts.waiting || facts.cordoned || facts.powerless)
     };
     let eligible: BTreeMap<&str, String> = members
         .iter()

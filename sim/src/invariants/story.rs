@@ -49,6 +49,7 @@ fn broken(world: &World, must: Must) -> Option<String> {
             let (pid, told) = told().next()?;
             Some(format!("{pid:?} was told to give {:?} to {:?}, and nothing gave a reason", told.name, told.by))
         }),
+        Must::NeverTwo => oracle.doubled.clone(),
         Must::NoGhosts => told().find_map(|(pid, told)| {
             let ended = oracle.processes.get(&told.by)?.ended_us?;
             let ghost = told.at_us > ended + OLD_NEWS_US;

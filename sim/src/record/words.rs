@@ -123,6 +123,7 @@ fn message(message: &Message) -> String {
         }
         Message::Control(Control::Cordon { on: true }) => "control: cordon".into(),
         Message::Control(Control::Cordon { on: false }) => "control: uncordon".into(),
+        Message::Control(Control::Quorum(word)) => format!("quorum: {word:?}"),
         Message::Control(Control::Rebalance { children }) => format!("control: rebalance {} children", children.len()),
     }
 }

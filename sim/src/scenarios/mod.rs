@@ -25,6 +25,7 @@ pub mod halves;
 pub mod killed_after_ok;
 pub mod killed_or_starved;
 pub mod many_lives;
+pub mod minority;
 pub mod nameless_duplicate;
 pub mod namesake;
 pub mod old_disk;
@@ -73,6 +74,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (crash_loop::SCENARIO, crash_loop::CATCHES),
     (early_handoff::SCENARIO, early_handoff::CATCHES),
     (empty_handed::SCENARIO, empty_handed::CATCHES),
+    (minority::SCENARIO, minority::CATCHES),
     (back_from_down::SCENARIO, back_from_down::CATCHES),
     (paused::SCENARIO, paused::CATCHES),
     (failed_starts::SCENARIO, failed_starts::CATCHES),

@@ -168,6 +168,7 @@ impl Local {
                 keep_done,
                 disk: None,
                 expect: Expect::default(),
+                partition: Default::default(),
                 seed,
             };
             Upper::Children(Box::new(Supervisor::new(config)))
@@ -463,6 +464,7 @@ impl Local {
             supervisor::Effect::Fence { .. } | supervisor::Effect::Visible { .. } => {}
             supervisor::Effect::Member { .. } | supervisor::Effect::Drained | supervisor::Effect::Escalate(_) => {}
             supervisor::Effect::Save { .. } => unreachable!("nothing is kept here"),
+            supervisor::Effect::Lease { .. } => unreachable!("nobody needs a quorum here"),
         }
     }
 

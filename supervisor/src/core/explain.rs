@@ -252,6 +252,7 @@ fn refusal(spec: &ChildSpec, facts: Option<&Facts>, why: &Ineligible) -> String 
         Ineligible::Draining if facts.is_some_and(|facts| !facts.draining) => "its weight is 0".to_owned(),
         Ineligible::Draining => "it is draining".to_owned(),
         Ineligible::Waiting => "it waits until it has met as many members as it expects".to_owned(),
+        Ineligible::Powerless => "it has no quorum: too few members answer it".to_owned(),
         Ineligible::Labels(which) => match facts.and_then(|facts| spec.affinity.refuses(&facts.labels)) {
             Some(Refused::Lacks(key, value)) => format!("it lacks the label {key}={value}"),
             Some(Refused::Has(key, value)) => format!("it has the label {key}={value}, which the child avoids"),

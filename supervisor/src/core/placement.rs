@@ -40,6 +40,8 @@ pub enum Ineligible {
     Labels(String),
     /// It does not offer the kind.
     Kind(Arc<str>),
+    /// It is cut off from most members.
+    Powerless,
     /// The child is pinned to another node.
     Pinned(NodeName),
     /// It keeps what it has and takes nothing. Said only where nothing else speaks against it: a child that runs there may.
@@ -95,6 +97,9 @@ pub fn eligible(spec: &ChildSpec, candidate: Candidate<'_>) -> Result<u32, Ineli
     }
     if facts.waiting {
         return Err(Ineligible::Waiting);
+    }
+    if facts.powerless {
+        return Err(Ineligible::Powerless);
     }
     if !facts.kinds.contains(&spec.kind) {
         return Err(Ineligible::Kind(spec.kind.clone()));
@@ -152,6 +157,10 @@ pub fn why_nowhere<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candid
     }
     if reasons.contains(&Ineligible::Waiting) {
         return "no eligible node: a node that could run it waits until it has met as many members as it expects"
+            .to_owned();
+    }
+    if reasons.contains(&Ineligible::Powerless) {
+        return "no eligible node: a node that could run it has no quorum, that is, too few members answer it"
             .to_owned();
     }
     let is_said = |reason: &Ineligible| reasons.contains(reason);
@@ -212,6 +221,7 @@ mod tests {
             waiting: false,
             cordoned: false,
             passive: false,
+            powerless: false,
             weight,
             labels: BTreeMap::new(),
             kinds: vec!["k".into()],

@@ -69,6 +69,8 @@ impl Supervisor {
     pub(super) fn reconcile(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         self.note_void_marks(id);
         self.note_answered(id);
+        self.forget_asking(id);
+        self.heed_quorum(now, id, effects);
         if self.local.contains_key(id) {
             self.give_way(now, id, effects);
         }
@@ -78,6 +80,7 @@ impl Supervisor {
         if !self.local.contains_key(id) {
             self.consider(now, id, effects);
         }
+        self.release_unless_held(id);
         self.publish(now, id);
     }
 
@@ -324,6 +327,11 @@ impl Supervisor {
                 (claim.restarts.max(most), true, ran || claim.ran)
             });
         }
+        if !self.has_power() || !self.is_granted(now, id) {
+            // It has waited to hear of the others, and need not do so again.
+            self.deferred.extend(waits.map(|until| (id.clone(), until)));
+            return;
+        }
         let local = Local {
             begun: dot.clone(),
             dot,
@@ -363,6 +371,9 @@ impl Supervisor {
     /// Gives a held child a new process and starts it.
     fn activate(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Ok(name) = Name::new(id.as_str()) else { return };
+        if !self.has_power() || !self.is_granted(now, id) {
+            return self.wait_for_grant(now, id);
+        }
         if let Some((dot, spec)) = self.local.get(id).map(|local| (local.dot.clone(), local.spec.clone())) {
             self.mark_started(id, &dot, &spec);
             // Whatever was wished for before now.
@@ -391,6 +402,7 @@ impl Supervisor {
         self.children_by_pid.insert(pid.clone(), id.clone());
         let (spec, state) = (local.spec.clone(), local.given.clone());
         local.kind = spec.kind.clone();
+        self.lease_before_start(now, id, effects);
         self.start_process(pid, spec, fence, state, effects);
     }
 
@@ -436,6 +448,7 @@ impl Supervisor {
         let asked = matches!(local.phase, Phase::Stopping(_));
         let timeout = local.spec.stop_timeout;
         local.phase = Phase::Stopping(then);
+        let timeout = self.stop_timeout(timeout);
         if self.give_up_start(&pid) {
             self.never_begun.push(pid);
         } else if !asked && !forgotten {

@@ -176,6 +176,7 @@ impl Supervisor {
             Message::Control(Control::Drain { .. }) => {}
             Message::Control(Control::State { child, token, state }) => self.on_state(now, from, child, token, state),
             Message::Control(Control::Cordon { on }) => self.set_cordoned(on),
+            Message::Control(Control::Quorum(word)) => self.on_word(now, from, word, effects),
             Message::Control(Control::Rebalance { children }) => self.move_misplaced(now, children),
             message => self.on_table_message(now, from, message, effects),
         }

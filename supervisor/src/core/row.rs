@@ -8,6 +8,7 @@ use ordu_registry::core::{Fence, Name};
 use ordu_transport::core::{Addr, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
+use super::quorum::QuorumStatus;
 use super::spec::ChildId;
 
 /// Where a child is in its life, as its row shows it.
@@ -123,6 +124,8 @@ pub struct StatusRow {
     pub converged: bool,
     /// How far this node is with what it lacks, all tables together, while it takes that from others.
     pub progress: Option<Progress>,
+    /// How it stands with its quorum, where it needs one.
+    pub quorum: Option<QuorumStatus>,
 }
 
 /// Something that happened.
@@ -154,5 +157,7 @@ pub enum EventKind {
     ChildDone { child: ChildId },
     NameRegistered { name: Name, pid: Pid },
     NameReleased { name: Name, pid: Pid },
+    QuorumLost,
+    QuorumRegained,
     NameConflict { name: Name, winner: Pid, loser: Pid, policy: &'static str, since_ms: u64 },
 }

@@ -62,6 +62,9 @@ impl Supervisor {
             (ChildStatus::Suspended, _, _) => "the node that ran it is down, and it runs once at most".to_owned(),
             (_, Some(entry), _) => format!("the name is held by {}", entry.pid()),
             (_, None, None) => self.why_nowhere(spec),
+            (_, None, Some(seat)) if seat == self.id() && self.why_not_granted(id).is_some() => {
+                self.why_not_granted(id).unwrap_or_default()
+            }
             (_, None, Some(seat)) => format!("waiting for {} to take it", seat.name),
         };
         ChildRow {
@@ -120,6 +123,7 @@ impl Supervisor {
             clock_hash: self.digest(),
             converged: self.is_converged(now),
             progress: self.progress(now),
+            quorum: self.quorum(now),
         }
     }
 

@@ -36,6 +36,7 @@ use super::expect::{Expect, Waits};
 use super::handoff::{Handed, HandedKey};
 use super::moves::Redistribution;
 use super::placement::Preference;
+use super::quorum::{self, Partition, Votes};
 use super::row::{ChildStatus, Event, EventKind};
 use super::spec::{ChildId, ChildSpec};
 use super::tables::{Actual, Desired, Facts, FactsKey, Mark, MarkKey};
@@ -100,6 +101,9 @@ pub enum Control {
         /// Which of both.
         on: bool,
     },
+    /// About who may run what, in a cluster that needs a quorum.
+    #[serde(rename = "q")]
+    Quorum(quorum::Word),
 }
 
 /// What happens to a supervisor. Calls come by [`Supervisor::call`], local processes by [`Supervisor::with_registry`].
@@ -249,6 +253,12 @@ pub enum Effect {
         /// What changes.
         stored: Box<Stored>,
     },
+    /// In a cluster that needs a quorum: unless this is told anew, all children have to be killed that long from now on,
+    /// whether this core is heard of or not. `None`: there is nothing to kill.
+    Lease {
+        /// How long.
+        within: Option<Duration>,
+    },
     /// A child failed too often, and its spec says that this tells of its node. It is in quarantine already.
     Escalate(Escalation),
     /// No child is left, after [`Input::Shutdown`] or [`Input::StopAll`].
@@ -282,6 +292,8 @@ pub struct Config {
     pub disk: Option<Stored>,
     /// How many members it waits for before it takes anything.
     pub expect: Expect,
+    /// What it does when it is cut off from most others.
+    pub partition: Partition,
     /// Decides all jitter.
     pub seed: u64,
 }
@@ -333,6 +345,9 @@ pub struct Supervisor {
     pub(super) handed: BTreeMap<HandedKey, Handed>,
     /// Processes that were stopped before they began.
     pub(super) never_begun: Vec<Pid>,
+    pub(super) partition: Partition,
+    /// Its part in the quorum, once it knows what time it is.
+    pub(super) votes: Option<Votes>,
     pub(super) shutting_down: bool,
     /// The revisions of all tables when their retirements were last compared.
     pub(super) shared_at: [u64; 5],
@@ -359,12 +374,14 @@ impl Supervisor {
             keep_done,
             disk,
             expect,
+            partition,
             seed,
         } = config;
         let waits = Waits::new(expect, &id.name);
         let passive = redistribution == Redistribution::Passive;
         let (draining, waiting, cordoned) = (false, waits.is_some(), false);
-        let own_facts = Facts { draining, waiting, cordoned, passive, weight, labels, kinds, version };
+        let powerless = matches!(partition, Partition::Quorum(_));
+        let own_facts = Facts { draining, waiting, cordoned, passive, powerless, weight, labels, kinds, version };
         // All tables draw the same, so that their digests go out together.
         let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed);
         facts.put(FactsKey(id.name.clone()), own_facts.clone());
@@ -402,6 +419,8 @@ impl Supervisor {
             returns_until: None,
             handed: BTreeMap::new(),
             never_begun: Vec::new(),
+            partition,
+            votes: None,
             shutting_down: false,
             shared_at: [0; 5],
             overlay: None,
@@ -480,12 +499,15 @@ impl Supervisor {
         let call = self.deadlines.first().map(|(at, _)| *at);
         let waits = self.waits.as_ref().map(|waits| waits.until.unwrap_or_default());
         let returns = self.returns.then(|| self.returns_until.unwrap_or_default());
-        let own = [self.registry.poll_timeout(), child, call, waits, returns, self.next_move_at, self.unheard.first()];
+        let (moves, hears, votes) = (self.next_move_at, self.unheard.first(), self.next_vote());
+        let own = [self.registry.poll_timeout(), child, call, waits, returns, moves, hears, votes];
         own.into_iter().flatten().chain(tables).min()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.begin_votes(now);
+        self.vote(now, effects);
         self.repair(now, effects);
         self.remove_void_marks();
         self.forget_states(now.at);
@@ -505,6 +527,7 @@ impl Supervisor {
 
     /// Something happened.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        self.begin_votes(now);
         match input {
             Input::Member(member) => self.on_member(now, member, effects),
             Input::Connected(peer) => self.on_connected(now, peer, effects),
@@ -623,6 +646,9 @@ impl Supervisor {
             return;
         }
         self.tell_member(now, &member, effects);
+        if member.status == Status::Left {
+            self.forget_voter(&member.id.name);
+        }
         if member.status.is_living() {
             self.up_since.entry(member.id.clone()).or_insert(now.at);
             let lived = before.as_ref().is_some_and(|before| before.id == member.id && before.status.is_living());
@@ -657,6 +683,10 @@ impl Supervisor {
         self.set_facts(Facts { waiting, ..self.own_facts.clone() });
     }
 
+    pub(super) fn set_powerless(&mut self, powerless: bool) {
+        self.set_facts(Facts { powerless, ..self.own_facts.clone() });
+    }
+
     fn set_facts(&mut self, facts: Facts) {
         if self.own_facts != facts {
             self.own_facts = facts;
@@ -689,7 +719,12 @@ impl Supervisor {
             while let Some(pid) = self.never_begun.pop() {
                 self.on_exited(now, &pid, Exit::Abnormal("it was stopped before it began".to_owned()), effects);
             }
-            let Some(id) = self.dirty.pop_first() else { break };
+            let Some(id) = self.dirty.pop_first() else {
+                if self.ask_members(now, effects) {
+                    continue;
+                }
+                break;
+            };
             let step = steps.entry(id.clone()).or_default();
             *step += 1;
             if *step > SETTLE_STEPS_MAX {

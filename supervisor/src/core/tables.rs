@@ -188,6 +188,9 @@ pub struct Facts {
     /// It gives children away only when it may not run them any more.
     #[serde(default)]
     pub passive: bool,
+    /// It needs a quorum and has none: it runs no children.
+    #[serde(default)]
+    pub powerless: bool,
 }
 
 /// The key of a node's facts.

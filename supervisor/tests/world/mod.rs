@@ -116,6 +116,7 @@ impl World {
             keep_done: Duration::from_secs(60),
             disk: None,
             expect: Expect::default(),
+            partition: Default::default(),
             seed: boot,
         };
         make(&mut config);

@@ -94,6 +94,16 @@ pub enum Defect {
     EarlyHandoff,
     /// A child is started at its destination before what it left at its last node is there.
     MovesEmptyHanded,
+    /// A child is started before most members have granted it.
+    StartsUngranted,
+    /// A member grants a child to a second node while the first may still run it.
+    GrantsTwice,
+    /// A member that comes back grants at once what it may have granted in its life before.
+    ForgetsGrants,
+    /// A node that has lost its quorum goes on with its children.
+    RunsWithoutQuorum,
+    /// What a silent node has is granted to others before it must have stopped there.
+    TakesOverEarly,
     /// A failed start leaves its entry behind.
     FailedStartStays,
     /// A failed start takes the starts of others along.
@@ -108,7 +118,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 42] = [
+    pub const ALL: [Defect; 47] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -146,6 +156,11 @@ impl Defect {
         Defect::ExpectsNobody,
         Defect::EarlyHandoff,
         Defect::MovesEmptyHanded,
+        Defect::StartsUngranted,
+        Defect::GrantsTwice,
+        Defect::ForgetsGrants,
+        Defect::RunsWithoutQuorum,
+        Defect::TakesOverEarly,
         Defect::FailedStartStays,
         Defect::FailedStartTakesAll,
         Defect::RestartRevives,

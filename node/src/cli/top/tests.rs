@@ -65,6 +65,7 @@ fn snapshot(children: Vec<Child>) -> Snapshot {
         clock_hash: "ab".into(),
         converged: true,
         progress: None,
+        quorum: None,
     };
     let event = |at: &str, about: &str| Event {
         at: format!("2026-01-01T{at}.000Z"),
