@@ -143,10 +143,7 @@ impl Kind for ExecKind {
                 fence: context.fence().to_string(),
             };
             let args = context.args().clone();
-            match exec.run(activation, &args, ContextHost(context)).await {
-                Ok(()) => Exit::Normal,
-                Err(reason) => Exit::Abnormal(reason),
-            }
+            exec.run(activation, &args, ContextHost(context)).await
         })
     }
 }

@@ -488,7 +488,19 @@ impl Supervisor {
         self.dirty.insert(id);
     }
 
+    /// The next fence of this node is above the one by which a child was refused, unless that lies too far ahead.
+    fn follow_fence(&mut self, now: Now, pid: &Pid, exit: Exit) -> Exit {
+        let Exit::Fenced(seen) = exit else { return exit };
+        if self.registry.observe(now, seen.at()) {
+            self.note_clock();
+            return exit;
+        }
+        tracing::warn!(%pid, %seen, "a child was refused under a fence too far ahead of our clock to be followed");
+        Exit::not_followed(seen)
+    }
+
     pub(super) fn on_exited(&mut self, now: Now, pid: &Pid, exit: Exit, effects: &mut Vec<Effect>) {
+        let exit = self.follow_fence(now, pid, exit);
         let Some(id) = self.children_by_pid.remove(pid) else {
             // Not a child, or one of an earlier activation.
             return self.with_registry_raw(now, effects, |registry, out| registry.ended(now, pid, out));
