@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ordu_registry::core::Fence;
 use ordu_supervisor::core::{
-    Call, ChildSpec, ChildStatus, Config, Effect, Event, EventKind, Exit, Expect, Input, Intensity, Preference,
-    Restart, StartedInfo, Supervisor,
+    Call, CallError, ChildSpec, ChildStatus, Config, Effect, Event, EventKind, Exit, Expect, Input, Intensity,
+    Preference, Reply, Restart, StartedInfo, Supervisor,
 };
 use ordu_transport::core::{Hlc, Instant, Member, NodeId, Now, Pid, SKEW_MAX, Status};
 
@@ -148,6 +148,28 @@ fn what_was_seen_counts_while_it_stops_too() {
     world.finish("a", "x", Exit::Fenced(seen));
     world.run(secs(2));
     assert!(process(&world, "x").1 > seen);
+}
+
+/// Its caller need not ask again, unless the clocks are wrong.
+#[test]
+fn a_start_that_is_refused_at_once_is_tried_again() {
+    let mut world = World::new(&["a"]);
+    for child in ["x", "y"] {
+        world.hanging.push(child.into());
+    }
+    let requests = ["x", "y"].map(|child| world.start("a", spec(child)));
+    world.run(secs(1));
+    world.hanging.clear();
+    let seen = [secs(300), SKEW_MAX + secs(60)].map(|ahead| stranger(world.now(), ahead));
+    world.finish("a", "x", Exit::Fenced(seen[0]));
+    world.finish("a", "y", Exit::Fenced(seen[1]));
+    world.run(secs(2));
+    assert!(world.started(requests[0]) && process(&world, "x").1 > seen[0]);
+    let Reply::Child(Err(CallError::Failed(why))) = &world.replies[&requests[1]] else {
+        panic!("{:?}", world.replies[&requests[1]])
+    };
+    assert!(why.contains("set the clocks right"), "{why}");
+    assert_eq!(world.status("a", "y"), None, "nothing is kept");
 }
 
 #[test]

@@ -553,7 +553,9 @@ impl Supervisor {
         let Some(local) = self.local.get_mut(id) else { return };
         // Only the very first activation answers a caller; a restart follows the policy.
         let first = local.restarts == 0 && local.failures == 0 && local.token.is_none() && !local.taken_over;
-        match waits.filter(|_| first) {
+        // A store may know later fences than ours from the start; the next one is above them, and the caller waits for it.
+        let again = matches!(exit, Exit::Fenced(_)) && local.restarts_after(exit);
+        match waits.filter(|_| first && !again) {
             Some(wait_ms) => {
                 let until = now.at + Duration::from_millis(wait_ms).min(FAILED_KEPT_MAX);
                 (local.phase, local.since_ms, local.reason) = (Phase::Failed { until }, now.wall_ms, Some(how));
