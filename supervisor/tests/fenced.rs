@@ -73,7 +73,7 @@ fn the_core_starts_it_again_above_what_was_seen() {
     let told = |what| Effect::Event(Event { at_ms: now.wall_ms, node: name("a"), what });
     let x = ordu_registry::core::Name::new("x").unwrap();
     let gone = effects.iter().find_map(|effect| match effect {
-        Effect::Visible { entry: None, gone, .. } => Some(gone.clone()),
+        Effect::Visible { entry: None, gone, .. } => Some(*gone),
         _ => None,
     });
     let expected = [
