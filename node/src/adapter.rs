@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use ordu_registry::core::Entry;
 use ordu_registry::core::reconcile::Progress;
+use ordu_registry::core::{Entry, Fence};
 use ordu_supervisor::core::{
     ChildId, ChildRow, ChildSpec, ChildStatus, Escalation, Event, EventKind, Expect, MemberRow, MemberStatus,
     Misplaced, Placement, Redistribution, Restart,
@@ -146,10 +146,7 @@ impl Kind for ExecKind {
                 fence: context.fence().to_string(),
             };
             let args = context.args().clone();
-            match exec.run(activation, &args, ContextHost(context)).await {
-                Ok(()) => Exit::Normal,
-                Err(reason) => Exit::Abnormal(reason),
-            }
+            exec.run(activation, &args, ContextHost(context)).await
         })
     }
 }
@@ -492,14 +489,18 @@ fn event(event: Event) -> rows::Event {
     };
     let of_member = |kind: &str, member: NodeName| rows::Event { member: Some(member.to_string()), ..about(kind) };
     let of_child = |kind: &str, child: ChildId| rows::Event { child: Some(child.to_string()), ..about(kind) };
+    let with_fence = |kind: &str, child: ChildId, fence: Option<Fence>| rows::Event {
+        fence: fence.map(|fence| fence.to_string()),
+        ..of_child(kind, child)
+    };
     match event.what {
         EventKind::MemberUp { member } => of_member("member_up", member),
         EventKind::MemberSuspect { member } => of_member("member_suspect", member),
         EventKind::MemberDown { member } => of_member("member_down", member),
         EventKind::MemberLeft { member } => of_member("member_left", member),
         EventKind::Draining { member } => of_member("draining", member),
-        EventKind::ChildStarting { child } => of_child("child_starting", child),
-        EventKind::ChildRunning { child } => of_child("child_running", child),
+        EventKind::ChildStarting { child, fence } => with_fence("child_starting", child, fence),
+        EventKind::ChildRunning { child, fence } => with_fence("child_running", child, fence),
         EventKind::ChildExited { child, reason } => {
             rows::Event { reason: Some(reason), ..of_child("child_exited", child) }
         }
@@ -569,6 +570,12 @@ mod tests {
         };
         let told = serde_json::to_string(&event(conflict)).unwrap();
         let expected = r#"{"at":"1970-01-01T00:00:00.000Z","node":"n2","type":"name_conflict","name":"web","winner":"n2#3.1","loser":"n2#3.2","policy":"longest_running","since":"2023-11-14T22:13:20.123Z"}"#;
+        assert_eq!(told, expected);
+        let fence = "0123456789abcdef0123456789abcdef".parse().ok();
+        let running = EventKind::ChildRunning { child: ChildId::new("web").expect("an id"), fence };
+        let node = NodeName::new("n2").expect("a name");
+        let told = serde_json::to_string(&event(Event { at_ms: 0, node, what: running })).unwrap();
+        let expected = r#"{"at":"1970-01-01T00:00:00.000Z","node":"n2","type":"child_running","child":"web","fence":"0123456789abcdef0123456789abcdef"}"#;
         assert_eq!(told, expected);
     }
 }

@@ -158,6 +158,9 @@ pub struct Event {
     /// The node that a child moved to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// The fence of a child that starts or runs, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<String>,
     /// The process that a name was registered or released for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<String>,

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use ordu_node::exec::{
     Activation, Ended, Exec, Host, Job, Keeper, KeeperConfig, Order, Report, SUBCOMMAND, read_frame, write_frame,
 };
+use ordu_supervisor::core::Exit;
 use tokio::sync::{mpsc, watch};
 
 const ORDU: &str = env!("CARGO_BIN_EXE_ordu");
@@ -376,7 +377,7 @@ impl Harness {
         Self { directory: path, _directory: directory, exec, stop, fence, started: is_started, host, mark }
     }
 
-    fn run(&mut self, args: &serde_json::Value) -> impl Future<Output = Result<(), String>> + use<> {
+    fn run(&mut self, args: &serde_json::Value) -> impl Future<Output = Exit> + use<> {
         let activation =
             Activation { id: "web".into(), node: "n1".into(), pid: "n1#1.5".into(), fence: self.mark.clone() };
         let (exec, args, host) = (self.exec.clone(), args.to_string(), self.host.take().unwrap());
@@ -389,7 +390,7 @@ async fn a_child_knows_who_it_is() {
     let mut harness = Harness::new();
     let script = "echo $ORDU_CHILD_ID $ORDU_NODE $ORDU_FENCE $(cat $ORDU_FENCE_FILE) $ORDU_PID $ORDU_HTTP $K; pwd";
     let args = serde_json::json!({"cmd": ["sh", "-c", script], "env": {"K": "v", "ORDU_NODE": "liar"}, "cwd": "/"});
-    harness.run(&args).await.unwrap();
+    assert_eq!(harness.run(&args).await, Exit::Normal);
     let log = fs::read_to_string(harness.directory.join("logs/web.log")).unwrap();
     assert_eq!(log, format!("web n1 {0} {0} n1#1.5 127.0.0.1:7600 v\n/\n", harness.mark));
     assert_eq!(fs::read_dir(harness.directory.join("fences")).unwrap().count(), 0);
@@ -402,7 +403,29 @@ async fn a_raised_fence_is_in_the_file() {
     let ended = tokio::spawn(harness.run(&serde_json::json!({"cmd": ["sh", "-c", script]})));
     harness.started.recv().await.unwrap();
     harness.fence.send("00ff".into()).unwrap();
-    assert_eq!(ended.await.unwrap(), Err("exit status 4".into()));
+    assert_eq!(ended.await.unwrap(), Exit::Abnormal("exit status 4".into()));
+}
+
+/// How a child ends that says this of the fence under which it was refused.
+async fn refused(script: &str) -> Exit {
+    Harness::new().run(&serde_json::json!({"cmd": ["sh", "-c", script]})).await
+}
+
+#[tokio::test]
+async fn a_child_says_under_which_fence_it_was_refused() {
+    let digits = "0000018f000000000123456789abcdef";
+    let fenced = Exit::Fenced(digits.parse().unwrap());
+    // Whatever its status: 75 is what others would take for "try again".
+    for status in ["0", "75"] {
+        assert_eq!(refused(&format!("echo {digits} > $ORDU_FENCED_FILE; exit {status}")).await, fenced);
+    }
+    assert_eq!(refused(": > $ORDU_FENCED_FILE").await, Exit::Normal);
+    assert_eq!(refused("exit 3").await, Exit::Abnormal("exit status 3".into()));
+    let none = "what it wrote to the file of ORDU_FENCED_FILE is none: a fence is 32 digits of 0-9 and a-f";
+    assert_eq!(refused("echo no > $ORDU_FENCED_FILE").await, Exit::Abnormal(none.into()));
+    let script = "head -c 100000000 /dev/zero > $ORDU_FENCED_FILE; exit 75";
+    let long = "exit status 75; what it wrote to the file of ORDU_FENCED_FILE is longer than 64 bytes";
+    assert_eq!(refused(script).await, Exit::Abnormal(long.into()));
 }
 
 #[tokio::test]
@@ -412,7 +435,7 @@ async fn a_child_is_asked_to_stop_and_then_killed() {
     let ended = tokio::spawn(harness.run(&polite));
     harness.started.recv().await.unwrap();
     harness.stop.send(true).unwrap();
-    assert_eq!(ended.await.unwrap(), Err("killed by SIGTERM".into()));
+    assert_eq!(ended.await.unwrap(), Exit::Abnormal("killed by SIGTERM".into()));
 
     let mut harness = Harness::new();
     let script = "trap '' TERM; echo deaf; while true; do sleep 0.05; done";
@@ -422,7 +445,7 @@ async fn a_child_is_asked_to_stop_and_then_killed() {
     let log = harness.directory.join("logs/web.log");
     until("it is deaf", || fs::read_to_string(&log).is_ok_and(|text| text == "deaf\n"));
     harness.stop.send(true).unwrap();
-    assert_eq!(ended.await.unwrap(), Err("killed by SIGKILL: it had not ended 50ms after SIGTERM".into()));
+    assert_eq!(ended.await.unwrap(), Exit::Abnormal("killed by SIGKILL: it had not ended 50ms after SIGTERM".into()));
 }
 
 #[tokio::test]

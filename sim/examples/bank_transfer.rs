@@ -24,7 +24,7 @@ use ordu_sim::{
 
 const ACCOUNTS: usize = 3;
 const DEPOSIT: u64 = 100;
-/// A worker that was refused so often in a row ends, and comes back with a new fence.
+/// A worker that was refused so often in a row ends, and comes back with a fence above the one that the bank has seen.
 const REFUSED_MAX: u32 = 3;
 
 /// How worker and bank use fences.
@@ -74,9 +74,13 @@ pub(crate) enum Request {
 
 #[derive(Debug)]
 pub(crate) enum Reply {
-    Balances { next: u64, balances: [u64; ACCOUNTS] },
+    Balances {
+        next: u64,
+        balances: [u64; ACCOUNTS],
+    },
     Written,
-    Refused,
+    /// A later fence was seen: this one.
+    Refused(Fence),
 }
 
 impl External for Bank {
@@ -88,7 +92,7 @@ impl External for Bank {
         let ledger = self.ledgers.entry(from.id.clone()).or_insert_with(opened);
         if from.fence < ledger.highest && self.care != Care::NoFence {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
-            return Reply::Refused;
+            return Reply::Refused(ledger.highest);
         }
         ledger.highest = ledger.highest.max(from.fence);
         match request {
@@ -158,10 +162,10 @@ impl Behaviour<Bank> for Worker {
                 context.wake_in(after_us, THOUGHT);
             }
             Reply::Written => self.read(context),
-            Reply::Refused => {
+            Reply::Refused(seen) => {
                 self.refused += 1;
                 if self.refused >= REFUSED_MAX {
-                    return context.exit(Exit::Abnormal("the bank knows a newer copy".into()));
+                    return context.exit(Exit::Fenced(seen));
                 }
                 context.wake_in(1_000_000, AGAIN);
             }

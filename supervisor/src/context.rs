@@ -75,7 +75,8 @@ impl Context {
     }
 
     /// This activation's fence now. Later activations that heard of this one have higher ones: hand it to whatever must
-    /// refuse an older activation's writes.
+    /// refuse an older activation's writes. Ask for it before you read what a write depends on, and write under that one.
+    /// If the write is refused, end with [`Exit::Fenced`](crate::Exit::Fenced).
     pub fn fence(&self) -> Fence {
         self.told.borrow().fence
     }

@@ -6,8 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use ordu_registry::process::Outcome;
-
 use crate::context::{Context, Started};
 use crate::core::Exit;
 
@@ -32,15 +30,6 @@ where
 {
     fn run(&self, ctx: Context) -> Run {
         Box::pin(self(ctx))
-    }
-}
-
-impl Outcome for Exit {
-    fn failure(self) -> Option<String> {
-        match self {
-            Exit::Normal => None,
-            Exit::Abnormal(how) => Some(how),
-        }
     }
 }
 
@@ -76,7 +65,7 @@ impl Kinds {
     where
         F: Fn(Context) -> R + Send + Sync + 'static,
         R: Future<Output = T> + Send + 'static,
-        T: Outcome + Send + 'static,
+        T: Into<Exit> + Send + 'static,
     {
         self.with(name, move |ctx: Context| {
             let running = run(ctx.clone());
@@ -90,7 +79,7 @@ impl Kinds {
                         running.await
                     }
                 };
-                ended.failure().map_or(Exit::Normal, Exit::Abnormal)
+                ended.into()
             }
         })
     }

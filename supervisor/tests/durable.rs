@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use ordu_registry::core::RankPolicy;
+use ordu_registry::core::{Fence, RankPolicy};
 use ordu_supervisor::core::durable::CLOCK_LEAD;
 use ordu_supervisor::core::expect::RETURN_MAX;
 use ordu_supervisor::core::{
-    Call, CallError, ChildId, ChildSpec, Config, Effect, Expect, Input, Preference, Reply, Restart, StartedInfo,
+    Call, CallError, ChildId, ChildSpec, Config, Effect, Exit, Expect, Input, Preference, Reply, Restart, StartedInfo,
     Stored, Supervisor,
 };
-use ordu_transport::core::{Instant, NodeId, NodeName, Now};
+use ordu_transport::core::{Hlc, Instant, NodeId, NodeName, Now};
 
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -84,9 +84,7 @@ impl Node {
                     self.started.push(spec.id.clone());
                     self.input(Input::Started { pid, info: StartedInfo::default() });
                 }
-                Effect::Stop { pid, .. } => {
-                    self.input(Input::Exited { pid, exit: ordu_supervisor::core::Exit::Normal })
-                }
+                Effect::Stop { pid, .. } => self.input(Input::Exited { pid, exit: Exit::Normal }),
                 _ => {}
             }
         }
@@ -196,6 +194,24 @@ fn fences_grow_although_the_clock_went_back() {
     let again = Node::boot(2, node.disk.clone(), 0);
     let after = again.core.row(&ChildId::new("x").unwrap()).unwrap().fence.unwrap();
     assert!(after > before && after.at().wall_ms() < before.at().wall_ms() + 2 * CLOCK_LEAD.as_millis() as u64);
+}
+
+/// What a child was refused under is followed, and the disk has heard of that before the next one begins.
+#[test]
+fn a_clock_that_was_told_of_a_later_fence_is_saved_before_it_is_used() {
+    let mut node = Node::boot(1, Stored::default(), 0);
+    node.start(1, "x", Restart::Permanent);
+    node.write_all();
+    let row = |node: &Node| node.core.row(&ChildId::new("x").unwrap()).unwrap();
+    let (pid, own) = (row(&node).pid.unwrap(), row(&node).fence.unwrap());
+    let at = Hlc::from_wall_ms(own.at().wall_ms() + 300_000);
+    let seen = Fence::new(at, &pid.node);
+    node.input(Input::Exited { pid, exit: Exit::Fenced(seen) });
+    assert_eq!((node.started.len(), node.wanted.len()), (1, 1), "it is saved while the child waits");
+    node.write_all();
+    // Its node dies, and comes back.
+    let again = Node::boot(2, node.disk, 0);
+    assert!(row(&again).fence > Some(seen));
 }
 
 #[test]

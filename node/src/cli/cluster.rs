@@ -164,6 +164,7 @@ pub(super) fn sentence(event: &Event) -> String {
     let details = [
         ("", &event.reason),
         ("to ", &event.to),
+        ("fence ", &event.fence),
         ("", &event.pid),
         ("winner ", &event.winner),
         ("loser ", &event.loser),

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use nix::sys::signal::Signal;
-use ordu_supervisor::core::ChildId;
+use ordu_supervisor::core::{ChildId, Exit};
 
 pub use args::{ExecArgs, KIND, STOP_TIMEOUT_DEFAULT};
 use fence::{FenceFile, Fences};
@@ -118,11 +118,13 @@ impl Exec {
     }
 
     /// One activation: executes the program, says so, and returns when it has ended and its group is gone. Dropping the
-    /// future kills the program.
-    ///
-    /// # Errors
-    /// The reason, for any end but exit status 0; and if it was never started, why not.
-    pub async fn run(&self, activation: Activation, args: &[u8], host: impl Host) -> Result<(), String> {
+    /// future kills the program. Its end is normal with exit status 0 alone; and fenced, whatever its status, if it says so.
+    pub async fn run(&self, activation: Activation, args: &[u8], host: impl Host) -> Exit {
+        self.try_run(activation, args, host).await.unwrap_or_else(Exit::Abnormal)
+    }
+
+    /// The error is the reason, for what was never started too.
+    async fn try_run(&self, activation: Activation, args: &[u8], host: impl Host) -> Result<Exit, String> {
         let args = ExecArgs::parse(args).map_err(|why| format!("its args are not those of kind {KIND}: {why}"))?;
         let account = args.user.as_ref().map(RunAs::look_up).transpose()?;
         let fence_file = self.fences.create(&activation.id, &activation.fence, account.as_ref())?;
@@ -143,6 +145,7 @@ impl Exec {
         let running = self.keeper.spawn(job).await?;
         host.started(running.os_pid(), &log);
         let (ended, was_late) = attend(running, &host, &args, fence, &fence_file).await;
+        let fenced = states.as_ref().map_or(Ok(None), States::fenced);
         // Who had to be killed may have been in the middle of it. Whether it was asked to stop knows who takes it.
         if let Some(states) = states.filter(|_| !was_late) {
             match states.left() {
@@ -150,11 +153,18 @@ impl Exec {
                 Err(why) => tracing::warn!(child = id, why, "a child's state is not handed on"),
             }
         }
-        ended.reason().map_or(Ok(()), |reason| {
-            let late =
-                format!(": it had not ended {} after SIG{}", format_duration(args.stop_timeout), args.stop_signal);
-            Err(if was_late && ended == Ended::by(Signal::SIGKILL) { reason + &late } else { reason })
-        })
+        let late =
+            || format!(": it had not ended {} after SIG{}", format_duration(args.stop_timeout), args.stop_signal);
+        let reason = match ended.reason() {
+            Some(reason) if was_late && ended == Ended::by(Signal::SIGKILL) => Some(reason + &late()),
+            reason => reason,
+        };
+        match (fenced, reason) {
+            (Ok(Some(seen)), _) => Ok(Exit::Fenced(seen)),
+            (Ok(None), None) => Ok(Exit::Normal),
+            (Ok(None), Some(reason)) => Err(reason),
+            (Err(why), reason) => Err(reason.map_or_else(|| why.clone(), |reason| format!("{reason}; {why}"))),
+        }
     }
 
     /// Begins to read what a child of this name printed on this node; `None` if it never ran here.

@@ -1,4 +1,5 @@
-//! The files by which a program finds what the one before it left, and leaves something for the next.
+//! The files by which a program finds what the one before it left, leaves something for the next, and says that it was
+//! refused under a later fence.
 //!
 //! Each activation has a directory of its own, which is gone with it: in the node's data directory, or, for a child that runs
 //! as another user, beside its [fence](super::fence). What is in it is of that program's making: nothing in it is followed,
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
+use ordu_registry::core::Fence;
 use ordu_supervisor::core::handoff::STATE_BYTES_MAX;
 
 use super::user::Account;
@@ -19,6 +21,10 @@ use super::user::Account;
 const GIVEN: &str = "state";
 /// What is left.
 const LEFT: &str = "handoff";
+/// The later fence under which a store refused it.
+const FENCED: &str = "fenced";
+/// Longest that a program may write there, in bytes: a fence, and blanks around it.
+pub(super) const FENCED_BYTES_MAX: usize = 64;
 /// What the directories' names end with.
 const ENDING: &str = ".state";
 
@@ -65,28 +71,48 @@ impl States {
     pub(super) fn environment(&self) -> Vec<(String, String)> {
         let path = |name: &str| self.directory.join(name).to_string_lossy().into_owned();
         let given = self.is_given.then(|| ("ORDU_STATE_FILE".to_owned(), path(GIVEN)));
-        given.into_iter().chain([("ORDU_HANDOFF_FILE".to_owned(), path(LEFT))]).collect()
+        let own = [("ORDU_HANDOFF_FILE", LEFT), ("ORDU_FENCED_FILE", FENCED)];
+        given.into_iter().chain(own.map(|(variable, name)| (variable.to_owned(), path(name)))).collect()
     }
 
     /// What the program left, once it has ended; `None` if nothing. The error is one sentence.
     pub(super) fn left(&self) -> Result<Option<Vec<u8>>, String> {
-        let path = self.directory.join(LEFT);
+        self.read(LEFT, STATE_BYTES_MAX).map_err(|why| format!("what it left {why}"))
+    }
+
+    /// The later fence under which the program was refused, once it has ended; `None` if it says of none. The error is one
+    /// sentence.
+    pub(super) fn fenced(&self) -> Result<Option<Fence>, String> {
+        let wrong = |why: String| format!("what it wrote to the file of ORDU_FENCED_FILE {why}");
+        let Some(written) = self.read(FENCED, FENCED_BYTES_MAX).map_err(wrong)? else { return Ok(None) };
+        let text = std::str::from_utf8(&written).unwrap_or("\u{fffd}").trim_ascii();
+        match text.parse() {
+            // A shell makes the file before it knows what goes in.
+            _ if written.is_empty() => Ok(None),
+            Ok(seen) => Ok(Some(seen)),
+            Err(error) => Err(wrong(format!("is none: {error}"))),
+        }
+    }
+
+    /// A file that the program wrote, of so many bytes at most. The error goes on from what it is.
+    fn read(&self, name: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, String> {
+        let path = self.directory.join(name);
+        let unreadable = |error: io::Error| format!("cannot be read: {error}");
         // It may be a link to what is not the program's to read, or nothing that ever ends.
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(|error| format!("what it left cannot be read: {error}"))?,
+            file => file.map_err(unreadable)?,
         };
-        let metadata = file.metadata().map_err(|error| format!("what it left cannot be read: {error}"))?;
+        let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() || metadata.uid() != self.owner || metadata.nlink() > 1 {
-            return Err("what it left is no file of its own".to_owned());
+            return Err("is no file of its own".to_owned());
         }
-        let mut state = Vec::new();
-        let read = file.take(STATE_BYTES_MAX as u64 + 1).read_to_end(&mut state);
-        read.map_err(|error| format!("what it left cannot be read: {error}"))?;
-        match state.len() {
-            length if length > STATE_BYTES_MAX => Err(format!("what it left is longer than {STATE_BYTES_MAX} bytes")),
-            _ => Ok(Some(state)),
+        let mut bytes = Vec::new();
+        file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        match bytes.len() {
+            length if length > bytes_max => Err(format!("is longer than {bytes_max} bytes")),
+            _ => Ok(Some(bytes)),
         }
     }
 }
@@ -109,7 +135,7 @@ pub(super) fn clear(below: &Path) {
 }
 
 fn remove(directory: &Path) -> io::Result<()> {
-    for name in [GIVEN, LEFT] {
+    for name in [GIVEN, LEFT, FENCED] {
         let _ = fs::remove_file(directory.join(name));
     }
     fs::remove_dir(directory)
@@ -119,11 +145,41 @@ fn remove(directory: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn left(make: impl FnOnce(&Path)) -> Result<Option<Vec<u8>>, String> {
+    fn made(name: &str, make: impl FnOnce(&Path)) -> (tempfile::TempDir, States) {
         let below = tempfile::tempdir().unwrap();
         let states = States::create(below.path(), "a", None, None).unwrap();
-        make(&below.path().join("a.state").join(LEFT));
-        states.left()
+        make(&below.path().join("a.state").join(name));
+        (below, states)
+    }
+
+    fn left(make: impl FnOnce(&Path)) -> Result<Option<Vec<u8>>, String> {
+        made(LEFT, make).1.left()
+    }
+
+    fn fenced(make: impl FnOnce(&Path)) -> Result<Option<Fence>, String> {
+        made(FENCED, make).1.fenced()
+    }
+
+    #[test]
+    fn nothing_but_a_fence_is_taken_for_one() {
+        let text = "0123456789abcdef0123456789abcdef";
+        let fence: Fence = text.parse().unwrap();
+        let written = |bytes: &[u8]| fenced(|path| fs::write(path, bytes).unwrap());
+        assert_eq!(written(b""), Ok(None));
+        for accepted in [text.to_owned(), format!("{text}\n"), format!("  {text}\r\n")] {
+            assert_eq!(written(accepted.as_bytes()), Ok(Some(fence)));
+        }
+        let (upper, twice) = (text.to_uppercase(), format!("{text}{text}"));
+        let garbage: [&[u8]; 8] =
+            [b"\n", b"0", &[0xff; 32], &[0; 32], upper.as_bytes(), twice.as_bytes(), &text.as_bytes()[1..], b"fenced"];
+        for garbage in garbage {
+            let why = written(garbage).unwrap_err();
+            assert!(why.ends_with("is none: a fence is 32 digits of 0-9 and a-f"), "{why}");
+        }
+        let endless = fenced(|path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap());
+        assert!(endless.unwrap_err().ends_with("is longer than 64 bytes"));
+        assert!(fenced(|path| std::os::unix::fs::symlink("/etc/passwd", path).unwrap()).is_err());
+        assert!(fenced(|path| fs::create_dir(path).unwrap()).unwrap_err().contains("no file"));
     }
 
     #[test]
@@ -131,16 +187,21 @@ mod tests {
         let below = tempfile::tempdir().unwrap();
         let states = States::create(below.path(), "a", Some(b"seven"), None).unwrap();
         let environment = states.environment();
-        let [(given, given_path), (left, left_path)] = &environment[..] else { panic!("{environment:?}") };
-        assert_eq!((given.as_str(), left.as_str()), ("ORDU_STATE_FILE", "ORDU_HANDOFF_FILE"));
+        let names: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["ORDU_STATE_FILE", "ORDU_HANDOFF_FILE", "ORDU_FENCED_FILE"]);
+        let [given_path, left_path, fenced_path] = [0, 1, 2].map(|index| &environment[index].1);
         assert_eq!(fs::read(given_path).unwrap(), b"seven");
         assert_eq!(states.left(), Ok(None));
         fs::write(left_path, "eight").unwrap();
         assert_eq!(states.left(), Ok(Some(b"eight".to_vec())));
+        assert_eq!(states.fenced(), Ok(None));
+        let fence = "0123456789abcdef0123456789abcdef";
+        fs::write(fenced_path, fence).unwrap();
+        assert_eq!(states.fenced(), Ok(Some(fence.parse().unwrap())));
         drop(states);
         assert_eq!(fs::read_dir(below.path()).unwrap().count(), 0);
         let first = States::create(below.path(), "a", None, None).unwrap();
-        assert_eq!(first.environment().len(), 1);
+        assert_eq!(first.environment().len(), 2);
         // A node that was killed leaves them; what is more than its state nobody touches.
         std::mem::forget(first);
         let other = States::create(below.path(), "b", Some(b"x"), None).unwrap();

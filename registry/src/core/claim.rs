@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
+use std::str::FromStr;
 
 use bytes::Bytes;
 use compact_str::CompactString;
@@ -116,6 +117,28 @@ impl Fence {
 impl fmt::Display for Fence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}{:016x}", self.at.as_u64(), self.node)
+    }
+}
+
+/// A text is not a fence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a fence is {FENCE_DIGITS} digits of 0-9 and a-f")]
+pub struct InvalidFence;
+
+/// How many digits a fence is displayed as.
+pub const FENCE_DIGITS: usize = 32;
+
+impl FromStr for Fence {
+    type Err = InvalidFence;
+    /// What [`Display`](fmt::Display) shows, and nothing else: other texts would not sort as the fences do.
+    fn from_str(text: &str) -> Result<Self, InvalidFence> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != FENCE_DIGITS || !text.bytes().all(is_digit) {
+            return Err(InvalidFence);
+        }
+        let (at, node) = text.split_at(FENCE_DIGITS / 2);
+        let number = |half: &str| u64::from_str_radix(half, 16).map_err(|_| InvalidFence);
+        Ok(Fence { at: Hlc::from_u64(number(at)?), node: number(node)? })
     }
 }
 
@@ -341,6 +364,22 @@ mod tests {
     #[test]
     fn a_claim_stays_small() {
         assert!(size_of::<Event<Name, Claim>>() <= 120, "{}", size_of::<Event<Name, Claim>>());
+    }
+
+    #[test]
+    fn a_fence_is_read_as_it_is_displayed_and_in_no_other_way() {
+        for (at, node) in [(0, 0), (u64::MAX, u64::MAX), (0x0193_5f00_0000_0001, 0xabcd)] {
+            let fence = Fence { at: Hlc::from_u64(at), node };
+            assert_eq!(fence.to_string().parse(), Ok(fence));
+        }
+        let digits = "0123456789abcdef0123456789abcdef";
+        assert_eq!(digits.parse::<Fence>().map(|fence| fence.to_string()).as_deref(), Ok(digits));
+        let (short, long) = (&digits[1..], format!("{digits}0"));
+        let (upper, signed) = (digits.to_uppercase(), format!("+{}", &digits[1..]));
+        let (spaced, wide) = (format!("{} ", &digits[1..]), format!("{}\u{e4}", &digits[2..]));
+        for text in ["", short, &long, &upper, &signed, &spaced, &wide, "\u{e4}"] {
+            assert_eq!(text.parse::<Fence>(), Err(InvalidFence), "{text:?}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub mod unheard;
 pub mod visible;
 mod wire;
 
-pub use claim::{Claim, Entry, Fence, Name};
+pub use claim::{Claim, Entry, FENCE_DIGITS, Fence, InvalidFence, Name};
 pub use gone::Gone;
 pub use groups::{GroupEntry, JoinError};
 pub use names::{Effect, Input, Message, NameConflict, RegisterError, Registry};

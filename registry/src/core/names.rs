@@ -570,9 +570,11 @@ impl Registry {
         self.clock = HlcClock::after(self.clock.last().max(last));
     }
 
-    /// Follows a stamp of another node, unless it lies too far ahead.
-    pub fn observe(&mut self, now: Now, seen: Hlc) {
-        self.skews_refused += u64::from(!self.clock.observe(now, seen));
+    /// Follows a stamp of another node. Returns false, and changes nothing but the count, if it lies too far ahead.
+    pub fn observe(&mut self, now: Now, seen: Hlc) -> bool {
+        let follows = self.clock.observe(now, seen);
+        self.skews_refused += u64::from(!follows);
+        follows
     }
 
     /// Activates a process: gives it a pid, a rank and a fence.

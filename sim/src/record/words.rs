@@ -79,6 +79,7 @@ pub(super) fn exit(exit: &Exit) -> String {
     match exit {
         Exit::Normal => "exited normally".into(),
         Exit::Abnormal(how) => how.clone(),
+        Exit::Fenced(seen) => format!("was refused under the fence {seen}"),
     }
 }
 

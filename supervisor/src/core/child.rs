@@ -1,11 +1,13 @@
 //! One child's life on the node that holds it, and the arithmetic of its back-off. Pure data; `reconcile` moves it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ordu_registry::core::Fence;
 use ordu_registry::core::clock::Dot;
-use ordu_transport::core::{Instant, NodeId, Pid};
+use ordu_transport::core::{Instant, NodeId, Pid, SKEW_MAX};
 
 use super::intensity::Failures;
 use super::spec::{ChildSpec, Restart};
@@ -29,19 +31,44 @@ pub enum Exit {
     Normal,
     /// Otherwise; the text says how.
     Abnormal(String),
+    /// A store refused its write: it has seen this later fence. As abnormal, and the next activation's fence is higher.
+    Fenced(Fence),
+}
+
+impl From<()> for Exit {
+    fn from((): ()) -> Self {
+        Exit::Normal
+    }
+}
+
+impl<E: fmt::Display> From<Result<(), E>> for Exit {
+    fn from(ended: Result<(), E>) -> Self {
+        ended.map_or_else(|error| Exit::Abnormal(error.to_string()), Exit::from)
+    }
 }
 
 /// Longest text of how a child ended that is kept and replicated, in bytes; the rest is cut off.
 pub const REASON_BYTES_MAX: usize = 4096;
 
 impl Exit {
+    /// One whose fence lies too far ahead of this node's clock to be followed: the next activation's will not pass it.
+    pub(super) fn not_followed(seen: Fence) -> Self {
+        let what = fenced(seen);
+        Exit::Abnormal(format!("{what}, more than {SKEW_MAX:?} ahead of this node's clock: set the clocks right"))
+    }
+
     /// How, as its row shows it.
     pub(super) fn text(&self) -> Arc<str> {
         match self {
             Exit::Normal => "exited normally".into(),
             Exit::Abnormal(how) => how[..how.floor_char_boundary(REASON_BYTES_MAX)].into(),
+            Exit::Fenced(seen) => fenced(*seen).into(),
         }
     }
+}
+
+fn fenced(seen: Fence) -> String {
+    format!("fenced: its write was refused under the later fence {seen}")
 }
 
 /// What follows once a stopping child has ended.
@@ -169,7 +196,7 @@ impl Local {
     /// Whether it is started again after this exit.
     pub(super) fn restarts_after(&self, exit: &Exit) -> bool {
         match (self.spec.restart, exit) {
-            (Restart::Permanent, _) | (Restart::Transient, Exit::Abnormal(_)) => true,
+            (Restart::Permanent, _) | (Restart::Transient, Exit::Abnormal(_) | Exit::Fenced(_)) => true,
             (Restart::Transient, Exit::Normal) | (Restart::Temporary, _) => false,
         }
     }

@@ -92,7 +92,7 @@ pub(super) struct Disk {
     begun: Vec<Begun>,
     /// How far the clock may have come, as the disk knows.
     clock: Hlc,
-    /// A child was activated since the clock was saved.
+    /// A child was activated since the clock was saved, or soon is.
     activated: bool,
     /// Whether something may have come to an end: an answer or a start that waits is new, or a save is done.
     look: bool,
@@ -221,6 +221,11 @@ impl Supervisor {
             }
         }
         effects.push(Effect::Start { pid, spec, fence, state });
+    }
+
+    /// The clock may have come further than the disk knows, and a child is about to be activated by it.
+    pub(super) fn note_clock(&mut self) {
+        self.disk.iter_mut().for_each(|disk| disk.activated = true);
     }
 
     /// Gives up the start of a child that waits for the disk. Returns whether there was one: it never begins.

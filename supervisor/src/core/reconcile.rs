@@ -501,7 +501,19 @@ impl Supervisor {
         self.dirty.insert(id);
     }
 
+    /// The next fence of this node is above the one by which a child was refused, unless that lies too far ahead.
+    fn follow_fence(&mut self, now: Now, pid: &Pid, exit: Exit) -> Exit {
+        let Exit::Fenced(seen) = exit else { return exit };
+        if self.registry.observe(now, seen.at()) {
+            self.note_clock();
+            return exit;
+        }
+        tracing::warn!(%pid, %seen, "a child was refused under a fence too far ahead of our clock to be followed");
+        Exit::not_followed(seen)
+    }
+
     pub(super) fn on_exited(&mut self, now: Now, pid: &Pid, exit: Exit, effects: &mut Vec<Effect>) {
+        let exit = self.follow_fence(now, pid, exit);
         let Some(id) = self.children_by_pid.remove(pid) else {
             // Not a child, or one of an earlier activation.
             return self.with_registry_raw(now, effects, |registry, out| registry.ended(now, pid, out));
@@ -554,7 +566,9 @@ impl Supervisor {
         let Some(local) = self.local.get_mut(id) else { return };
         // Only the very first activation answers a caller; a restart follows the policy.
         let first = local.restarts == 0 && local.failures == 0 && local.token.is_none() && !local.taken_over;
-        match waits.filter(|_| first) {
+        // A store may know later fences than ours from the start; the next one is above them, and the caller waits for it.
+        let again = matches!(exit, Exit::Fenced(_)) && local.restarts_after(exit);
+        match waits.filter(|_| first && !again) {
             Some(wait_ms) => {
                 let until = now.at + Duration::from_millis(wait_ms).min(FAILED_KEPT_MAX);
                 (local.phase, local.since_ms, local.reason) = (Phase::Failed { until }, now.wall_ms, Some(how));

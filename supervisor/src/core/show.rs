@@ -168,8 +168,8 @@ impl Supervisor {
         let node = row.node.clone().unwrap_or_else(|| self.id().name.clone());
         self.shown.insert(id.clone(), (row.status, row.pid.clone()));
         let what = match row.status {
-            ChildStatus::Starting => EventKind::ChildStarting { child },
-            ChildStatus::Running => EventKind::ChildRunning { child },
+            ChildStatus::Starting => EventKind::ChildStarting { child, fence: row.fence },
+            ChildStatus::Running => EventKind::ChildRunning { child, fence: row.fence },
             ChildStatus::Pending => EventKind::ChildPending { child, reason: row.reason.unwrap_or_default() },
             ChildStatus::Quarantined => EventKind::ChildQuarantined { child },
             ChildStatus::Done => EventKind::ChildDone { child },

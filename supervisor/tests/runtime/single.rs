@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ordu_registry::core::Name;
+use ordu_registry::core::{Fence, Name};
 use ordu_supervisor::core::handoff::STATE_BYTES_MAX;
 use ordu_supervisor::core::{ChildStatus, EventKind, Placement, Restart};
 use ordu_supervisor::{Closed, Context, Exit, Kinds, RestartError, StartError, Started, TerminateError};
-use ordu_transport::core::NodeName;
+use ordu_transport::core::{Hlc, NodeName};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
@@ -172,6 +172,39 @@ async fn a_child_that_panics_is_restarted() {
     };
     node.until("the third life", is_third).await;
     assert_eq!(lives.load(Ordering::Relaxed), 3);
+    node.shut_down().await;
+}
+
+/// A store that has seen a fence which is five minutes ahead: of a node whose clock is.
+#[tokio::test]
+async fn a_child_that_is_refused_comes_back_with_a_higher_fence() {
+    let stored = Arc::new(Mutex::new(None));
+    let refusals = Arc::new(AtomicU32::new(0));
+    let (store, refused) = (stored.clone(), refusals.clone());
+    let kinds = Kinds::new().with_fn("writer", move |ctx| {
+        let (store, refused) = (store.clone(), refused.clone());
+        async move {
+            tokio::task::yield_now().await;
+            let ahead = || Fence::new(Hlc::from_wall_ms(ctx.fence().at().wall_ms() + 300_000), &ctx.pid().node);
+            let seen = *store.lock().unwrap().get_or_insert_with(ahead);
+            if ctx.fence() < seen {
+                refused.fetch_add(1, Ordering::Relaxed);
+                return Exit::Fenced(seen);
+            }
+            ctx.stopping().await;
+            Exit::Normal
+        }
+    });
+    let [node] = Nodes::new().start_all(["n1"], |_| kinds.clone()).await;
+    node.start_child(spec("a", "writer"), PATIENCE).await.unwrap();
+    let seen = || stored.lock().unwrap().expect("it has written");
+    let accepted = |node: &ordu_supervisor::Supervisor| {
+        node.child(&id("a")).is_some_and(|row| row.status == ChildStatus::Running && row.fence > Some(seen()))
+    };
+    node.until("its write is accepted", accepted).await;
+    let row = node.child(&id("a")).unwrap();
+    assert_eq!((row.restarts, refusals.load(Ordering::Relaxed)), (1, 1));
+    assert_eq!(row.reason, Some(format!("fenced: its write was refused under the later fence {}", seen())));
     node.shut_down().await;
 }
 
