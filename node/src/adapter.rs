@@ -71,6 +71,7 @@ pub(crate) async fn start(
         labels: config.labels.clone(),
         redistribution: if config.passive { Redistribution::Passive } else { Redistribution::Active },
         weight: config.weight,
+        bounds: config.bounds,
         kinds: Kinds::new().with(KIND, ExecKind(exec.clone())),
         version: env!("CARGO_PKG_VERSION").into(),
         keep_done: config.keep_done,
@@ -272,6 +273,7 @@ impl Backend for Face {
                 Err(StartError::AlreadyRunning(row)) if ensure => Ok(child(*row)),
                 Err(StartError::AlreadyRunning(row)) => Err(Refusal::AlreadyThere(Box::new(child(*row)))),
                 Err(StartError::NoEligibleNode(why)) => Err(Refusal::NoEligibleNode(why)),
+                Err(error @ StartError::ClusterFull(_)) => Err(Refusal::ClusterFull(error.to_string())),
                 Err(StartError::Failed(why)) => Err(Refusal::InitFailed(why)),
                 Err(error @ StartError::Ended) => Err(Refusal::Ended(error.to_string())),
                 Err(StartError::Invalid(why)) => Err(Refusal::Invalid(why)),
@@ -452,6 +454,8 @@ fn member(row: &MemberRow, rtt_ms: Option<f64>) -> rows::Member {
         version: row.version.to_string(),
         rtt_ms,
         cordoned: row.cordoned,
+        full: row.full,
+        max_children: row.max_children,
     }
 }
 

@@ -73,6 +73,8 @@ pub enum Refusal {
     Ended(String),
     /// No node may run the child; nothing was kept.
     NoEligibleNode(String),
+    /// As many children should run as the cluster may have; nothing was kept.
+    ClusterFull(String),
     /// The node must not be up for that.
     NodeIsUp(String),
     /// Another node that is needed for it does not answer.

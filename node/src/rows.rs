@@ -57,6 +57,20 @@ pub struct Member {
     /// It takes no children and keeps those that it has.
     #[serde(default)]
     pub cordoned: bool,
+    /// It holds as many children as it may: it takes no more and keeps those that it has.
+    #[serde(default)]
+    pub full: bool,
+    /// Most children that it holds at once; null where there is no bound.
+    #[serde(default)]
+    pub max_children: Option<u32>,
+}
+
+impl Member {
+    /// Its status, and what else keeps children from it.
+    pub fn state(&self) -> String {
+        let also = [(self.cordoned, ", cordoned"), (self.full, ", full")];
+        also.iter().filter(|(is, _)| *is).fold(self.status.clone(), |state, (_, word)| state + word)
+    }
 }
 
 /// One registered name.

@@ -85,6 +85,8 @@ impl Backend for MadeUp {
             version: "0.1.0".into(),
             rtt_ms,
             cordoned: name == "n1",
+            full: name == "n2",
+            max_children: (name == "n2").then_some(1),
         };
         vec![member("n1", "up", None), member("n2", "down", Some(0.25))]
     }
@@ -290,7 +292,7 @@ fn rows_are_those_of_the_contract() {
     assert_eq!(served.get("/v1/children").1, format!("[{waiting},{WEB}]"));
     assert_eq!(
         served.get("/v1/members").1,
-        r#"[{"name":"n1","boot":1,"addr":"127.0.0.1:7600","status":"up","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":null,"cordoned":true},{"name":"n2","boot":1,"addr":"127.0.0.1:7600","status":"down","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":0.25,"cordoned":false}]"#
+        r#"[{"name":"n1","boot":1,"addr":"127.0.0.1:7600","status":"up","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":null,"cordoned":true,"full":false,"max_children":null},{"name":"n2","boot":1,"addr":"127.0.0.1:7600","status":"down","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":0.25,"cordoned":false,"full":true,"max_children":1}]"#
     );
     assert_eq!(
         served.get("/v1/status").1,
@@ -425,7 +427,10 @@ fn a_node_is_cordoned_and_uncordoned() {
     assert_eq!(asked, [("n2".to_owned(), true), ("n1".to_owned(), false), ("n2".to_owned(), true)]);
     let members = out(&served.ordu("members"));
     assert!(members.lines().nth(1).unwrap().starts_with("n1    up, cordoned  1 "), "{members}");
-    assert!(members.lines().nth(2).unwrap().starts_with("n2    down          1 "), "{members}");
+    assert!(
+        members.lines().nth(2).unwrap().starts_with("n2    down, full    1     127.0.0.1:7600  1 of 1 "),
+        "{members}"
+    );
     assert_eq!(served.get("/v1/nodes/n2/cordon").0, 405);
     assert_eq!(served.post("/v1/nodes/n2/cordon?colour=1", "").0, 400);
 }

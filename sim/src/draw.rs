@@ -201,6 +201,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         durable: children && keep.random_bool(0.35),
         disk_us: if keep.random_bool(0.25) { (1_000, 300_000) } else { DISK_US },
         expect: 0,
+        max_children: 0,
         musts: Vec::new(),
     };
     let manners = Manners {

@@ -98,6 +98,9 @@ pub struct Plan {
     /// A node takes no children before it has met so many members, itself included; 0 and 1: at once.
     #[serde(default)]
     pub expect: usize,
+    /// Most children that a node holds at once; 0: as many as there are.
+    #[serde(default)]
+    pub max_children: u32,
     /// What must hold beside the promises.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub musts: Vec<Must>,
@@ -134,6 +137,7 @@ impl Plan {
             durable: false,
             disk_us: DISK_US,
             expect: 0,
+            max_children: 0,
             musts: Vec::new(),
         }
     }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::children::Children;
 use crate::core::{
-    self, Call, CallError, ChildId, ChildRow, ChildSpec, Escalation, Event, Exit, Expect, Explanation, Input,
+    self, Bounds, Call, CallError, ChildId, ChildRow, ChildSpec, Escalation, Event, Exit, Expect, Explanation, Input,
     MemberRow, Misplaced, Preference, Redistribution, Reply, StartedInfo, StatusRow, Stored,
 };
 use crate::driver::Machine;
@@ -52,6 +52,8 @@ pub struct SupervisorConfig {
     pub preference: Preference,
     /// When the node gives away children that run.
     pub redistribution: Redistribution,
+    /// How many children there may be, on this node and in the cluster.
+    pub bounds: Bounds,
     /// For how long a child that ended for good keeps its row.
     pub keep_done: Duration,
     /// Which process of several that hold a name stays. The same on every node of the cluster.
@@ -70,6 +72,7 @@ impl Default for SupervisorConfig {
             labels: BTreeMap::new(),
             preference: Preference::default(),
             redistribution: Redistribution::default(),
+            bounds: Bounds::default(),
             keep_done: Duration::from_secs(60),
             policy: RankPolicy::default(),
             expect: Expect::default(),
@@ -141,8 +144,18 @@ impl Supervisor {
         config: SupervisorConfig,
         disk: Option<Stored>,
     ) -> (Supervisor, impl FnOnce()) {
-        let SupervisorConfig { kinds, version, weight, labels, preference, redistribution, keep_done, policy, expect } =
-            config;
+        let SupervisorConfig {
+            kinds,
+            version,
+            weight,
+            labels,
+            preference,
+            redistribution,
+            bounds,
+            keep_done,
+            policy,
+            expect,
+        } = config;
         let (id, local) = (cluster.id(), Local::new());
         // The nonce is random, and of this start alone.
         let seed = id.nonce;
@@ -156,6 +169,7 @@ impl Supervisor {
             labels,
             preference,
             redistribution,
+            bounds,
             keep_done,
             disk,
             expect,

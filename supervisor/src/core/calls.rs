@@ -65,6 +65,9 @@ pub enum CallError {
     /// No node may run it. Nothing is kept.
     #[error("{0}")]
     NoEligibleNode(String),
+    /// As many children should run in the cluster as may. Nothing is kept.
+    #[error("{0} children should run already, and this cluster takes no more")]
+    ClusterFull(u32),
     /// Its init failed, and nothing of the start is kept; or it was restarted and failed too often, and is in quarantine.
     #[error("{0}")]
     Failed(String),
@@ -243,11 +246,21 @@ impl Supervisor {
                 _ => Ok(Waited::Ensured { id }),
             };
         }
+        if let Some(max) = self.cluster_max.filter(|max| self.are_desired(*max as usize)) {
+            return Err(CallError::ClusterFull(max));
+        }
         if self.seat(&asked.spec).is_none() {
             return Err(CallError::NoEligibleNode(self.why_nowhere(&asked.spec)));
         }
         let dot = self.desired.put(id.clone(), asked);
         Ok(Waited::Started { id, dot, ensure })
+    }
+
+    /// Whether so many children should run, as far as we know.
+    fn are_desired(&self, many: usize) -> bool {
+        let table = self.desired.table();
+        // Starts of one child in one are seldom, and counting is not for free.
+        table.live_len() >= many && table.unsorted_keys().take(many).count() >= many
     }
 
     fn begin_terminate(&mut self, id: ChildId) -> Result<Waited, CallError> {
@@ -435,7 +448,7 @@ impl Supervisor {
         match self.winner(id) {
             // It ran, and failed too often since.
             Some((winner, _)) if winner == *dot && self.is_given_up(id) => self.quarantined_row(id),
-            Some((winner, _)) if winner == *dot => None,
+            Some((winner, _)) if winner == *dot => self.refuse_if_full(id, dot),
             None => Some(Reply::Child(Err(CallError::Ended))),
             Some((winner, _)) if !ensure && self.is_live(id, dot) && !self.gives_way_to(id, dot, &winner) => None,
             Some(_) => {
@@ -445,6 +458,19 @@ impl Supervisor {
                 Some(if ensure { Reply::Child(Ok(row)) } else { self.refuse_second(id, dot, row) })
             }
         }
+    }
+
+    /// Takes back a start that nobody has followed, and tells its caller so, where every node that could run it has become
+    /// full since he asked: of many starts at once more may be accepted than there are places.
+    fn refuse_if_full(&mut self, id: &ChildId, dot: &Dot) -> Option<Reply> {
+        let spec = self.spec(id)?.clone();
+        let followed = self.actual.table().live(id).next().is_some() || self.is_name_held(id);
+        let began = self.mark_of(id, dot).started.is_some();
+        if followed || began || self.seat(&spec).is_some() || !self.is_full_for(&spec) {
+            return None;
+        }
+        self.withdraw_start(id, dot);
+        Some(Reply::Child(Err(CallError::NoEligibleNode(self.why_nowhere(&spec)))))
     }
 
     /// Whether a child is in quarantine as far as we see, by what stands beside its start or what its holder says of one

@@ -36,6 +36,7 @@ use super::expect::{Expect, Waits};
 use super::handoff::{Handed, HandedKey};
 use super::moves::Redistribution;
 use super::placement::Preference;
+use super::room::{Bounds, Room};
 use super::row::{ChildStatus, Event, EventKind};
 use super::spec::{ChildId, ChildSpec};
 use super::tables::{Actual, Desired, Facts, FactsKey, Mark, MarkKey};
@@ -276,6 +277,8 @@ pub struct Config {
     pub preference: Preference,
     /// When it gives away children that run.
     pub redistribution: Redistribution,
+    /// How many children there may be.
+    pub bounds: Bounds,
     /// For how long a child that ended for good keeps its row.
     pub keep_done: Duration,
     /// What the disk holds of this node; `None`: it keeps nothing there.
@@ -294,9 +297,13 @@ pub struct Supervisor {
     pub(super) actual: Replica<ChildId, Actual>,
     pub(super) marks: Replica<MarkKey, Mark>,
     pub(super) facts: Replica<FactsKey, Facts>,
-    own_facts: Facts,
+    pub(super) own_facts: Facts,
     pub(super) preference: Preference,
     pub(super) redistribution: Redistribution,
+    /// The places that this node has for children.
+    pub(super) room: Room,
+    /// Most children that should run in the cluster when a start is asked for here.
+    pub(super) cluster_max: Option<u32>,
     pub(super) keep_done: Duration,
     pub(super) local: BTreeMap<ChildId, Local>,
     pub(super) children_by_pid: BTreeMap<Pid, ChildId>,
@@ -356,6 +363,7 @@ impl Supervisor {
             labels,
             preference,
             redistribution,
+            bounds,
             keep_done,
             disk,
             expect,
@@ -364,7 +372,9 @@ impl Supervisor {
         let waits = Waits::new(expect, &id.name);
         let passive = redistribution == Redistribution::Passive;
         let (draining, waiting, cordoned) = (false, waits.is_some(), false);
-        let own_facts = Facts { draining, waiting, cordoned, passive, weight, labels, kinds, version };
+        let (max_children, full, crowded) = (bounds.node, false, false);
+        let own_facts =
+            Facts { draining, waiting, cordoned, passive, max_children, full, crowded, weight, labels, kinds, version };
         // All tables draw the same, so that their digests go out together.
         let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed);
         facts.put(FactsKey(id.name.clone()), own_facts.clone());
@@ -377,6 +387,8 @@ impl Supervisor {
             own_facts,
             preference,
             redistribution,
+            room: Room::new(bounds.node),
+            cluster_max: bounds.cluster,
             keep_done,
             local: BTreeMap::new(),
             children_by_pid: BTreeMap::new(),
@@ -481,7 +493,7 @@ impl Supervisor {
         let waits = self.waits.as_ref().map(|waits| waits.until.unwrap_or_default());
         let returns = self.returns.then(|| self.returns_until.unwrap_or_default());
         let own = [self.registry.poll_timeout(), child, call, waits, returns, self.next_move_at, self.unheard.first()];
-        own.into_iter().flatten().chain(tables).min()
+        own.into_iter().flatten().chain(self.room_due()).chain(tables).min()
     }
 
     /// Time has passed.
@@ -657,7 +669,7 @@ impl Supervisor {
         self.set_facts(Facts { waiting, ..self.own_facts.clone() });
     }
 
-    fn set_facts(&mut self, facts: Facts) {
+    pub(super) fn set_facts(&mut self, facts: Facts) {
         if self.own_facts != facts {
             self.own_facts = facts;
             self.facts.put(FactsKey(self.id().name.clone()), self.own_facts.clone());
@@ -689,7 +701,12 @@ impl Supervisor {
             while let Some(pid) = self.never_begun.pop() {
                 self.on_exited(now, &pid, Exit::Abnormal("it was stopped before it began".to_owned()), effects);
             }
-            let Some(id) = self.dirty.pop_first() else { break };
+            let Some(id) = self.dirty.pop_first() else {
+                if self.tell_room(now) {
+                    continue;
+                }
+                break;
+            };
             let step = steps.entry(id.clone()).or_default();
             *step += 1;
             if *step > SETTLE_STEPS_MAX {

@@ -94,6 +94,10 @@ pub enum Defect {
     EarlyHandoff,
     /// A child is started at its destination before what it left at its last node is there.
     MovesEmptyHanded,
+    /// A node that is full says so, and takes what comes to it until everybody has heard.
+    OneTooMany,
+    /// A node that was full does not say that it has a place again: what found all nodes full never runs.
+    FullForGood,
     /// A failed start leaves its entry behind.
     FailedStartStays,
     /// A failed start takes the starts of others along.
@@ -108,7 +112,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 42] = [
+    pub const ALL: [Defect; 44] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -146,6 +150,8 @@ impl Defect {
         Defect::ExpectsNobody,
         Defect::EarlyHandoff,
         Defect::MovesEmptyHanded,
+        Defect::OneTooMany,
+        Defect::FullForGood,
         Defect::FailedStartStays,
         Defect::FailedStartTakesAll,
         Defect::RestartRevives,
