@@ -233,7 +233,25 @@ impl Supervisor {
         specs: impl IntoIterator<Item = ChildSpec>,
         deadline: Duration,
     ) -> Vec<Result<ChildRow, StartError>> {
-        let mut calls = specs.into_iter().map(|spec| Call::Start { spec, ensure: false });
+        self.start_or_ensure_many(specs, false, deadline).await
+    }
+
+    /// The same, as [`Supervisor::ensure_child`] does it for one.
+    pub async fn ensure_children(
+        &self,
+        specs: impl IntoIterator<Item = ChildSpec>,
+        deadline: Duration,
+    ) -> Vec<Result<ChildRow, StartError>> {
+        self.start_or_ensure_many(specs, true, deadline).await
+    }
+
+    async fn start_or_ensure_many(
+        &self,
+        specs: impl IntoIterator<Item = ChildSpec>,
+        ensure: bool,
+        deadline: Duration,
+    ) -> Vec<Result<ChildRow, StartError>> {
+        let mut calls = specs.into_iter().map(|spec| Call::Start { spec, ensure });
         let mut replied = Vec::new();
         loop {
             // Others want the core too.
