@@ -294,3 +294,24 @@ fn a_cluster_takes_as_many_as_it_may_and_what_is_there_goes_on() {
     let request = world.start("a", spec("newer"));
     assert_eq!(world.replies[&request], refused);
 }
+
+#[test]
+fn who_asks_again_takes_back_nothing_that_others_were_told_of() {
+    let mut world = bounded(&[("a", None), ("b", Some(1))]);
+    world.call("a", Call::Drain { node: name("a"), on: true });
+    world.run(secs(1));
+    let request = world.start("a", spec("child"));
+    world.run(secs(1));
+    assert!(world.started(request));
+    // Its node comes back as another, is full, and nothing is left of the claim.
+    world.kill("b");
+    join(&mut world, "b", 2, Bounds { node: Some(0), cluster: None });
+    world.run(secs(5));
+    assert_eq!(world.status("a", "child"), Some(ChildStatus::Pending));
+    world.next_request = request;
+    world.replies.clear();
+    world.start("a", spec("child"));
+    world.run(secs(11));
+    assert_eq!(world.replies[&request], Reply::Child(Err(CallError::Timeout)));
+    assert!(world.nodes[&name("a")].core.spec(&id("child")).is_some());
+}

@@ -107,6 +107,8 @@ pub(super) enum Waited {
         dot: Dot,
         /// Another start of the child that runs instead is fine.
         ensure: bool,
+        /// It was written for this call; otherwise somebody may have been told of it before.
+        fresh: bool,
     },
     /// Any start of the child runs.
     Ensured {
@@ -238,7 +240,7 @@ impl Supervisor {
         }
         let again = self.desired.table().live(&id).find(|(_, _, desired)| desired.request == request);
         if let Some(dot) = again.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)) {
-            return Ok(Waited::Started { id, dot, ensure });
+            return Ok(Waited::Started { id, dot, ensure, fresh: false });
         }
         if self.winner(&id).is_some() {
             return match self.row(&id) {
@@ -253,7 +255,7 @@ impl Supervisor {
             return Err(CallError::NoEligibleNode(self.why_nowhere(&asked.spec)));
         }
         let dot = self.desired.put(id.clone(), asked);
-        Ok(Waited::Started { id, dot, ensure })
+        Ok(Waited::Started { id, dot, ensure, fresh: true })
     }
 
     /// Whether so many children should run, as far as we know.
@@ -353,7 +355,7 @@ impl Supervisor {
 
     pub(super) fn answer(&mut self, call: &Waited) -> Option<Reply> {
         match call {
-            Waited::Started { id, dot, ensure } => self.answer_start(id, dot, *ensure),
+            Waited::Started { id, dot, ensure, fresh } => self.answer_start(id, dot, *ensure, *fresh),
             Waited::Ensured { id } => {
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
                 match self.winner(id).map(|(dot, _)| dot) {
@@ -397,7 +399,7 @@ impl Supervisor {
         }
     }
 
-    fn answer_start(&mut self, id: &ChildId, dot: &Dot, ensure: bool) -> Option<Reply> {
+    fn answer_start(&mut self, id: &ChildId, dot: &Dot, ensure: bool, fresh: bool) -> Option<Reply> {
         let ours = self.claims(id).filter(|(_, claim)| claim.dot == *dot || claim.begun() == dot);
         let ours = ours.min_by_key(|(_, claim)| claim.begun() != dot);
         if let Some((node, claim)) = ours.map(|(node, claim)| (node.clone(), claim.clone())) {
@@ -448,7 +450,8 @@ impl Supervisor {
         match self.winner(id) {
             // It ran, and failed too often since.
             Some((winner, _)) if winner == *dot && self.is_given_up(id) => self.quarantined_row(id),
-            Some((winner, _)) if winner == *dot => self.refuse_if_full(id, dot),
+            Some((winner, _)) if winner == *dot && fresh => self.refuse_if_full(id, dot),
+            Some((winner, _)) if winner == *dot => None,
             None => Some(Reply::Child(Err(CallError::Ended))),
             Some((winner, _)) if !ensure && self.is_live(id, dot) && !self.gives_way_to(id, dot, &winner) => None,
             Some(_) => {
