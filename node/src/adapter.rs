@@ -24,7 +24,7 @@ use ordu_transport::core::NodeName;
 use ordu_transport::{Cluster, ClusterConfig, TlsMaterial};
 use tokio::sync::broadcast;
 
-use crate::backend::{self, Answer, Backend, Refusal, Wish};
+use crate::backend::{self, Answer, Answers, Backend, Refusal, Wish};
 use crate::exec::{Activation, Exec, Host, KIND};
 use crate::explain;
 use crate::failure::Failure;
@@ -72,6 +72,7 @@ pub(crate) async fn start(
         labels: config.labels.clone(),
         redistribution: if config.passive { Redistribution::Passive } else { Redistribution::Active },
         weight: config.weight,
+        bounds: config.bounds,
         kinds: Kinds::new().with(KIND, ExecKind(exec.clone())),
         version: env!("CARGO_PKG_VERSION").into(),
         keep_done: config.keep_done,
@@ -274,23 +275,24 @@ impl Backend for Face {
                 true => self.supervisor.ensure_child(spec, deadline).await,
                 false => self.supervisor.start_child(spec, deadline).await,
             };
-            match started {
-                Ok(row) => Ok(child(row)),
-                Err(StartError::AlreadyRunning(row)) if ensure => Ok(child(*row)),
-                Err(StartError::AlreadyRunning(row)) => Err(Refusal::AlreadyThere(Box::new(child(*row)))),
-                Err(StartError::NoEligibleNode(why)) => Err(Refusal::NoEligibleNode(why)),
-                Err(StartError::Failed(why)) => Err(Refusal::InitFailed(why)),
-                Err(error @ StartError::Ended) => Err(Refusal::Ended(error.to_string())),
-                Err(StartError::Invalid(why)) => Err(Refusal::Invalid(why)),
-                Err(StartError::Timeout { accepted: true }) => Err(Refusal::Timeout(format!(
-                    "{id} is accepted but does not run yet; it will be tried on: `ordu show {id}`, `ordu stop {id}`"
-                ))),
-                Err(StartError::Timeout { accepted: false }) => Err(Refusal::Timeout(format!(
-                    "{id} was not started in time, and nothing is kept; asking again is safe"
-                ))),
-                Err(StartError::Busy) => Err(Refusal::Busy),
-                Err(StartError::Closed) => Err(Refusal::Closed),
-            }
+            answer(&id, ensure, started)
+        })
+    }
+
+    fn start_many(&self, wishes: Vec<Wish>, ensure: bool, deadline: Duration) -> Answers<'_, rows::Child> {
+        Box::pin(async move {
+            let specs: Vec<Result<ChildSpec, String>> = wishes.into_iter().map(spec).collect();
+            let good = specs.iter().flatten().cloned();
+            let started = match ensure {
+                true => self.supervisor.ensure_children(good, deadline).await,
+                false => self.supervisor.start_children(good, deadline).await,
+            };
+            let mut started = started.into_iter();
+            let answers = specs.into_iter().map(|spec| {
+                let id = spec.map_err(Refusal::Invalid)?.id;
+                answer(&id, ensure, started.next().unwrap_or(Err(StartError::Closed)))
+            });
+            answers.collect()
         })
     }
 
@@ -366,6 +368,28 @@ impl Backend for Face {
             let cordoned = self.supervisor.cordon(&node_name(node)?, on, deadline).await;
             cordoned.map_err(|error| drain_refusal(node, &error))
         })
+    }
+}
+
+/// What whoever wanted a child started is told.
+fn answer(id: &ChildId, ensure: bool, started: Result<ChildRow, StartError>) -> Result<rows::Child, Refusal> {
+    match started {
+        Ok(row) => Ok(child(row)),
+        Err(StartError::AlreadyRunning(row)) if ensure => Ok(child(*row)),
+        Err(StartError::AlreadyRunning(row)) => Err(Refusal::AlreadyThere(Box::new(child(*row)))),
+        Err(StartError::NoEligibleNode(why)) => Err(Refusal::NoEligibleNode(why)),
+        Err(error @ StartError::ClusterFull(_)) => Err(Refusal::ClusterFull(error.to_string())),
+        Err(StartError::Failed(why)) => Err(Refusal::InitFailed(why)),
+        Err(error @ StartError::Ended) => Err(Refusal::Ended(error.to_string())),
+        Err(StartError::Invalid(why)) => Err(Refusal::Invalid(why)),
+        Err(StartError::Timeout { accepted: true }) => Err(Refusal::Timeout(format!(
+            "{id} is accepted but does not run yet; it will be tried on: `ordu show {id}`, `ordu stop {id}`"
+        ))),
+        Err(StartError::Timeout { accepted: false }) => {
+            Err(Refusal::Timeout(format!("{id} was not started in time, and nothing is kept; asking again is safe")))
+        }
+        Err(StartError::Busy) => Err(Refusal::Busy),
+        Err(StartError::Closed) => Err(Refusal::Closed),
     }
 }
 
@@ -459,6 +483,8 @@ fn member(row: &MemberRow, rtt_ms: Option<f64>) -> rows::Member {
         version: row.version.to_string(),
         rtt_ms,
         cordoned: row.cordoned,
+        full: row.full,
+        max_children: row.max_children,
     }
 }
 

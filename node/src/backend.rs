@@ -14,6 +14,9 @@ use crate::rows::{Child, Event, Explanation, Member, Moves, Name, StartRequest, 
 /// What becomes of an asked-for change, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
 
+/// What becomes of many of them.
+pub type Answers<'a, T> = Pin<Box<dyn Future<Output = Vec<Result<T, Refusal>>> + Send + 'a>>;
+
 /// When a child is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
@@ -73,6 +76,8 @@ pub enum Refusal {
     Ended(String),
     /// No node may run the child; nothing was kept.
     NoEligibleNode(String),
+    /// As many children should run as the cluster may have; nothing was kept.
+    ClusterFull(String),
     /// The node must not be up for that.
     NodeIsUp(String),
     /// Another node that is needed for it does not answer.
@@ -110,6 +115,8 @@ pub trait Backend: Send + Sync + 'static {
     fn logs<'a>(&'a self, id: &'a str, lines: u64, follow: bool) -> Answer<'a, Output>;
     /// Starts a child and waits until it runs. With `ensure` one that is there already is fine.
     fn start(&self, wish: Wish, ensure: bool, deadline: Duration) -> Answer<'_, Child>;
+    /// Starts many at once and waits until each runs or is refused: an answer for each, in their order.
+    fn start_many(&self, wishes: Vec<Wish>, ensure: bool, deadline: Duration) -> Answers<'_, Child>;
     /// Ends a child for good.
     fn stop<'a>(&'a self, id: &'a str, deadline: Duration) -> Answer<'a, ()>;
     /// Ends a child and starts it again.

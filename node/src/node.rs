@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use ordu_supervisor::Store;
+use ordu_supervisor::core::Bounds;
 use ordu_supervisor::core::Partition;
 use ordu_transport::TlsMaterial;
 use ordu_transport::core::NodeName;
@@ -64,6 +65,8 @@ pub struct NodeConfig {
     pub labels: BTreeMap<String, String>,
     /// Its share of children relative to others; 0 for none.
     pub weight: u32,
+    /// How many children there may be, on this node and in the cluster.
+    pub bounds: Bounds,
     /// Whether it gives children away only when it may not run them any more.
     pub passive: bool,
     /// How many members it waits for before it takes any child, and for how long.

@@ -57,6 +57,49 @@ pub struct Member {
     /// It takes no children and keeps those that it has.
     #[serde(default)]
     pub cordoned: bool,
+    /// It holds as many children as it may: it takes no more and keeps those that it has.
+    #[serde(default)]
+    pub full: bool,
+    /// Most children that it holds at once; null where there is no bound.
+    #[serde(default)]
+    pub max_children: Option<u32>,
+}
+
+/// What became of one of several children that were to be started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StartResult {
+    /// The child's name.
+    pub id: String,
+    /// Its row; absent if it was not started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<Child>,
+    /// Why it was not, as the status that a request for it alone is answered with; absent if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The same, as one word for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The same, as one sentence for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Child {
+    /// What is said of one that is desired already.
+    pub fn already(&self) -> String {
+        match (&self.node, &self.pid) {
+            (Some(node), Some(pid)) if self.status == "running" => format!("already running on {node} ({pid})"),
+            _ => format!("already {}", self.status),
+        }
+    }
+}
+
+impl Member {
+    /// Its status, and what else keeps children from it.
+    pub fn state(&self) -> String {
+        let also = [(self.cordoned, ", cordoned"), (self.full, ", full")];
+        also.iter().filter(|(is, _)| *is).fold(self.status.clone(), |state, (_, word)| state + word)
+    }
 }
 
 /// One registered name.

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use ordu_node::backend::{Answer, Backend, Refusal, Restart, Wish};
+use ordu_node::backend::{Answer, Answers, Backend, Refusal, Restart, Wish};
 use ordu_node::http;
-use ordu_node::rows::{Child, Event, Explanation, Member, Move, Moves, Name, Progress, StartRequest, Status};
+use ordu_node::rows::{
+    Child, Event, Explanation, Member, Move, Moves, Name, Progress, StartRequest, StartResult, Status,
+};
 use ordu_supervisor::core::Intensity;
 
 const ORDU: &str = env!("CARGO_BIN_EXE_ordu");
@@ -86,6 +88,8 @@ impl Backend for MadeUp {
             version: "0.1.0".into(),
             rtt_ms,
             cordoned: name == "n1",
+            full: name == "n2",
+            max_children: (name == "n2").then_some(1),
         };
         vec![member("n1", "up", None), member("n2", "down", Some(0.25))]
     }
@@ -152,6 +156,7 @@ impl Backend for MadeUp {
             "waiting" if ensure => Ok(waiting()),
             "waiting" => Err(Refusal::AlreadyThere(Box::new(waiting()))),
             "broken" => Err(Refusal::InitFailed("command not found: nope".into())),
+            "surplus" => Err(Refusal::ClusterFull("5 children should run already".into())),
             "homeless" => Err(Refusal::NoEligibleNode("no node named n9 is up".into())),
             "slow" => Err(Refusal::Timeout("slow: accepted, but it does not run yet".into())),
             "late" => Err(Refusal::Closed),
@@ -159,6 +164,17 @@ impl Backend for MadeUp {
         };
         self.asked.lock().unwrap().push((wish, ensure, deadline));
         Box::pin(std::future::ready(answer))
+    }
+
+    fn start_many(&self, wishes: Vec<Wish>, ensure: bool, deadline: Duration) -> Answers<'_, Child> {
+        let answers: Vec<_> = wishes.into_iter().map(|wish| self.start(wish, ensure, deadline)).collect();
+        Box::pin(async {
+            let mut done = Vec::new();
+            for answer in answers {
+                done.push(answer.await);
+            }
+            done
+        })
     }
 
     fn stop<'a>(&'a self, id: &'a str, _deadline: Duration) -> Answer<'a, ()> {
@@ -291,7 +307,7 @@ fn rows_are_those_of_the_contract() {
     assert_eq!(served.get("/v1/children").1, format!("[{waiting},{WEB}]"));
     assert_eq!(
         served.get("/v1/members").1,
-        r#"[{"name":"n1","boot":1,"addr":"127.0.0.1:7600","status":"up","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":null,"cordoned":true},{"name":"n2","boot":1,"addr":"127.0.0.1:7600","status":"down","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":0.25,"cordoned":false}]"#
+        r#"[{"name":"n1","boot":1,"addr":"127.0.0.1:7600","status":"up","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":null,"cordoned":true,"full":false,"max_children":null},{"name":"n2","boot":1,"addr":"127.0.0.1:7600","status":"down","children":1,"labels":{},"kinds":["exec"],"version":"0.1.0","rtt_ms":0.25,"cordoned":false,"full":true,"max_children":1}]"#
     );
     assert_eq!(
         served.get("/v1/status").1,
@@ -372,6 +388,54 @@ fn a_start_says_what_was_asked() {
 }
 
 #[test]
+fn many_are_started_by_one_request_and_each_is_told_of() {
+    let served = serve(None);
+    let child = |id: &str| format!(r#"{{"id":"{id}","args":{{"cmd":["true"]}}}}"#);
+    let ids = ["new", "web", "bad id", "broken", "surplus", "slow", "last"];
+    let list = format!(" [{}]", ids.map(child).join(","));
+    let (status, answer) = served.post("/v1/children?timeout=7s", &list);
+    assert_eq!(status, 200, "{answer}");
+    let results: Vec<StartResult> = serde_json::from_str(&answer).unwrap();
+    let told = |result: &StartResult| (result.status, result.code.clone().unwrap_or_default());
+    assert_eq!(results.iter().map(|result| result.id.as_str()).collect::<Vec<_>>(), ids);
+    for (at, status, code) in [
+        (1, 409, "already_there"),
+        (2, 400, "invalid"),
+        (3, 422, "init_failed"),
+        (4, 503, "cluster_full"),
+        (5, 504, "timeout"),
+    ] {
+        assert_eq!((told(&results[at]), results[at].child.is_none()), ((Some(status), code.into()), true));
+    }
+    for at in [0, 6] {
+        assert_eq!(results[at].child.as_ref().map(|child| child.id.as_str()), Some(ids[at]));
+        assert_eq!((told(&results[at]), results[at].error.is_none()), ((None, String::new()), true));
+    }
+    assert_eq!(results[1].error.as_deref(), Some("already running on n2 (n2#1.7)"));
+    assert!(results[2].error.as_deref().unwrap().starts_with("id: "));
+    let asked: Vec<_> = std::mem::take(&mut *served.backend.asked.lock().unwrap());
+    assert_eq!(asked.len(), ids.len() - 1);
+    assert!(asked.iter().all(|(_, ensure, deadline)| !ensure && *deadline == Duration::from_secs(7)));
+    let (_, answer) = served.post("/v1/children?ensure=true", &format!("[{}]", child("web")));
+    assert!(answer.contains(r#""child":{"id":"web""#), "{answer}");
+    assert!(served.backend.asked.lock().unwrap()[0].1);
+
+    assert_eq!(served.post("/v1/children", "[]"), (200, "[]".into()));
+    served.backend.asked.lock().unwrap().clear();
+    let too_many = format!("[{}]", vec![child("a"); 10_001].join(","));
+    for (body, part) in [
+        ("[".to_owned(), "not a list of children"),
+        (format!("[{},{{\"colour\":1}}]", child("new")), "not a list of children"),
+        (too_many, "10001 children are more than 10000"),
+    ] {
+        let (status, answer) = served.post("/v1/children", &body);
+        assert!(status == 400 && answer.contains(part), "{status}: {answer}");
+    }
+    assert_eq!(served.post("/v1/children", &format!("[{}]", " ".repeat(1 << 20))).0, 413);
+    assert!(served.backend.asked.lock().unwrap().is_empty(), "none is started of a list that is refused");
+}
+
+#[test]
 fn each_outcome_has_its_exit_code() {
     let served = serve(None);
     says(&served.ordu("start web -- true"), 1, "already running on n2 (n2#1.7)");
@@ -380,6 +444,7 @@ fn each_outcome_has_its_exit_code() {
     says(&served.ordu("start waiting --ensure -- true"), 0, "");
     says(&served.ordu("start broken -- nope"), 1, "command not found: nope");
     says(&served.ordu("start homeless --node n9 -- true"), 1, "no node named n9");
+    says(&served.ordu("start surplus -- true"), 1, "5 children should run already");
     says(&served.ordu("start slow -- true"), 4, "does not run yet");
     says(&served.ordu("start late -- true"), 3, "on its way out");
     says(&served.ordu("stop web"), 0, "");
@@ -426,7 +491,10 @@ fn a_node_is_cordoned_and_uncordoned() {
     assert_eq!(asked, [("n2".to_owned(), true), ("n1".to_owned(), false), ("n2".to_owned(), true)]);
     let members = out(&served.ordu("members"));
     assert!(members.lines().nth(1).unwrap().starts_with("n1    up, cordoned  1 "), "{members}");
-    assert!(members.lines().nth(2).unwrap().starts_with("n2    down          1 "), "{members}");
+    assert!(
+        members.lines().nth(2).unwrap().starts_with("n2    down, full    1     127.0.0.1:7600  1 of 1 "),
+        "{members}"
+    );
     assert_eq!(served.get("/v1/nodes/n2/cordon").0, 405);
     assert_eq!(served.post("/v1/nodes/n2/cordon?colour=1", "").0, 400);
 }
@@ -619,6 +687,7 @@ fn the_page_and_what_monitoring_asks_for() {
         ("Member", told("/v1/members")[0].clone()),
         ("Candidate", explained["nodes"][0].clone()),
         ("Explanation", explained),
+        ("StartResult", serde_json::json!({"id": "", "child": "", "status": 1, "code": "", "error": ""})),
     ] {
         let described = openapi["components"]["schemas"][schema]["properties"].as_object().unwrap();
         let keys = row.as_object().unwrap().keys().collect::<Vec<_>>();

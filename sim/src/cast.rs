@@ -194,6 +194,7 @@ impl World {
         self.oracle.activated(self.now, &pid, (node, number), (rank, fence));
         self.oracle.child_starts(self.now, &pid, &spec);
         self.watch_state(&pid, state);
+        self.watch_places(node, &pid);
         self.record.child_starts(self.now, node, &pid, &spec, fence);
         self.tell_child(node, &pid, 0, Word::Begins(spec));
     }

@@ -202,6 +202,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         disk_us: if keep.random_bool(0.25) { (1_000, 300_000) } else { DISK_US },
         expect: 0,
         quorum: 0,
+        max_children: 0,
         musts: Vec::new(),
     };
     let manners = Manners {

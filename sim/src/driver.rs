@@ -241,7 +241,7 @@ impl World {
         let held = entries(&life.upper);
         let (result, wanted) = call(&mut life.upper, now);
         for wrote in life.upper.record(&since, &mut self.twin) {
-            self.oracle.desired_changed(self.cause.as_ref(), &wrote);
+            self.oracle.desired_changed(self.cause.as_ref(), &wrote, self.plan.max_children > 0);
         }
         // A delta, or a member that goes, may change what every name shows.
         let held = held.max(entries(&life.upper));

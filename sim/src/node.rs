@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ordu_registry::core::Registry;
 use ordu_registry::core::sync::Limits;
-use ordu_supervisor::core::{Config, Expect, Supervisor};
+use ordu_supervisor::core::{Bounds, Config, Expect, Supervisor};
 use ordu_transport::core::membership::{Membership, MembershipConfig, Timings};
 use ordu_transport::core::message::{Hello, Refusal};
 use ordu_transport::core::ways::Passed;
@@ -195,6 +195,7 @@ impl World {
         let seeds: Vec<Addr> = (0..self.nodes.len().min(3)).map(addr_of).collect();
         let expect = Expect { members: self.plan.expect, timeout: EXPECT_MAX };
         let (swim, children, durable) = (self.plan.swim, self.plan.children, self.plan.durable);
+        let bounds = Bounds { node: Some(self.plan.max_children).filter(|most| *most > 0), cluster: None };
         let limits = Limits::of_events(self.plan.push_events_max);
         let node = &mut self.nodes[index];
         if node.life.is_some() {
@@ -230,6 +231,7 @@ impl World {
                 labels: BTreeMap::from([(ZONE.to_owned(), zone_of(index))]),
                 preference: self.choices.preference.clone(),
                 redistribution: Default::default(),
+                bounds,
                 keep_done: KEEP_DONE,
                 disk,
                 expect,

@@ -288,8 +288,9 @@ impl Oracle {
     }
 
     /// What should run was changed, by a caller's wish or on some core's own account. Only a start may put, and a
-    /// permanent child goes by nothing but a wish, unless its init fails.
-    pub(crate) fn desired_changed(&mut self, cause: Option<&Call>, wrote: &Wrote<ChildId, Desired>) {
+    /// permanent child goes by nothing but a wish, unless its init fails; or, where nodes may be full, while its caller
+    /// waits, who is told so.
+    pub(crate) fn desired_changed(&mut self, cause: Option<&Call>, wrote: &Wrote<ChildId, Desired>, bounded: bool) {
         let id = &wrote.key;
         let started = matches!(cause, Some(Call::Start { spec, .. }) if spec.id == *id);
         let terminated = matches!(cause, Some(Call::Terminate(of)) if of == id);
@@ -311,7 +312,8 @@ impl Oracle {
             self.break_promise(crate::invariants::nothing_lost::NAME, what);
         }
         // A caller's own start may be taken back beside another one.
-        if !terminated && endless && !wrote.left {
+        let refused = bounded && wrote.gone.iter().all(|(.., desired)| self.calls.contains_key(&desired.request));
+        if !terminated && endless && !wrote.left && !refused {
             let what = format!("{id:?}, which is permanent, was removed by nobody's wish");
             self.break_promise(crate::invariants::nothing_lost::NAME, what);
         }

@@ -107,6 +107,9 @@ pub struct Plan {
     /// Children run only where this many nodes are, see [`ordu_supervisor::core::quorum`]; 0: on each side of a cut.
     #[serde(default)]
     pub quorum: usize,
+    /// Most children that a node holds at once; 0: as many as there are.
+    #[serde(default)]
+    pub max_children: u32,
     /// What must hold beside the promises.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub musts: Vec<Must>,
@@ -144,6 +147,7 @@ impl Plan {
             disk_us: DISK_US,
             expect: 0,
             quorum: 0,
+            max_children: 0,
             musts: Vec::new(),
         }
     }

@@ -58,6 +58,8 @@ pub(crate) struct Replies {
     brief: BTreeSet<ChildId>,
     /// When somebody last wanted the child terminated.
     terminated_us: BTreeMap<ChildId, u64>,
+    /// Children a start of which was taken back, because all nodes had become full.
+    taken_back: BTreeSet<ChildId>,
     /// The processes that were activated for each start.
     activated: BTreeMap<Start, Vec<Pid>>,
     /// The requests whose callers were told that they were the first.
@@ -161,6 +163,11 @@ impl World {
         }
         if let (Call::Start { ensure: false, .. }, Reply::Child(Ok(_))) = (&call, &reply) {
             self.oracle.accepted_starts.insert(request);
+        }
+        if let (Call::Start { spec, .. }, Reply::Child(Err(CallError::NoEligibleNode(_)))) = (&call, &reply)
+            && self.oracle.replies.requests.get(&request).is_some_and(|known| !known.wrote.is_empty())
+        {
+            self.oracle.replies.taken_back.insert(spec.id.clone());
         }
         let kept = |error: &CallError| matches!(error, CallError::Timeout | CallError::Busy | CallError::Unreachable);
         if let (Call::Start { spec, .. }, Reply::Child(Err(error))) = (call, reply)
@@ -292,7 +299,8 @@ impl World {
     pub(crate) fn gone_though_refused(&self) -> Option<String> {
         let replies = &self.oracle.replies;
         let lasts = |id: &ChildId| {
-            !replies.brief.contains(id) && !replies.terminated_us.contains_key(id) && !self.oracle.has_failed(id)
+            let ended = replies.terminated_us.contains_key(id) || replies.taken_back.contains(id);
+            !replies.brief.contains(id) && !ended && !self.oracle.has_failed(id)
         };
         let for_another = replies.refused.iter().filter(|refused| refused.for_another && lasts(&refused.id));
         for_another.filter(|refused| self.is_life(refused.node, refused.life)).find_map(|refused| {

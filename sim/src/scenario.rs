@@ -285,6 +285,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::killed_after_ok::SCENARIO,
     scenarios::blackout::SCENARIO,
     scenarios::first_back::SCENARIO,
+    scenarios::full_nodes::SCENARIO,
     scenarios::one_run::SCENARIO,
     scenarios::short_runs::SCENARIO,
     scenarios::brief_beside_lasting::SCENARIO,

@@ -41,7 +41,7 @@ enum Change {
 /// How many ways [`easier`] knows.
 const WAYS: usize = 6;
 /// What [`plainer`] can change.
-const PLAINS: usize = 15;
+const PLAINS: usize = 16;
 
 /// A script and the shorter ones behind it.
 #[derive(Debug, Clone)]
@@ -195,6 +195,7 @@ fn plainer(plan: &mut Plan, which: usize) {
         11 => plan.durable = plain.durable,
         12 => plan.expect = plain.expect,
         13 => plan.disk_us = plain.disk_us,
+        14 => plan.max_children = plain.max_children,
         _ => plan.settle_us = plain.settle_us,
     }
 }

@@ -12,6 +12,9 @@ pub enum StartError {
     /// No node may run it. Nothing is kept.
     #[error("{0}")]
     NoEligibleNode(String),
+    /// As many children should run as the cluster may have, see [`Bounds`](crate::core::Bounds). Nothing is kept.
+    #[error("{0} children should run already, and this cluster takes no more")]
+    ClusterFull(u32),
     /// Its init failed. Nothing is kept.
     #[error("{0}")]
     Failed(String),
@@ -98,6 +101,7 @@ impl From<CallError> for StartError {
         match error {
             CallError::AlreadyStarted(row) => StartError::AlreadyRunning(row),
             CallError::NoEligibleNode(why) => StartError::NoEligibleNode(why),
+            CallError::ClusterFull(max) => StartError::ClusterFull(max),
             CallError::Failed(why) => StartError::Failed(why),
             CallError::Ended => StartError::Ended,
             CallError::Invalid(why) => StartError::Invalid(why),
@@ -119,6 +123,7 @@ impl From<CallError> for TerminateError {
             | CallError::Unreachable
             | CallError::AlreadyStarted(_)
             | CallError::NoEligibleNode(_)
+            | CallError::ClusterFull(_)
             | CallError::Failed(_)
             | CallError::Ended
             | CallError::Invalid(_) => TerminateError::NotFound,
@@ -135,6 +140,7 @@ impl From<CallError> for RestartError {
             CallError::Unreachable
             | CallError::AlreadyStarted(_)
             | CallError::NoEligibleNode(_)
+            | CallError::ClusterFull(_)
             | CallError::Failed(_)
             | CallError::Ended
             | CallError::Invalid(_) => RestartError::Failed(error.to_string()),
@@ -166,6 +172,7 @@ impl From<CallError> for DrainError {
             CallError::Unreachable
             | CallError::AlreadyStarted(_)
             | CallError::NoEligibleNode(_)
+            | CallError::ClusterFull(_)
             | CallError::Failed(_)
             | CallError::Ended
             | CallError::Invalid(_) => DrainError::Unreachable,

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::children::Children;
 use crate::core::{
-    self, Call, CallError, ChildId, ChildRow, ChildSpec, Escalation, Event, Exit, Expect, Explanation, Input,
+    self, Bounds, Call, CallError, ChildId, ChildRow, ChildSpec, Escalation, Event, Exit, Expect, Explanation, Input,
     MemberRow, Misplaced, Partition, Preference, Redistribution, Reply, StartedInfo, StatusRow, Stored,
 };
 use crate::driver::Machine;
@@ -52,6 +52,8 @@ pub struct SupervisorConfig {
     pub preference: Preference,
     /// When the node gives away children that run.
     pub redistribution: Redistribution,
+    /// How many children there may be, on this node and in the cluster.
+    pub bounds: Bounds,
     /// For how long a child that ended for good keeps its row.
     pub keep_done: Duration,
     /// Which process of several that hold a name stays. The same on every node of the cluster.
@@ -99,6 +101,7 @@ impl Default for SupervisorConfig {
             labels: BTreeMap::new(),
             preference: Preference::default(),
             redistribution: Redistribution::default(),
+            bounds: Bounds::default(),
             keep_done: Duration::from_secs(60),
             policy: RankPolicy::default(),
             expect: Expect::default(),
@@ -179,6 +182,7 @@ impl Supervisor {
             labels,
             preference,
             redistribution,
+            bounds,
             keep_done,
             policy,
             expect,
@@ -198,6 +202,7 @@ impl Supervisor {
             labels,
             preference,
             redistribution,
+            bounds,
             keep_done,
             disk,
             expect,
@@ -263,7 +268,25 @@ impl Supervisor {
         specs: impl IntoIterator<Item = ChildSpec>,
         deadline: Duration,
     ) -> Vec<Result<ChildRow, StartError>> {
-        let mut calls = specs.into_iter().map(|spec| Call::Start { spec, ensure: false });
+        self.start_or_ensure_many(specs, false, deadline).await
+    }
+
+    /// The same, as [`Supervisor::ensure_child`] does it for one.
+    pub async fn ensure_children(
+        &self,
+        specs: impl IntoIterator<Item = ChildSpec>,
+        deadline: Duration,
+    ) -> Vec<Result<ChildRow, StartError>> {
+        self.start_or_ensure_many(specs, true, deadline).await
+    }
+
+    async fn start_or_ensure_many(
+        &self,
+        specs: impl IntoIterator<Item = ChildSpec>,
+        ensure: bool,
+        deadline: Duration,
+    ) -> Vec<Result<ChildRow, StartError>> {
+        let mut calls = specs.into_iter().map(|spec| Call::Start { spec, ensure });
         let mut replied = Vec::new();
         loop {
             // Others want the core too.

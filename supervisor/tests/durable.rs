@@ -23,6 +23,7 @@ fn config(name: &str, boot: u64, disk: Stored) -> Config {
         labels: Default::default(),
         preference: Preference::default(),
         redistribution: Default::default(),
+        bounds: Default::default(),
         keep_done: Duration::from_secs(60),
         disk: Some(disk),
         expect: Expect::default(),

@@ -78,7 +78,8 @@ fn a_child_is_started_shown_and_stopped_on_any_node() {
     let members = cluster.ordu(1, &["members", "--json"]).json();
     let names: Vec<&str> = members.as_array().unwrap().iter().map(|member| member["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["n1", "n2", "n3"]);
-    let mut fields = ["name", "boot", "addr", "status", "children", "labels", "kinds", "version", "rtt_ms", "cordoned"];
+    let fields = "name boot addr status children labels kinds version rtt_ms cordoned full max_children";
+    let mut fields: Vec<&str> = fields.split(' ').collect();
     fields.sort_unstable();
     for (member, node) in members.as_array().unwrap().iter().zip(&cluster.nodes) {
         assert_eq!(keys(member), fields);

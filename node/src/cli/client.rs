@@ -203,10 +203,10 @@ impl Client {
         if status == StatusCode::CONFLICT
             && let Ok(child) = serde_json::from_str::<Child>(&text)
         {
-            return Err(Failure::refused(already(&child)));
+            return Err(Failure::refused(child.already()));
         }
         match serde_json::from_str::<Problem>(&text) {
-            Ok(problem) => Err(refusal(status, problem)),
+            Ok(problem) => Err(refusal(status.as_u16(), &problem.code, problem.detail)),
             Err(_) => Err(Failure::unreachable(format!(
                 "{} answers {status} as no Ordu node does; is that the right port?",
                 self.address
@@ -242,17 +242,9 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(answer: &str) -> Result<T, F
     })
 }
 
-/// What is said of a child that is desired already.
-pub(crate) fn already(child: &Child) -> String {
-    match (&child.node, &child.pid) {
-        (Some(node), Some(pid)) if child.status == "running" => format!("already running on {node} ({pid})"),
-        _ => format!("already {}", child.status),
-    }
-}
-
-fn refusal(status: StatusCode, problem: Problem) -> Failure {
-    let message = problem.detail;
-    match (status.as_u16(), problem.code.as_str()) {
+/// What a command says and exits with, if it is refused with this status, word and sentence.
+pub(crate) fn refusal(status: u16, code: &str, message: String) -> Failure {
+    match (status, code) {
         (504, _) => Failure::timed_out(message),
         (503, "closed" | "unreachable") => Failure::unreachable(message),
         (400 | 401 | 403 | 405 | 413, _) => Failure::usage(message),
@@ -279,20 +271,12 @@ mod tests {
 
     #[test]
     fn each_refusal_has_its_exit_code() {
-        let code = |status: u16, code: &str| {
-            let problem = Problem {
-                kind: "about:blank".into(),
-                title: String::new(),
-                status,
-                detail: "no".into(),
-                code: code.into(),
-            };
-            refusal(StatusCode::from_u16(status).unwrap(), problem).code
-        };
+        let code = |status: u16, code: &str| refusal(status, code, "no".into()).code;
         assert_eq!(code(404, "not_found"), REFUSED);
         assert_eq!(code(422, "init_failed"), REFUSED);
         assert_eq!(code(409, "node_is_up"), REFUSED);
         assert_eq!(code(503, "no_eligible_node"), REFUSED);
+        assert_eq!(code(503, "cluster_full"), REFUSED);
         assert_eq!(code(400, "invalid"), USAGE);
         assert_eq!(code(400, "not_yet"), USAGE);
         assert_eq!(code(401, "unauthorized"), USAGE);

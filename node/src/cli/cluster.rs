@@ -20,11 +20,14 @@ pub(crate) fn members(connect: &Connect) -> Result<(), Failure> {
     let mut table = Table::new(&["NAME", "STATUS", "BOOT", "ADDRESS", "CHILDREN", "KINDS", "VERSION", "RTT"]);
     for member in parse::<Vec<Member>>(&answer)? {
         table.row(vec![
-            member.name,
-            if member.cordoned { format!("{}, cordoned", member.status) } else { member.status },
+            member.name.clone(),
+            member.state(),
             member.boot.to_string(),
             member.addr,
-            member.children.to_string(),
+            match member.max_children {
+                Some(max) => format!("{} of {max}", member.children),
+                None => member.children.to_string(),
+            },
             or_dash(Some(member.kinds.join(",")).filter(|kinds| !kinds.is_empty())),
             member.version,
             or_dash(member.rtt_ms.map(|ms| format!("{ms:.1}ms"))),

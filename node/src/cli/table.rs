@@ -69,7 +69,7 @@ pub(super) fn tone(status: &str) -> Tone {
         "up" | "running" => Tone::Good,
         "suspect" | "draining" | "pending" | "starting" | "stopping" | "moving" | "backoff" => Tone::Busy,
         "down" | "quarantined" | "suspended" => Tone::Bad,
-        _ if status.ends_with(", cordoned") => Tone::Busy,
+        _ if status.ends_with(", cordoned") || status.ends_with(", full") => Tone::Busy,
         _ => Tone::Plain,
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
+use ordu_supervisor::core::Bounds;
 use ordu_supervisor::core::quorum::QUORUM_MAX;
 use ordu_supervisor::core::{Partition, Quorum};
 use ordu_transport::core::NodeName;
@@ -27,6 +28,8 @@ const WEIGHT_MAX: i64 = 1_000;
 const EXPECT_MAX: i64 = 1_000;
 /// Longest time that children run on, or stop, when the quorum is lost.
 const QUORUM_TIME_MAX: Duration = Duration::from_secs(3_600);
+/// Most children that a node or a cluster may be told to take.
+const CHILDREN_MAX: i64 = 10_000_000;
 /// Most nodes of a `dev` cluster.
 const DEV_NODES_MAX: u16 = 50;
 
@@ -74,6 +77,15 @@ pub(crate) struct Up {
     #[arg(long, env = "ORDU_UP_WEIGHT", value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(..=WEIGHT_MAX))]
     weight: u32,
+    /// Hold so many children at once; a node that does takes no more and keeps those that it has [default: no bound]
+    #[arg(long, env = "ORDU_UP_MAX_CHILDREN", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=CHILDREN_MAX))]
+    max_children: Option<u32>,
+    /// Refuse starts while so many children should run in the cluster, as far as this node knows; give it to every node
+    /// [default: no bound]
+    #[arg(long, env = "ORDU_UP_MAX_CLUSTER_CHILDREN", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=CHILDREN_MAX))]
+    max_cluster_children: Option<u32>,
     /// Take no child until this many members were seen, this one included [default: 1]
     #[arg(long, env = "ORDU_UP_EXPECT", value_name = "N", default_value_t = 1, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(1..=EXPECT_MAX))]
@@ -149,6 +161,8 @@ impl Up {
             "ephemeral" => ephemeral,
             "label" => label,
             "weight" => weight,
+            "max-children" => max_children,
+            "max-cluster-children" => max_cluster_children,
             "expect" => expect,
             "expect-timeout" => expect_timeout,
             "partition" => partition,
@@ -217,6 +231,7 @@ impl Up {
             data,
             labels,
             weight: self.weight,
+            bounds: Bounds { node: self.max_children, cluster: self.max_cluster_children },
             passive: self.redistribution == "passive",
             expect: (self.expect as usize, self.expect_timeout),
             partition,
@@ -402,6 +417,8 @@ mod tests {
             keep-done = "2m"
             expect = 3
             expect-timeout = "5m"
+            max-children = 500
+            max-cluster-children = 1200
             log-format = "json"
         "#;
         std::fs::write(&file, text).unwrap();
@@ -413,12 +430,15 @@ mod tests {
         assert_eq!(config.data, DataChoice::Directory("/var/lib/ordu".into()));
         assert_eq!((config.drain_timeout, config.keep_done), (Duration::from_secs(5), Duration::from_secs(120)));
         assert_eq!((config.expect, config.log_format), ((3, Duration::from_secs(300)), LogFormat::Json));
+        assert_eq!(config.bounds, Bounds { node: Some(500), cluster: Some(1200) });
         let config = self::config(&format!("--config {} --ephemeral", file.display())).unwrap();
         assert_eq!((config.data, config.http.port()), (DataChoice::Ephemeral, 7002));
         assert_eq!(config.join, ["a:1", "b:2"]);
-        for (text, expected) in
-            [("expect = 0", "0 is not in 1..=1000"), ("ephemeral = true\ndata-dir = \"x\"", "exclude")]
-        {
+        for (text, expected) in [
+            ("expect = 0", "0 is not in 1..=1000"),
+            ("max-children = 0", "0 is not in 1..=10000000"),
+            ("ephemeral = true\ndata-dir = \"x\"", "exclude"),
+        ] {
             std::fs::write(&file, format!("name = \"n2\"\n{text}\n")).unwrap();
             let failure = self::config(&format!("--config {}", file.display())).unwrap_err();
             assert!(failure.message.contains(expected), "{text}: {failure}");

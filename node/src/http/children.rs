@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{App, BODY_BYTES_MAX, BODY_TIMEOUT, Segment, query};
 use crate::backend::{Refusal, Wish};
-use crate::rows::{Child, Moves, StartRequest};
+use crate::rows::{Child, Moves, StartRequest, StartResult};
 use crate::text::parse_duration;
 use crate::wish;
 
@@ -23,6 +23,8 @@ use crate::wish;
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// The longest deadline a request may name.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Most children that one request starts.
+const STARTS_MAX: usize = 10_000;
 /// How much of a body that is too long is read and thrown away, so that its sender gets to read the answer.
 const BODY_DRAIN_MAX: usize = 16 << 20;
 
@@ -45,12 +47,57 @@ pub(super) async fn start(State(app): State<Arc<App>>, request: Request) -> Resu
     let deadline = deadline(timeout)?;
     let body = tokio::time::timeout(BODY_TIMEOUT, read_body(request)).await;
     let body = body.map_err(|_| Refusal::Invalid(format!("the body did not come within {BODY_TIMEOUT:?}")))??;
+    if body.trim_ascii_start().starts_with(b"[") {
+        return start_many(&app, &body, ensure, deadline).await;
+    }
     let wish = wish(&body)?;
     let was_there = ensure && app.backend.child(&wish.id).is_some_and(|child| child.status != "done");
     let child = app.backend.start(wish, ensure, deadline).await?;
     let status = if was_there { StatusCode::OK } else { StatusCode::CREATED };
     let location = format!("/v1/children/{}", child.id);
     Ok((status, [(header::LOCATION, location)], Json(child)).into_response())
+}
+
+/// Starts all children of a list, and answers what became of each, in their order.
+async fn start_many(app: &App, body: &[u8], ensure: bool, deadline: Duration) -> Result<Response, Refusal> {
+    let requests: Vec<StartRequest> = serde_json::from_slice(body)
+        .map_err(|error| Refusal::Invalid(format!("the body is not a list of children: {error}")))?;
+    if requests.len() > STARTS_MAX {
+        return Err(Refusal::Invalid(format!("the list: {} children are more than {STARTS_MAX}", requests.len())));
+    }
+    let ids: Vec<String> = requests.iter().map(|request| request.id.clone()).collect();
+    let checked: Vec<Result<Wish, String>> = requests.into_iter().map(wish::check).collect();
+    let (mut bad, mut good) = (Vec::new(), Vec::new());
+    for checked in checked {
+        match checked {
+            Ok(wish) => {
+                good.push(wish);
+                bad.push(None);
+            }
+            Err(why) => bad.push(Some(Refusal::Invalid(why))),
+        }
+    }
+    let mut answers = app.backend.start_many(good, ensure, deadline).await.into_iter();
+    let results = ids.into_iter().zip(bad).map(|(id, bad)| {
+        let answer = bad.map_or_else(|| answers.next().unwrap_or(Err(Refusal::Closed)), Err);
+        result(id, answer)
+    });
+    Ok(Json(results.collect::<Vec<StartResult>>()).into_response())
+}
+
+fn result(id: String, answer: Result<Child, Refusal>) -> StartResult {
+    match answer {
+        Ok(child) => StartResult { id, child: Some(child), status: None, code: None, error: None },
+        Err(refusal) => {
+            let there = match &refusal {
+                Refusal::AlreadyThere(child) => Some(child.already()),
+                _ => None,
+            };
+            let (status, code, detail) = refusal.parts();
+            let error = Some(there.unwrap_or(detail));
+            StartResult { id, child: None, status: Some(status.as_u16()), code: Some(code.into()), error }
+        }
+    }
 }
 
 pub(super) async fn stop(State(app): State<Arc<App>>, Segment(id): Segment, uri: Uri) -> Result<StatusCode, Refusal> {

@@ -44,10 +44,12 @@ async function get(path) {
 function showMembers(members) {
   at("members").replaceChildren(...members.map((member) => row([
     [member.name, "id"],
-    member.cordoned ? [`${member.status}, cordoned`, "busy"] : [member.status, TONES[member.status]],
+    member.cordoned || member.full
+      ? [[member.status, member.cordoned && "cordoned", member.full && "full"].filter(Boolean).join(", "), "busy"]
+      : [member.status, TONES[member.status]],
     [member.boot],
     [member.addr, "id"],
-    [member.children, "number"],
+    [member.max_children === null ? member.children : `${member.children} of ${member.max_children}`, "number"],
     [member.kinds.join(", ")],
     [member.version],
     [member.rtt_ms === null ? "–" : `${member.rtt_ms.toFixed(1)} ms`, "number"],

@@ -36,6 +36,7 @@ impl Refusal {
             Refusal::InitFailed(why) => (StatusCode::UNPROCESSABLE_ENTITY, "init_failed", why),
             Refusal::Ended(why) => (StatusCode::UNPROCESSABLE_ENTITY, "ended", why),
             Refusal::NoEligibleNode(why) => (StatusCode::SERVICE_UNAVAILABLE, "no_eligible_node", why),
+            Refusal::ClusterFull(why) => (StatusCode::SERVICE_UNAVAILABLE, "cluster_full", why),
             Refusal::NodeIsUp(why) => (StatusCode::CONFLICT, "node_is_up", why),
             Refusal::NodeUnreachable(why) => (StatusCode::SERVICE_UNAVAILABLE, "node_unreachable", why),
             Refusal::Timeout(what) => (StatusCode::GATEWAY_TIMEOUT, "timeout", what),

@@ -1,8 +1,8 @@
-//! G7: queues, frames, removals and what waits stay within their bounds.
+//! G7: queues, frames, removals, children and what waits stay within their bounds.
 
 use ordu_registry::core::table::LOG_REMOVALS_MAX;
 use ordu_supervisor::core::calls::CALLS_MAX;
-use ordu_transport::core::FRAME_BYTES_MAX;
+use ordu_transport::core::{FRAME_BYTES_MAX, Pid};
 
 use super::{Broken, Invariant, Moment, noted, tables};
 use crate::world::World;
@@ -37,4 +37,18 @@ fn check(world: &World, _: Moment) -> Option<Broken> {
         }
     }
     noted(world, NAME)
+}
+
+impl World {
+    /// A node begins a child's process: it has no more of them than it may.
+    pub(crate) fn watch_places(&mut self, node: usize, pid: &Pid) {
+        let most = self.plan.max_children as usize;
+        let Some(number) = self.life(node).map(|life| life.number).filter(|_| most > 0) else { return };
+        let own = self.oracle.processes.values().filter(|process| (process.node, process.life) == (node, number));
+        let held = own.filter(|process| process.child.is_some() && process.ended_us.is_none()).count();
+        if held > most {
+            let what = format!("n{node} begins {pid:?} and has {held} children, of {most} that it may have");
+            self.oracle.break_promise(NAME, what);
+        }
+    }
 }

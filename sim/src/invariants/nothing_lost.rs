@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ordu_registry::core::clock::Dot;
-use ordu_supervisor::core::tables::{Desired, FactsKey, State};
+use ordu_supervisor::core::tables::{Actual, Desired, Facts, FactsKey, State};
 use ordu_supervisor::core::{ChildId, Placement, Restart, Supervisor};
 
 use super::{Broken, Invariant, Moment, noted, state_of};
@@ -105,6 +105,13 @@ fn lasting<'a>(supervisor: &'a Supervisor, id: &ChildId) -> Option<(Dot, &'a Des
     Some((Dot::new(origin.clone(), counter), desired))
 }
 
+/// Whether a node holds as many children as it may.
+fn is_full(world: &World, supervisor: &Supervisor) -> bool {
+    let (most, actual) = (world.plan.max_children as usize, supervisor.actual().table());
+    let takes_place = |id: &&ChildId| actual.live_of(id, supervisor.id()).is_some_and(Actual::takes_place);
+    most > 0 && actual.keys_of(supervisor.id()).filter(takes_place).count() >= most
+}
+
 /// The children that must have a copy in a group: all of it agrees on their starts, and one of it may run them. A start
 /// for one run that counts may run in place of one that lasts, but not hide it.
 fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
@@ -114,7 +121,9 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
     let takes_none = |node: usize, supervisor: &Supervisor| {
         let key = FactsKey(world.nodes[node].name.clone());
         let facts = supervisor.facts().table().live_of(&key, supervisor.id());
-        facts.is_none_or(|facts| facts.draining || facts.waiting || facts.cordoned || facts.powerless)
+        // What it says of its places may be late.
+        let takes_no_more = |facts: &Facts| facts.draining || facts.waiting || facts.cordoned || facts.powerless;
+        facts.is_none_or(takes_no_more) || is_full(world, supervisor)
     };
     let eligible: BTreeMap<&str, String> = members
         .iter()

@@ -31,6 +31,7 @@ pub const CATCHES: &[Caught] = &[
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 3);
     tale.plan().quorum = tale.nodes() / 2 + 1;
+    tale.plan().durable = true;
     tale.must(Must::NeverTwo);
     for child in 0..9 {
         let character = [Character::Steady, Character::SlowStop, Character::RefusesToStop][child % 3];

@@ -21,6 +21,7 @@ pub mod first_back;
 pub mod foreign_superseder;
 pub mod fresh_copies;
 pub mod full_log;
+pub mod full_nodes;
 pub mod halves;
 pub mod killed_after_ok;
 pub mod killed_or_starved;
@@ -81,6 +82,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (killed_after_ok::SCENARIO, killed_after_ok::CATCHES),
     (blackout::SCENARIO, blackout::CATCHES),
     (first_back::SCENARIO, first_back::CATCHES),
+    (full_nodes::SCENARIO, full_nodes::CATCHES),
     (one_run::SCENARIO, one_run::CATCHES),
     (short_runs::SCENARIO, short_runs::CATCHES),
     (brief_beside_lasting::SCENARIO, brief_beside_lasting::CATCHES),

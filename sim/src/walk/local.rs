@@ -165,6 +165,7 @@ impl Local {
                 labels: Default::default(),
                 preference,
                 redistribution: Default::default(),
+                bounds: Default::default(),
                 keep_done,
                 disk: None,
                 expect: Expect::default(),

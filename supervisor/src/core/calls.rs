@@ -65,6 +65,9 @@ pub enum CallError {
     /// No node may run it. Nothing is kept.
     #[error("{0}")]
     NoEligibleNode(String),
+    /// As many children should run in the cluster as may. Nothing is kept.
+    #[error("{0} children should run already, and this cluster takes no more")]
+    ClusterFull(u32),
     /// Its init failed, and nothing of the start is kept; or it was restarted and failed too often, and is in quarantine.
     #[error("{0}")]
     Failed(String),
@@ -104,6 +107,8 @@ pub(super) enum Waited {
         dot: Dot,
         /// Another start of the child that runs instead is fine.
         ensure: bool,
+        /// It was written for this call; otherwise somebody may have been told of it before.
+        fresh: bool,
     },
     /// Any start of the child runs.
     Ensured {
@@ -235,7 +240,7 @@ impl Supervisor {
         }
         let again = self.desired.table().live(&id).find(|(_, _, desired)| desired.request == request);
         if let Some(dot) = again.map(|(origin, counter, _)| Dot::new(origin.clone(), counter)) {
-            return Ok(Waited::Started { id, dot, ensure });
+            return Ok(Waited::Started { id, dot, ensure, fresh: false });
         }
         if self.winner(&id).is_some() {
             return match self.row(&id) {
@@ -243,11 +248,21 @@ impl Supervisor {
                 _ => Ok(Waited::Ensured { id }),
             };
         }
+        if let Some(max) = self.cluster_max.filter(|max| self.are_desired(*max as usize)) {
+            return Err(CallError::ClusterFull(max));
+        }
         if self.seat(&asked.spec).is_none() {
             return Err(CallError::NoEligibleNode(self.why_nowhere(&asked.spec)));
         }
         let dot = self.desired.put(id.clone(), asked);
-        Ok(Waited::Started { id, dot, ensure })
+        Ok(Waited::Started { id, dot, ensure, fresh: true })
+    }
+
+    /// Whether so many children should run, as far as we know.
+    fn are_desired(&self, many: usize) -> bool {
+        let table = self.desired.table();
+        // Starts of one child in one are seldom, and counting is not for free.
+        table.live_len() >= many && table.unsorted_keys().take(many).count() >= many
     }
 
     fn begin_terminate(&mut self, id: ChildId) -> Result<Waited, CallError> {
@@ -340,7 +355,7 @@ impl Supervisor {
 
     pub(super) fn answer(&mut self, call: &Waited) -> Option<Reply> {
         match call {
-            Waited::Started { id, dot, ensure } => self.answer_start(id, dot, *ensure),
+            Waited::Started { id, dot, ensure, fresh } => self.answer_start(id, dot, *ensure, *fresh),
             Waited::Ensured { id } => {
                 let runs = self.claims(id).any(|(_, claim)| claim.state == State::Running && !claim.losing);
                 match self.winner(id).map(|(dot, _)| dot) {
@@ -384,7 +399,7 @@ impl Supervisor {
         }
     }
 
-    fn answer_start(&mut self, id: &ChildId, dot: &Dot, ensure: bool) -> Option<Reply> {
+    fn answer_start(&mut self, id: &ChildId, dot: &Dot, ensure: bool, fresh: bool) -> Option<Reply> {
         let ours = self.claims(id).filter(|(_, claim)| claim.dot == *dot || claim.begun() == dot);
         let ours = ours.min_by_key(|(_, claim)| claim.begun() != dot);
         if let Some((node, claim)) = ours.map(|(node, claim)| (node.clone(), claim.clone())) {
@@ -435,6 +450,7 @@ impl Supervisor {
         match self.winner(id) {
             // It ran, and failed too often since.
             Some((winner, _)) if winner == *dot && self.is_given_up(id) => self.quarantined_row(id),
+            Some((winner, _)) if winner == *dot && fresh => self.refuse_if_full(id, dot),
             Some((winner, _)) if winner == *dot => None,
             None => Some(Reply::Child(Err(CallError::Ended))),
             Some((winner, _)) if !ensure && self.is_live(id, dot) && !self.gives_way_to(id, dot, &winner) => None,
@@ -445,6 +461,19 @@ impl Supervisor {
                 Some(if ensure { Reply::Child(Ok(row)) } else { self.refuse_second(id, dot, row) })
             }
         }
+    }
+
+    /// Takes back a start that nobody has followed, and tells its caller so, where every node that could run it has become
+    /// full since he asked: of many starts at once more may be accepted than there are places.
+    fn refuse_if_full(&mut self, id: &ChildId, dot: &Dot) -> Option<Reply> {
+        let spec = self.spec(id)?.clone();
+        let followed = self.actual.table().live(id).next().is_some() || self.is_name_held(id);
+        let began = self.mark_of(id, dot).started.is_some();
+        if followed || began || self.seat(&spec).is_some() || !self.is_full_for(&spec) {
+            return None;
+        }
+        self.withdraw_start(id, dot);
+        Some(Reply::Child(Err(CallError::NoEligibleNode(self.why_nowhere(&spec)))))
     }
 
     /// Whether a child is in quarantine as far as we see, by what stands beside its start or what its holder says of one

@@ -152,6 +152,8 @@ pub(super) struct Local {
     pub(super) left: Option<Bytes>,
     /// When it is looked at again, if nothing happens before.
     pub(super) timer: Option<Instant>,
+    /// It was counted among those that the node holds.
+    pub(super) takes_place: bool,
 }
 
 impl Local {

@@ -177,7 +177,7 @@ impl Supervisor {
             State::Moving { to, .. } => (true, format!("it is on its way to {}", to.name)),
             State::Failed => (false, format!("its init failed, and whoever asked for it is told: {}", reason())),
             State::Backoff => {
-                let seat = seat.filter(|seat| *seat != holder && self.would_give(holder, spec).is_ok());
+                let seat = seat.filter(|seat| *seat != holder && self.would_give(holder, spec, Some(seat)).is_ok());
                 let place = seat.map_or(&holder.name, |seat| &seat.name);
                 (seat.is_some(), format!("it is started again after a pause, on {place}: {}", reason()))
             }
@@ -188,7 +188,7 @@ impl Supervisor {
 
     fn verdict_on_running(&self, now: Now, spec: &ChildSpec, holder: &NodeId, seat: Option<&NodeId>) -> (bool, String) {
         let has_it = &holder.name;
-        match (seat, self.would_give(holder, spec)) {
+        match (seat, self.would_give(holder, spec, seat)) {
             (Some(seat), _) if seat == holder => (false, format!("{has_it} is where it belongs")),
             (Some(seat), _) if spec.restart == Restart::Temporary => {
                 (false, format!("it belongs on {}, but it runs once at most and so is not moved", seat.name))
@@ -210,14 +210,18 @@ impl Supervisor {
     }
 
     /// Why a node gives away a child that it has and that belongs elsewhere; or, as the error, why it does not.
-    fn would_give(&self, holder: &NodeId, spec: &ChildSpec) -> Result<String, String> {
+    fn would_give(&self, holder: &NodeId, spec: &ChildSpec, seat: Option<&NodeId>) -> Result<String, String> {
         let (has_it, facts) = (&holder.name, self.facts_of(holder));
         match placement::eligible(spec, Candidate { id: holder, facts }) {
             Ok(_) if facts.is_some_and(|facts| facts.passive) => Err(format!(
                 "{has_it} gives children away only when it drains, or is asked to (passive redistribution)"
             )),
+            Ok(_) if seat.is_some_and(|seat| self.is_crowded(seat)) => {
+                Err("that was full, and takes none that runs elsewhere before more of its places are free".to_owned())
+            }
             Ok(_) => Ok(format!("{has_it} gives it away as soon as that can take it, a few at a time")),
             Err(Ineligible::Cordoned) => Err(format!("{has_it} is cordoned and keeps what it has")),
+            Err(Ineligible::Full) => Err(format!("{has_it} is full and keeps what it has")),
             Err(why) => Ok(format!("{has_it} gives it away, for {}", refusal(spec, facts, &why))),
         }
     }
@@ -261,5 +265,9 @@ fn refusal(spec: &ChildSpec, facts: Option<&Facts>, why: &Ineligible) -> String 
         Ineligible::Kind(kind) => format!("it does not offer the kind {kind:?}"),
         Ineligible::Pinned(node) => format!("the child is pinned to {node}"),
         Ineligible::Cordoned => "it is cordoned".to_owned(),
+        Ineligible::Full => match facts.and_then(|facts| facts.max_children) {
+            Some(max) => format!("it is full: it holds {max} children at most"),
+            None => "it is full".to_owned(),
+        },
     }
 }

@@ -41,6 +41,7 @@ impl Supervisor {
         self.handed.iter().for_each(|(key, handed)| (key, &handed.state, wait(now, handed.until)).hash(hasher));
         (&self.waits, self.returns, &self.never_begun).hash(hasher);
         self.disk.iter().for_each(|disk| disk.fingerprint(now, hasher));
+        self.room.said_until.map(|until| wait(now, until)).hash(hasher);
         self.next_move_at.map(|at| wait(now, at)).hash(hasher);
         self.rng.get_word_pos().hash(hasher);
     }

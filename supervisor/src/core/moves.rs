@@ -60,7 +60,8 @@ pub struct Misplaced {
 
 impl Supervisor {
     /// Up to `most` children that run elsewhere than they belong, as this node sees it, in order: what [`Self::rebalance`] would move,
-    /// and active nodes move by themselves. What runs once at most stays where it is, and so does what a cordoned node has.
+    /// and active nodes move by themselves, unless the node that it belongs on is crowded. What runs once at most stays where
+    /// it is, and so does what a cordoned or full node has.
     pub fn misplaced(&self, most: usize) -> Vec<Misplaced> {
         self.found_misplaced().take(most).map(|(_, misplaced)| misplaced).collect()
     }
@@ -110,19 +111,19 @@ impl Supervisor {
     }
 
     /// Whether a child that we hold, and that belongs elsewhere, is to go there.
-    pub(super) fn gives_away(&self, spec: &ChildSpec) -> bool {
+    pub(super) fn gives_away(&self, spec: &ChildSpec, seat: &NodeId) -> bool {
         let own = Candidate { id: self.id(), facts: self.facts_of(self.id()) };
         match placement::eligible(spec, own) {
-            Ok(_) => self.redistribution == Redistribution::Active,
-            Err(Ineligible::Cordoned) => false,
+            Ok(_) => self.redistribution == Redistribution::Active && !self.is_crowded(seat),
+            Err(Ineligible::Cordoned | Ineligible::Full) => false,
             Err(_) => true,
         }
     }
 
-    /// Whether a node keeps a child that it has though others would be given it: it is cordoned, and could run it.
+    /// Whether a node keeps a child that it has though others would be given it: it is cordoned or full, and could run it.
     pub(super) fn keeps(&self, holder: &NodeId, spec: &ChildSpec) -> bool {
         let holder = Candidate { id: holder, facts: self.facts_of(holder) };
-        placement::eligible(spec, holder) == Err(Ineligible::Cordoned)
+        matches!(placement::eligible(spec, holder), Err(Ineligible::Cordoned | Ineligible::Full))
     }
 
     /// Notes that a child of ours belongs elsewhere.
@@ -141,12 +142,19 @@ impl Supervisor {
         let moving = |phase: &Phase| matches!(phase, Phase::Stopping(Then::Move { .. }) | Phase::Released { .. });
         let mut under_way = self.local.values().filter(|local| moving(&local.phase)).count();
         let queue = std::mem::take(&mut self.move_queue);
+        let mut places: BTreeMap<NodeId, usize> = BTreeMap::new();
         for id in queue {
             match self.destination(now, &id) {
                 Destination::None => {}
                 Destination::Later => drop(self.move_queue.insert(id)),
                 Destination::Now(_) if under_way >= MOVES_MAX => drop(self.move_queue.insert(id)),
                 Destination::Now(to) => {
+                    let places = places.entry(to.clone()).or_insert_with(|| self.places_at(&to));
+                    let Some(left) = places.checked_sub(1) else {
+                        self.move_queue.insert(id);
+                        continue;
+                    };
+                    *places = left;
                     under_way += 1;
                     let token = self.rng.random();
                     self.stop(&id, Then::Move { to, token }, effects);

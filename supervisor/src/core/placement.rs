@@ -46,6 +46,8 @@ pub enum Ineligible {
     Pinned(NodeName),
     /// It keeps what it has and takes nothing. Said only where nothing else speaks against it: a child that runs there may.
     Cordoned,
+    /// It holds as many children as it may. Said only where nothing else speaks against it: a child that runs there may.
+    Full,
 }
 
 /// Which nodes a child prefers: by default none, so that children are spread by weight alone.
@@ -106,6 +108,7 @@ pub fn eligible(spec: &ChildSpec, candidate: Candidate<'_>) -> Result<u32, Ineli
     }
     match spec.affinity.refuses(&facts.labels) {
         None if facts.cordoned => Err(Ineligible::Cordoned),
+        None if facts.full => Err(Ineligible::Full),
         None => Ok(facts.weight),
         Some(Refused::Lacks(key, value)) => Err(Ineligible::Labels(format!("the label {key}={value}"))),
         Some(Refused::Has(key, value)) => Err(Ineligible::Labels(format!("another label than {key}={value}"))),
@@ -163,15 +166,12 @@ pub fn why_nowhere<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candid
         return "no eligible node: a node that could run it has no quorum, that is, too few members answer it"
             .to_owned();
     }
-    let is_said = |reason: &Ineligible| reasons.contains(reason);
-    let withdrawn = match (is_said(&Ineligible::Draining), is_said(&Ineligible::Cordoned)) {
-        (true, true) => "draining or cordoned",
-        (true, false) => "draining",
-        (false, true) => "cordoned",
-        (false, false) => "",
-    };
-    if !withdrawn.is_empty() {
-        return format!("no eligible node: every node that could run it is {withdrawn}");
+    let withdrawn =
+        [(Ineligible::Draining, "draining"), (Ineligible::Cordoned, "cordoned"), (Ineligible::Full, "full")];
+    let withdrawn = withdrawn.iter().filter(|(reason, _)| reasons.contains(reason)).map(|(_, word)| *word);
+    if let Some((last, others)) = withdrawn.collect::<Vec<_>>().split_last() {
+        let others = if others.is_empty() { String::new() } else { format!("{} or ", others.join(", ")) };
+        return format!("no eligible node: every node that could run it is {others}{last}");
     }
     if let Some(Ineligible::Labels(which)) = reasons.iter().find(|reason| matches!(reason, Ineligible::Labels(_))) {
         return format!("no eligible node: none that could run it has {which}");
@@ -222,6 +222,9 @@ mod tests {
             cordoned: false,
             passive: false,
             powerless: false,
+            max_children: None,
+            full: false,
+            crowded: false,
             weight,
             labels: BTreeMap::new(),
             kinds: vec!["k".into()],

@@ -224,12 +224,14 @@ impl Supervisor {
             Phase::Starting { .. } | Phase::Stopping(_) => {}
             // What runs once at most cannot be stopped here and started there.
             Phase::Running { .. } if spec.restart == Restart::Temporary => {}
-            Phase::Running { .. } if !ours && seat.is_some() && self.gives_away(spec) => self.queue_move(now, id),
+            Phase::Running { .. } if !ours && seat.as_ref().is_some_and(|seat| self.gives_away(spec, seat)) => {
+                self.queue_move(now, id);
+            }
             Phase::Running { .. } => {}
             Phase::Backoff { .. } if self.shutting_down => self.drop_local(id),
             Phase::Backoff { .. } if expired => {
-                let goes = !ours && self.gives_away(spec);
-                match seat.filter(|seat| goes && self.is_up(seat) && !self.is_refused_by(now, id, seat)) {
+                let goes = |seat: &NodeId| !ours && self.gives_away(spec, seat);
+                match seat.filter(|seat| goes(seat) && self.is_up(seat) && !self.is_refused_by(now, id, seat)) {
                     Some(to) => self.release(now, id, to, effects),
                     None => self.start_again(now, id, effects),
                 }
@@ -327,6 +329,10 @@ impl Supervisor {
                 (claim.restarts.max(most), true, ran || claim.ran)
             });
         }
+        // What we say of ourselves may not have kept up, and who moves it to us may not know.
+        if !self.has_place() {
+            return;
+        }
         if !self.has_power() || !self.is_granted(now, id) {
             // It has waited to hear of the others, and need not do so again.
             self.deferred.extend(waits.map(|until| (id.clone(), until)));
@@ -354,6 +360,7 @@ impl Supervisor {
             given: handed.and_then(|key| self.handed.remove(&key)).map(|handed| handed.state),
             left: None,
             timer: None,
+            takes_place: false,
         };
         self.local.insert(id.clone(), local);
         self.activate(now, id, effects);
@@ -402,19 +409,21 @@ impl Supervisor {
         self.children_by_pid.insert(pid.clone(), id.clone());
         let (spec, state) = (local.spec.clone(), local.given.clone());
         local.kind = spec.kind.clone();
+        self.count_place(id);
         self.lease_before_start(now, id, effects);
         self.start_process(pid, spec, fence, state, effects);
     }
 
     /// Starts a held child anew, or leaves it to its seat where it may not run here: its spec forbids it, another process
-    /// has its name, perhaps a copy on its way out, another node runs it, or it runs once at most and somebody else has
-    /// begun that run.
+    /// has its name, perhaps a copy on its way out, another node runs it, it runs once at most and somebody else has begun
+    /// that run, or it had no place here, as in quarantine, and there is none.
     fn start_again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(local) = self.local.get_mut(id) else { return };
         local.token = None;
         let (dot, spec) = (local.dot.clone(), local.spec.clone());
+        let has_place = local.takes_place || self.has_place();
         let had_its_run = spec.restart == Restart::Temporary && self.ran_elsewhere(id, &dot);
-        if self.may_run(&spec) && !self.is_name_held(id) && !had_its_run && !self.runs_elsewhere(id) {
+        if self.may_run(&spec) && has_place && !self.is_name_held(id) && !had_its_run && !self.runs_elsewhere(id) {
             self.activate(now, id, effects);
         } else {
             self.drop_local(id);
@@ -429,10 +438,12 @@ impl Supervisor {
         self.claims(id).any(|(node, claim)| counts(node, claim)) && !is_present(Defect::NamelessChild)
     }
 
-    /// Whether this node can run a child that it has, drained, cordoned or not.
+    /// Whether this node can run a child that it has, drained, cordoned, full or not.
     fn may_run(&self, spec: &ChildSpec) -> bool {
         let own = Candidate { id: self.id(), facts: self.facts_of(self.id()) };
-        matches!(placement::eligible(spec, own), Ok(_) | Err(Ineligible::Draining | Ineligible::Cordoned))
+        let takes_none =
+            |why: &Ineligible| matches!(why, Ineligible::Draining | Ineligible::Cordoned | Ineligible::Full);
+        placement::eligible(spec, own).err().is_none_or(|why| takes_none(&why))
     }
 
     /// Whether lookups show some process under a child's name.
@@ -653,7 +664,8 @@ impl Supervisor {
 
     /// Forgets a child that has no process here, and takes our claim back.
     pub(super) fn drop_local(&mut self, id: &ChildId) {
-        let Some(local) = self.local.remove(id) else { return };
+        let Some(mut local) = self.local.remove(id) else { return };
+        self.room.count(&mut local.takes_place, false);
         if let Some(timer) = local.timer {
             self.timers.remove(&(timer, id.clone()));
         }
@@ -663,6 +675,7 @@ impl Supervisor {
 
     /// Writes what the others are told of a held child, if it changed, and sets the timer of its phase.
     fn publish(&mut self, now: Now, id: &ChildId) {
+        self.count_place(id);
         let Some(local) = self.local.get_mut(id) else { return };
         let timer = local.expires().map(|until| until.max(now.at));
         if local.timer != timer {

@@ -101,6 +101,10 @@ pub struct MemberRow {
     pub version: Arc<str>,
     /// It takes no children and keeps those that it has.
     pub cordoned: bool,
+    /// Most children that it holds at once.
+    pub max_children: Option<u32>,
+    /// It holds as many, and takes no more.
+    pub full: bool,
 }
 
 /// The cluster as one node sees it.

@@ -107,6 +107,8 @@ impl Supervisor {
             kinds: facts.map(|facts| facts.kinds.clone()).unwrap_or_default(),
             version: facts.map_or_else(|| "".into(), |facts| facts.version.clone()),
             cordoned: living && facts.is_some_and(|facts| facts.cordoned),
+            max_children: facts.and_then(|facts| facts.max_children),
+            full: living && facts.is_some_and(|facts| facts.full),
         }
     }
 

@@ -37,6 +37,7 @@ use super::handoff::{Handed, HandedKey};
 use super::moves::Redistribution;
 use super::placement::Preference;
 use super::quorum::{self, Partition, Votes};
+use super::room::{Bounds, Room};
 use super::row::{ChildStatus, Event, EventKind};
 use super::spec::{ChildId, ChildSpec};
 use super::tables::{Actual, Desired, Facts, FactsKey, Mark, MarkKey};
@@ -286,6 +287,8 @@ pub struct Config {
     pub preference: Preference,
     /// When it gives away children that run.
     pub redistribution: Redistribution,
+    /// How many children there may be.
+    pub bounds: Bounds,
     /// For how long a child that ended for good keeps its row.
     pub keep_done: Duration,
     /// What the disk holds of this node; `None`: it keeps nothing there.
@@ -306,9 +309,13 @@ pub struct Supervisor {
     pub(super) actual: Replica<ChildId, Actual>,
     pub(super) marks: Replica<MarkKey, Mark>,
     pub(super) facts: Replica<FactsKey, Facts>,
-    own_facts: Facts,
+    pub(super) own_facts: Facts,
     pub(super) preference: Preference,
     pub(super) redistribution: Redistribution,
+    /// The places that this node has for children.
+    pub(super) room: Room,
+    /// Most children that should run in the cluster when a start is asked for here.
+    pub(super) cluster_max: Option<u32>,
     pub(super) keep_done: Duration,
     pub(super) local: BTreeMap<ChildId, Local>,
     pub(super) children_by_pid: BTreeMap<Pid, ChildId>,
@@ -371,6 +378,7 @@ impl Supervisor {
             labels,
             preference,
             redistribution,
+            bounds,
             keep_done,
             disk,
             expect,
@@ -381,7 +389,21 @@ impl Supervisor {
         let passive = redistribution == Redistribution::Passive;
         let (draining, waiting, cordoned) = (false, waits.is_some(), false);
         let powerless = matches!(partition, Partition::Quorum(_));
-        let own_facts = Facts { draining, waiting, cordoned, passive, powerless, weight, labels, kinds, version };
+        let (max_children, full, crowded) = (bounds.node, false, false);
+        let own_facts = Facts {
+            draining,
+            waiting,
+            cordoned,
+            passive,
+            powerless,
+            max_children,
+            full,
+            crowded,
+            weight,
+            labels,
+            kinds,
+            version,
+        };
         // All tables draw the same, so that their digests go out together.
         let mut facts = Replica::new(Kind::OwnerWritten, id.clone(), seed);
         facts.put(FactsKey(id.name.clone()), own_facts.clone());
@@ -394,6 +416,8 @@ impl Supervisor {
             own_facts,
             preference,
             redistribution,
+            room: Room::new(bounds.node),
+            cluster_max: bounds.cluster,
             keep_done,
             local: BTreeMap::new(),
             children_by_pid: BTreeMap::new(),
@@ -500,7 +524,7 @@ impl Supervisor {
         let waits = self.waits.as_ref().map(|waits| waits.until.unwrap_or_default());
         let returns = self.returns.then(|| self.returns_until.unwrap_or_default());
         let (moves, hears, votes) = (self.next_move_at, self.unheard.first(), self.next_vote());
-        let own = [self.registry.poll_timeout(), child, call, waits, returns, moves, hears, votes];
+        let own = [self.registry.poll_timeout(), child, call, waits, returns, moves, hears, votes, self.room_due()];
         own.into_iter().flatten().chain(tables).min()
     }
 
@@ -687,7 +711,7 @@ impl Supervisor {
         self.set_facts(Facts { powerless, ..self.own_facts.clone() });
     }
 
-    fn set_facts(&mut self, facts: Facts) {
+    pub(super) fn set_facts(&mut self, facts: Facts) {
         if self.own_facts != facts {
             self.own_facts = facts;
             self.facts.put(FactsKey(self.id().name.clone()), self.own_facts.clone());
@@ -720,7 +744,7 @@ impl Supervisor {
                 self.on_exited(now, &pid, Exit::Abnormal("it was stopped before it began".to_owned()), effects);
             }
             let Some(id) = self.dirty.pop_first() else {
-                if self.ask_members(now, effects) {
+                if self.tell_room(now) || self.ask_members(now, effects) {
                     continue;
                 }
                 break;

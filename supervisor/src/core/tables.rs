@@ -113,6 +113,11 @@ impl Actual {
         self.state != State::Done
     }
 
+    /// Whether it takes one of the places that its node has: it has a process there, or will have one by itself.
+    pub fn takes_place(&self) -> bool {
+        !matches!(self.state, State::Quarantined | State::Done)
+    }
+
     /// Whether a process of it may be alive.
     pub fn has_process(&self) -> bool {
         self.pid.is_some()
@@ -191,6 +196,15 @@ pub struct Facts {
     /// It needs a quorum and has none: it runs no children.
     #[serde(default)]
     pub powerless: bool,
+    /// Most children that it holds at once.
+    #[serde(default)]
+    pub max_children: Option<u32>,
+    /// It holds as many: it takes no more and keeps those that it has.
+    #[serde(default)]
+    pub full: bool,
+    /// It was full, and has few places yet: children that run elsewhere are not moved to it.
+    #[serde(default)]
+    pub crowded: bool,
 }
 
 /// The key of a node's facts.

@@ -113,6 +113,7 @@ impl World {
             labels: Default::default(),
             preference: Preference::default(),
             redistribution: Default::default(),
+            bounds: Default::default(),
             keep_done: Duration::from_secs(60),
             disk: None,
             expect: Expect::default(),
@@ -357,6 +358,18 @@ impl World {
 
     pub(crate) fn start(&mut self, at: &str, spec: ChildSpec) -> u64 {
         self.call(at, Call::Start { spec, ensure: false })
+    }
+
+    /// Asks for all of them at once.
+    pub(crate) fn start_all(&mut self, at: &str, specs: impl IntoIterator<Item = ChildSpec>) -> Vec<u64> {
+        let (now, mut effects, first) = (self.now_of(&name(at)), Vec::new(), self.next_request);
+        let calls: Vec<_> = (first..).zip(specs.into_iter().map(|spec| Call::Start { spec, ensure: false })).collect();
+        self.next_request += calls.len() as u64;
+        let requests = calls.iter().map(|(request, _)| *request).collect();
+        let core = &mut self.nodes.get_mut(&name(at)).unwrap().core;
+        core.call_many(now, calls, Duration::from_secs(10), &mut effects);
+        self.execute(&name(at), effects);
+        requests
     }
 
     pub(crate) fn copies(&self, text: &str) -> Vec<String> {

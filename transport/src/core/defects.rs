@@ -104,6 +104,10 @@ pub enum Defect {
     RunsWithoutQuorum,
     /// What a silent node has is granted to others before it must have stopped there.
     TakesOverEarly,
+    /// A node that is full says so, and takes what comes to it until everybody has heard.
+    OneTooMany,
+    /// A node that was full does not say that it has a place again: what found all nodes full never runs.
+    FullForGood,
     /// A failed start leaves its entry behind.
     FailedStartStays,
     /// A failed start takes the starts of others along.
@@ -118,7 +122,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 47] = [
+    pub const ALL: [Defect; 49] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -161,6 +165,8 @@ impl Defect {
         Defect::ForgetsGrants,
         Defect::RunsWithoutQuorum,
         Defect::TakesOverEarly,
+        Defect::OneTooMany,
+        Defect::FullForGood,
         Defect::FailedStartStays,
         Defect::FailedStartTakesAll,
         Defect::RestartRevives,

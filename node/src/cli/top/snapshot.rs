@@ -51,11 +51,21 @@ impl Snapshot {
     ) -> Self {
         [&mut status.cluster, &mut status.name].into_iter().for_each(tidy);
         for member in &mut members {
-            let Member { name, addr, status, labels, kinds, version, cordoned, boot: _, children: _, rtt_ms: _ } =
-                member;
-            if *cordoned {
-                status.push_str(", cordoned");
-            }
+            member.status = member.state();
+            let Member {
+                name,
+                addr,
+                status,
+                labels,
+                kinds,
+                version,
+                boot: _,
+                children: _,
+                rtt_ms: _,
+                cordoned: _,
+                full: _,
+                max_children: _,
+            } = member;
             [name, addr, status, version].into_iter().chain(kinds).for_each(tidy);
             *labels = std::mem::take(labels).into_iter().map(tidy_pair).collect();
         }

@@ -47,6 +47,8 @@ fn member(name: &str, children: u64) -> Member {
         version: "0.1.0".into(),
         rtt_ms: (name != "n1").then_some(0.25),
         cordoned: false,
+        full: false,
+        max_children: None,
     }
 }
 

@@ -351,7 +351,7 @@ impl Supervisor {
         }
         let lease = lease.map(|at| at.max(now.at) + KILL_AFTER);
         votes.next_stop = next_stop;
-        if std::mem::replace(&mut votes.lease, lease) != lease {
+        if std::mem::replace(&mut votes.lease, lease) != lease && !is_present(Defect::RunsWithoutQuorum) {
             effects.push(Effect::Lease { within: lease.map(|at| at.saturating_since(now.at)) });
         }
     }
@@ -376,7 +376,7 @@ impl Supervisor {
     pub(super) fn lease_before_start(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(votes) = &mut self.votes else { return };
         let until = votes.leases.ours_until(id).unwrap_or_default() + votes.config.grace + KILL_AFTER;
-        if votes.lease.is_none_or(|lease| until < lease) {
+        if votes.lease.is_none_or(|lease| until < lease) && !is_present(Defect::RunsWithoutQuorum) {
             votes.lease = Some(until);
             effects.push(Effect::Lease { within: Some(until.saturating_since(now.at)) });
         }
