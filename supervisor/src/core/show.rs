@@ -62,6 +62,9 @@ impl Supervisor {
             (ChildStatus::Suspended, _, _) => "the node that ran it is down, and it runs once at most".to_owned(),
             (_, Some(entry), _) => format!("the name is held by {}", entry.pid()),
             (_, None, None) => self.why_nowhere(spec),
+            (_, None, Some(seat)) if spec.placement.chooses() => {
+                self.why_apart(spec).unwrap_or_else(|| format!("waiting for {} to choose a node for it", seat.name))
+            }
             (_, None, Some(seat)) => format!("waiting for {} to take it", seat.name),
         };
         ChildRow {

@@ -9,7 +9,7 @@ use ordu_registry::core::{Fence, Rank};
 use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
-use super::spec::{ChildId, ChildSpec, Placement, labels_bytes};
+use super::spec::{ChildId, ChildSpec, labels_bytes};
 use super::wishes::Wishes;
 
 /// A start: it says that its child should run. Shared: written by whoever was asked, removed by whoever terminates.
@@ -111,6 +111,11 @@ impl Actual {
     /// Whether the node still holds the child: nobody else starts it.
     pub fn is_held(&self) -> bool {
         self.state != State::Done
+    }
+
+    /// Whether it is on its way to another node.
+    pub fn is_moving(&self) -> bool {
+        matches!(self.state, State::Moving { .. })
     }
 
     /// Whether a process of it may be alive.
@@ -226,13 +231,10 @@ impl Payload for MarkKey {
 
 impl Payload for Desired {
     fn size_bytes(&self) -> usize {
-        let pinned = match &self.spec.placement {
-            Placement::Uniform => 0,
-            Placement::Pinned(name) => name.as_str().len(),
-        };
+        let placement = self.spec.placement.size_bytes();
         let labels = labels_bytes(&self.spec.labels) + self.spec.affinity.size_bytes();
         let texts = self.spec.id.as_str().len() + self.spec.kind.len() + self.caller.name.as_str().len();
-        2 * FIXED_BYTES + texts + pinned + labels + self.spec.args.len()
+        2 * FIXED_BYTES + texts + placement + labels + self.spec.args.len()
     }
 }
 

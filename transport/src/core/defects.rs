@@ -94,6 +94,8 @@ pub enum Defect {
     EarlyHandoff,
     /// A child is started at its destination before what it left at its last node is there.
     MovesEmptyHanded,
+    /// A child that was assigned to a node is left to it, though that has gone or never answers: it never runs.
+    AssignmentStands,
     /// A failed start leaves its entry behind.
     FailedStartStays,
     /// A failed start takes the starts of others along.
@@ -108,7 +110,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 42] = [
+    pub const ALL: [Defect; 43] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -146,6 +148,7 @@ impl Defect {
         Defect::ExpectsNobody,
         Defect::EarlyHandoff,
         Defect::MovesEmptyHanded,
+        Defect::AssignmentStands,
         Defect::FailedStartStays,
         Defect::FailedStartTakesAll,
         Defect::RestartRevives,
