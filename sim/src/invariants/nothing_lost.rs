@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ordu_registry::core::clock::Dot;
 use ordu_supervisor::core::tables::{Desired, FactsKey, State};
-use ordu_supervisor::core::{ChildId, Placement, Restart, Supervisor};
+use ordu_supervisor::core::{Apart, ChildId, Placement, Restart, Supervisor};
 
 use super::{Broken, Invariant, Moment, noted, state_of};
 use crate::node::{ZONE, zone_of};
@@ -103,20 +103,22 @@ fn lasting<'a>(supervisor: &'a Supervisor, id: &ChildId) -> Option<(Dot, &'a Des
     Some((Dot::new(origin.clone(), counter), desired))
 }
 
+/// Whether a node takes no children, by what it says of itself.
+pub(super) fn takes_none(world: &World, node: usize, supervisor: &Supervisor) -> bool {
+    let key = FactsKey(world.nodes[node].name.clone());
+    let facts = supervisor.facts().table().live_of(&key, supervisor.id());
+    facts.is_none_or(|facts| facts.draining || facts.waiting || facts.cordoned)
+}
+
 /// The children that must have a copy in a group: all of it agrees on their starts, and one of it may run them. A start
 /// for one run that counts may run in place of one that lasts, but not hide it.
 fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
     let members: Vec<(usize, &Supervisor)> =
         group.iter().filter_map(|&node| Some((node, world.life(node)?.upper.children()?))).collect();
     let Some((_, first)) = members.first() else { return Vec::new() };
-    let takes_none = |node: usize, supervisor: &Supervisor| {
-        let key = FactsKey(world.nodes[node].name.clone());
-        let facts = supervisor.facts().table().live_of(&key, supervisor.id());
-        facts.is_none_or(|facts| facts.draining || facts.waiting || facts.cordoned)
-    };
     let eligible: BTreeMap<&str, String> = members
         .iter()
-        .filter(|(node, supervisor)| !takes_none(*node, supervisor))
+        .filter(|(node, supervisor)| !takes_none(world, *node, supervisor))
         .map(|(node, _)| (world.nodes[*node].name.as_str(), zone_of(*node)))
         .collect();
     let is_due = |id: &&ChildId| {
@@ -126,7 +128,10 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
         let somewhere = [first_start, desired].iter().all(|start| {
             let here = |zone: &String| start.spec.affinity.require.get(ZONE).is_none_or(|asked| asked == zone);
             match &start.spec.placement {
-                Placement::Uniform => eligible.values().any(here),
+                Placement::Apart(apart) if apart.required => {
+                    has_room(first, apart, eligible.values().filter(|zone| here(zone)).count())
+                }
+                Placement::Uniform | Placement::LeastLoaded | Placement::Apart(_) => eligible.values().any(here),
                 Placement::Pinned(name) => eligible.get(name.as_str()).is_some_and(here),
             }
         });
@@ -141,6 +146,14 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
         somewhere && agreed && !waits
     };
     first.desired().table().keys().filter(is_due).cloned().collect()
+}
+
+/// Whether each that keeps away from a group can be on a node of its own, of so many.
+pub(super) fn has_room(supervisor: &Supervisor, apart: &Apart, nodes: usize) -> bool {
+    let (key, value) = &apart.group;
+    let starts = supervisor.desired().table();
+    let is_member = |id: &&ChildId| starts.live(id).any(|(_, _, it)| it.spec.labels.get(key) == Some(value));
+    starts.keys().filter(is_member).count() <= nodes
 }
 
 /// Whether a child of a group is in quarantine, and had as many processes as it takes.

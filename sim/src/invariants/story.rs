@@ -1,9 +1,10 @@
 //! What a story makes sure of beside the promises; see `musts`.
 
-use ordu_supervisor::core::ChildId;
 use ordu_supervisor::core::tables::{Actual, MarkKey, State};
-use ordu_transport::core::{Member, NodeId, Status};
+use ordu_supervisor::core::{ChildId, ChildSpec, Placement, Restart, Supervisor};
+use ordu_transport::core::{Member, NodeId, Pid, Status};
 
+use super::nothing_lost::{has_room, takes_none};
 use super::{Broken, Invariant, Moment};
 use crate::musts::Must;
 use crate::world::World;
@@ -38,7 +39,39 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
             return Some(Broken::NotYet(format!("{id:?} was terminated, and runs")));
         }
     }
+    if moment == Moment::Quiet && world.plan.musts.contains(&Must::KeptApart) {
+        let crowded = together(world);
+        if crowded.is_some() {
+            return crowded.map(Broken::NotYet);
+        }
+    }
+    if moment == Moment::Quiet && world.plan.musts.contains(&Must::Even) {
+        let is_on =
+            |pid: &&Pid, node: usize| world.oracle.processes.get(pid).is_some_and(|process| process.node == node);
+        let of = |node: usize| world.oracle.copies.values().flatten().filter(|pid| is_on(pid, node)).count();
+        let counts: Vec<usize> = world.up().map(|(node, _)| of(node)).collect();
+        if counts.iter().max() > counts.iter().min().map(|fewest| fewest + 1).as_ref() {
+            return Some(Broken::NotYet(format!("the nodes have {counts:?} children")));
+        }
+    }
     world.plan.musts.iter().find_map(|must| broken(world, *must)).map(Broken::Safety)
+}
+
+/// Two children on a node that must not be there, though there is room for each.
+fn together(world: &World) -> Option<String> {
+    let takes = |&(node, children): &(usize, &Supervisor)| !takes_none(world, node, children);
+    let nodes = || world.up().filter_map(|(node, life)| Some((node, life.upper.children()?))).filter(takes);
+    nodes().find_map(|(node, children)| {
+        let held = children.child_pids().filter_map(|(_, id)| Some((id, children.spec(id)?)));
+        let apart = |spec: &ChildSpec| match &spec.placement {
+            Placement::Apart(apart) if apart.required && spec.restart != Restart::Temporary => Some(apart.clone()),
+            _ => None,
+        };
+        let alone: Vec<_> = held.filter_map(|(id, spec)| Some((id, apart(spec)?))).collect();
+        let (one, other) = alone.iter().zip(alone.iter().skip(1)).find(|(one, other)| one.1 == other.1)?;
+        let has_room = has_room(children, &one.1, nodes().count());
+        has_room.then(|| format!("n{node} has {:?} and {:?}, which are to be apart", one.0, other.0))
+    })
 }
 
 fn broken(world: &World, must: Must) -> Option<String> {
@@ -78,6 +111,7 @@ fn broken(world: &World, must: Must) -> Option<String> {
         Must::Unburied => None,
         Must::TwinAlways | Must::SharedTwinAlways | Must::RefusedGoes | Must::GoodStarts => None,
         Must::AcceptedRuns | Must::EndedStays | Must::StateGoesOn => None,
+        Must::KeptApart | Must::Even => None,
         Must::NothingMoves => world.up().find_map(|(node, life)| {
             let actual = life.upper.children()?.actual().table();
             let moves = |claim: &Actual| matches!(claim.state, State::Moving { .. });

@@ -22,8 +22,10 @@ pub mod foreign_superseder;
 pub mod fresh_copies;
 pub mod full_log;
 pub mod halves;
+pub mod kept_apart;
 pub mod killed_after_ok;
 pub mod killed_or_starved;
+pub mod least_loaded;
 pub mod many_lives;
 pub mod nameless_duplicate;
 pub mod namesake;
@@ -73,6 +75,8 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (crash_loop::SCENARIO, crash_loop::CATCHES),
     (early_handoff::SCENARIO, early_handoff::CATCHES),
     (empty_handed::SCENARIO, empty_handed::CATCHES),
+    (kept_apart::SCENARIO, kept_apart::CATCHES),
+    (least_loaded::SCENARIO, least_loaded::CATCHES),
     (back_from_down::SCENARIO, back_from_down::CATCHES),
     (paused::SCENARIO, paused::CATCHES),
     (failed_starts::SCENARIO, failed_starts::CATCHES),

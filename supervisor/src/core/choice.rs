@@ -121,7 +121,9 @@ impl Supervisor {
         }
         let there = || Some(holder.clone());
         match placement::eligible(spec, Candidate { id: holder, facts: self.facts_of(holder) }) {
-            Ok(_) if self.is_crowded(holder, &spec.id, spec) => self.choose(now, spec).or_else(there),
+            Ok(_) if self.is_crowded(holder, &spec.id, spec) && !is_present(Defect::CrowdStays) => {
+                self.choose(now, spec).or_else(there)
+            }
             Ok(_) | Err(Ineligible::Cordoned) => there(),
             Err(_) => self.choose(now, spec),
         }

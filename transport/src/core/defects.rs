@@ -96,6 +96,8 @@ pub enum Defect {
     MovesEmptyHanded,
     /// A child that was assigned to a node is left to it, though that has gone or never answers: it never runs.
     AssignmentStands,
+    /// Two children that meet on a node where they must not both be stay there.
+    CrowdStays,
     /// A failed start leaves its entry behind.
     FailedStartStays,
     /// A failed start takes the starts of others along.
@@ -110,7 +112,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 43] = [
+    pub const ALL: [Defect; 44] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -149,6 +151,7 @@ impl Defect {
         Defect::EarlyHandoff,
         Defect::MovesEmptyHanded,
         Defect::AssignmentStands,
+        Defect::CrowdStays,
         Defect::FailedStartStays,
         Defect::FailedStartTakesAll,
         Defect::RestartRevives,
