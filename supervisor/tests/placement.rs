@@ -313,6 +313,24 @@ fn a_node_that_drains_gives_each_where_fewest_are_and_gets_none_back_by_itself()
 }
 
 #[test]
+fn what_nobody_took_from_a_draining_node_is_offered_again() {
+    let mut world = World::new(&["a", "b"]);
+    world.start("a", least("x"));
+    world.run(secs(1));
+    let holder = at(&world, "x");
+    let other = if holder == "a" { "b" } else { "a" };
+    world.call(&holder, Call::Drain { node: name(&holder), on: true });
+    world.cut.insert((holder.clone(), other.into()));
+    world.run(secs(4));
+    assert_eq!(at(&world, "x"), holder);
+    assert_eq!(world.starts_of("x"), 2);
+    world.cut.clear();
+    world.run(secs(15));
+    assert_eq!(at(&world, "x"), other);
+    assert_sound(&mut world);
+}
+
+#[test]
 fn a_child_that_fails_is_started_again_where_it_was() {
     let mut world = World::new(&["a", "b", "c"]);
     world.start("a", least("x"));

@@ -120,12 +120,15 @@ impl Supervisor {
             return self.seat(spec).cloned();
         }
         let there = || Some(holder.clone());
+        // One that has refused it lately is better than none: it is offered the child again later.
+        let refusing = || self.choose_by(&self.counts(), spec, |_| true).map(|(_, node)| node);
+        let elsewhere = || self.choose(now, spec).or_else(refusing);
         match placement::eligible(spec, Candidate { id: holder, facts: self.facts_of(holder) }) {
             Ok(_) if self.is_crowded(holder, &spec.id, spec) && !is_present(Defect::CrowdStays) => {
-                self.choose(now, spec).or_else(there)
+                elsewhere().or_else(there)
             }
             Ok(_) | Err(Ineligible::Cordoned) => there(),
-            Err(_) => self.choose(now, spec),
+            Err(_) => elsewhere(),
         }
     }
 

@@ -130,8 +130,8 @@ impl Counts {
         self.of.get(group).into_iter().flatten()
     }
 
-    /// Whether one of two children that are too near each other is the other one's to avoid: it cannot move, or need not,
-    /// or it is the lesser one.
+    /// Whether of two children that are too near each other it is not this one that goes: it cannot move, or need not, or
+    /// is the lesser one.
     fn stays(&self, other: &ChildId, id: &ChildId, apart: &Apart) -> bool {
         let of = self.children.get(other);
         let spec = of.and_then(|counted| counted.spec.as_ref());
@@ -208,8 +208,10 @@ impl Supervisor {
 
     /// Looks again at those that keep away from groups of which one has come or gone.
     pub(super) fn look_at_crowded(&mut self) {
+        let crowded = std::mem::take(&mut self.crowded);
+        // Where nothing is counted any more, everything is looked at anew.
         let Some(counts) = &self.counts else { return };
-        for group in std::mem::take(&mut self.crowded) {
+        for group in crowded {
             self.dirty.extend(counts.askers.get(&group).into_iter().flatten().cloned());
         }
     }

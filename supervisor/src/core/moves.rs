@@ -81,7 +81,7 @@ impl Supervisor {
                 found.push((id, holder, spec));
             }
         }
-        let mut counts = (!chosen.is_empty()).then(|| self.counts().into_owned()).unwrap_or_default();
+        let mut counts = if chosen.is_empty() { Default::default() } else { self.counts().into_owned() };
         chosen.sort_by_key(|(id, holder, _)| (Reverse(counts.load(holder, self.facts_of(holder))), *id));
         let placed = placed.into_iter().filter_map(move |(id, holder, spec)| {
             let seat = self.seat(spec).filter(|seat| *seat != holder)?;
@@ -190,15 +190,9 @@ impl Supervisor {
             return Destination::None;
         }
         let mut seat = self.home(now, self.id(), &local.spec).filter(|seat| seat != self.id());
-        if seat.is_none() && local.spec.placement.chooses() {
+        if seat.is_none() && local.spec.placement.chooses() && self.to_even.contains(id) {
             let may = |node: &NodeId| !self.is_refused_by(now, id, node);
-            let own = Candidate { id: self.id(), facts: self.facts_of(self.id()) };
-            let leaves = placement::eligible(&local.spec, own).is_err();
-            if leaves && local.refused.as_ref().is_some_and(|(_, until, _)| now.at < *until) {
-                return Destination::Later;
-            } else if self.to_even.contains(id) {
-                seat = self.evener(&self.counts(), self.id(), &local.spec, may);
-            }
+            seat = self.evener(&self.counts(), self.id(), &local.spec, may);
         }
         let Some(seat) = &seat else { return Destination::None };
         if self.is_refused_by(now, id, seat) {
