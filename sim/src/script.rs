@@ -230,6 +230,8 @@ pub enum Placed {
     Alone,
     /// Into the zone where fewest of its kind are.
     SpreadOverZones,
+    /// Into a zone where none of its kind is.
+    OneAZone,
 }
 
 impl Placed {
@@ -239,6 +241,7 @@ impl Placed {
             Placed::LeastLoaded => return None,
             Placed::Alone => "alone",
             Placed::SpreadOverZones => "spread",
+            Placed::OneAZone => "zoned",
         };
         Some(("apart".to_owned(), kind.to_owned()))
     }
@@ -251,7 +254,7 @@ impl Placed {
         };
         let over = if self == Placed::Alone { Over::Node } else { Over::Label(ZONE.to_owned()) };
         spec.labels.extend([group.clone()]);
-        spec.placement = Placement::Apart(Apart { group, over, required: self == Placed::Alone });
+        spec.placement = Placement::Apart(Apart { group, over, required: self != Placed::SpreadOverZones });
     }
 }
 

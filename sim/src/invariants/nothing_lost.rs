@@ -1,11 +1,11 @@
 //! G3: an accepted child is not at zero running copies for longer than detection plus `TAKEOVER_MAX` while an eligible
 //! node is up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ordu_registry::core::clock::Dot;
 use ordu_supervisor::core::tables::{Desired, FactsKey, State};
-use ordu_supervisor::core::{Apart, ChildId, Placement, Restart, Supervisor};
+use ordu_supervisor::core::{Apart, ChildId, Over, Placement, Restart, Supervisor};
 
 use super::{Broken, Invariant, Moment, noted, state_of};
 use crate::node::{ZONE, zone_of};
@@ -129,7 +129,8 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
             let here = |zone: &String| start.spec.affinity.require.get(ZONE).is_none_or(|asked| asked == zone);
             match &start.spec.placement {
                 Placement::Apart(apart) if apart.required => {
-                    has_room(first, apart, eligible.values().filter(|zone| here(zone)).count())
+                    let nodes = eligible.iter().filter(|(_, zone)| here(zone));
+                    has_room(first, apart, nodes.map(|(name, zone)| place(apart, name, zone)).collect())
                 }
                 Placement::Uniform | Placement::LeastLoaded | Placement::Apart(_) => eligible.values().any(here),
                 Placement::Pinned(name) => eligible.get(name.as_str()).is_some_and(here),
@@ -148,12 +149,17 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
     first.desired().table().keys().filter(is_due).cloned().collect()
 }
 
-/// Whether each that keeps away from a group can be on a node of its own, of so many.
-pub(super) fn has_room(supervisor: &Supervisor, apart: &Apart, nodes: usize) -> bool {
+/// What children are kept apart over: a node, or its zone.
+pub(super) fn place<'a>(apart: &Apart, name: &'a str, zone: &'a str) -> &'a str {
+    if apart.over == Over::Node { name } else { zone }
+}
+
+/// Whether each that keeps away from a group can be in a place of its own.
+pub(super) fn has_room(supervisor: &Supervisor, apart: &Apart, places: BTreeSet<&str>) -> bool {
     let (key, value) = &apart.group;
     let starts = supervisor.desired().table();
     let is_member = |id: &&ChildId| starts.live(id).any(|(_, _, it)| it.spec.labels.get(key) == Some(value));
-    starts.keys().filter(is_member).count() <= nodes
+    starts.keys().filter(is_member).count() <= places.len()
 }
 
 /// Whether a child of a group is in quarantine, and had as many processes as it takes.

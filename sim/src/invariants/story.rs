@@ -1,12 +1,15 @@
 //! What a story makes sure of beside the promises; see `musts`.
 
 use ordu_supervisor::core::tables::{Actual, MarkKey, State};
-use ordu_supervisor::core::{ChildId, ChildSpec, Placement, Restart, Supervisor};
+use std::collections::BTreeMap;
+
+use ordu_supervisor::core::{Apart, ChildId, ChildSpec, Placement, Restart, Supervisor};
 use ordu_transport::core::{Member, NodeId, Pid, Status};
 
-use super::nothing_lost::{has_room, takes_none};
+use super::nothing_lost::{has_room, place, takes_none};
 use super::{Broken, Invariant, Moment};
 use crate::musts::Must;
+use crate::node::zone_of;
 use crate::world::World;
 
 /// Its name.
@@ -57,21 +60,30 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
     world.plan.musts.iter().find_map(|must| broken(world, *must)).map(Broken::Safety)
 }
 
-/// Two children on a node that must not be there, though there is room for each.
+/// Two children in a place that must not be there together, though there is room for each.
 fn together(world: &World) -> Option<String> {
     let takes = |&(node, children): &(usize, &Supervisor)| !takes_none(world, node, children);
     let nodes = || world.up().filter_map(|(node, life)| Some((node, life.upper.children()?))).filter(takes);
-    nodes().find_map(|(node, children)| {
-        let held = children.child_pids().filter_map(|(_, id)| Some((id, children.spec(id)?)));
-        let apart = |spec: &ChildSpec| match &spec.placement {
-            Placement::Apart(apart) if apart.required && spec.restart != Restart::Temporary => Some(apart.clone()),
-            _ => None,
-        };
-        let alone: Vec<_> = held.filter_map(|(id, spec)| Some((id, apart(spec)?))).collect();
-        let (one, other) = alone.iter().zip(alone.iter().skip(1)).find(|(one, other)| one.1 == other.1)?;
-        let has_room = has_room(children, &one.1, nodes().count());
-        has_room.then(|| format!("n{node} has {:?} and {:?}, which are to be apart", one.0, other.0))
-    })
+    let is_apart = |spec: &ChildSpec| match &spec.placement {
+        Placement::Apart(apart) if apart.required && spec.restart != Restart::Temporary => Some(apart.clone()),
+        _ => None,
+    };
+    let named: Vec<_> = nodes().map(|(node, _)| (world.nodes[node].name.as_str(), zone_of(node))).collect();
+    let mut seen: BTreeMap<(Apart, &str), &ChildId> = BTreeMap::new();
+    for ((_, children), (name, zone)) in nodes().zip(&named) {
+        for (_, id) in children.child_pids() {
+            let Some(apart) = children.spec(id).and_then(|spec| is_apart(spec)) else { continue };
+            let here = place(&apart, name, zone);
+            let places = named.iter().map(|(name, zone)| place(&apart, name, zone)).collect();
+            let has_room = has_room(children, &apart, places);
+            if let Some(other) = seen.insert((apart, here), id)
+                && has_room
+            {
+                return Some(format!("{other:?} and {id:?} are to be apart, and are in {here}"));
+            }
+        }
+    }
+    None
 }
 
 fn broken(world: &World, must: Must) -> Option<String> {

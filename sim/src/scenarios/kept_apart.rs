@@ -23,47 +23,49 @@ pub const SCENARIO: Scenario = story(
     stage,
 );
 /// What it catches.
-pub const CATCHES: &[Caught] = &[(Defect::AssignmentStands, 5), (Defect::CrowdStays, 60)];
+pub const CATCHES: &[Caught] = &[(Defect::AssignmentStands, 20), (Defect::CrowdStays, 60)];
+
+/// The children that are to be alone are four at most, in a cluster of four at least.
+const PLACED: [Placed; 8] = [
+    Placed::Alone,
+    Placed::LeastLoaded,
+    Placed::LeastLoaded,
+    Placed::SpreadOverZones,
+    Placed::LeastLoaded,
+    Placed::Alone,
+    Placed::SpreadOverZones,
+    Placed::LeastLoaded,
+];
+/// How many children are placed so.
+const CHILDREN: usize = 16;
 
 fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     let mut tale = Tale::begin(rng, script, 4);
     tale.must(Must::AcceptedRuns);
     tale.must(Must::KeptApart);
-    let placed = [
-        Placed::Alone,
-        Placed::LeastLoaded,
-        Placed::LeastLoaded,
-        Placed::SpreadOverZones,
-        Placed::LeastLoaded,
-        Placed::Alone,
-        Placed::SpreadOverZones,
-        Placed::LeastLoaded,
-    ];
-    let start = |tale: &mut Tale<'_>, node: usize, child: usize| {
-        // Three at most are to be alone, in a cluster of four at least.
-        let placed =
-            if child >= 16 && placed[child % 8] == Placed::Alone { Placed::LeastLoaded } else { placed[child % 8] };
-        tale.start_placed(node, child, placed);
-    };
-    for child in 0..8 {
+    for child in 0..CHILDREN / 2 {
         let node = tale.any();
-        start(&mut tale, node, child);
+        tale.start_placed(node, child, PLACED[child % PLACED.len()]);
     }
     tale.wait(2_500);
     let [node, asked, other] = tale.pick();
     let side = tale.side(node, asked);
     let fault = match tale.below(6) {
-        0 => Fault::Split { side },
-        1 => Fault::Pause { node },
-        2 => Fault::Leave { node },
-        3 => Fault::Crash { node, disk: Disk::Lost },
+        0 | 1 => Fault::Split { side },
+        2 => Fault::Pause { node },
+        3 => Fault::Leave { node },
+        4 => Fault::Crash { node, disk: Disk::Lost },
         _ => Fault::Crash { node, disk: Disk::Kept },
     };
-    tale.breaks(fault, 6_000);
-    for child in 8..20 {
+    tale.breaks(fault, 8_000);
+    for child in CHILDREN / 2..CHILDREN {
         let node = [asked, other][tale.below(2)];
-        start(&mut tale, node, child);
+        tale.start_placed(node, child, PLACED[child % PLACED.len()]);
     }
+    // One on each side, once the sides hold each other as down.
+    tale.wait(5_000);
+    tale.start_placed(node, CHILDREN, Placed::OneAZone);
+    tale.start_placed(asked, CHILDREN + 1, Placed::OneAZone);
     tale.wait(4_000);
     tale.drain(asked, other, true);
     tale.wait(3_000);
@@ -80,6 +82,7 @@ pub(crate) fn place_some(_: &mut ChaCha8Rng, script: &mut Script) {
                 0 | 3 | 5 => Some(Placed::LeastLoaded),
                 1 | 6 => Some(Placed::SpreadOverZones),
                 2 => Some(Placed::Alone),
+                4 => Some(Placed::OneAZone),
                 _ => None,
             };
         }
