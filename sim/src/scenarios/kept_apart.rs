@@ -82,7 +82,8 @@ pub(crate) fn place_some(_: &mut ChaCha8Rng, script: &mut Script) {
                 0 | 3 | 5 => Some(Placed::LeastLoaded),
                 1 | 6 => Some(Placed::SpreadOverZones),
                 2 => Some(Placed::Alone),
-                4 => Some(Placed::OneAZone),
+                // The one that yields is the one with the greater id, and must be able to.
+                4 if spec.zone.is_none() => Some(Placed::OneAZone),
                 _ => None,
             };
         }
