@@ -417,9 +417,10 @@ fn drain_refusal(node: &str, error: &DrainError) -> Refusal {
 
 pub(crate) fn spec(wish: Wish) -> Result<ChildSpec, String> {
     let id = ChildId::new(&wish.id).map_err(|error| error.to_string())?;
-    let placement = match wish.node {
-        Some(node) => Placement::Pinned(NodeName::new(&node).map_err(|error| error.to_string())?),
-        None => Placement::Uniform,
+    let placement = match (wish.node, wish.placed) {
+        (Some(node), _) => Placement::Pinned(NodeName::new(&node).map_err(|error| error.to_string())?),
+        (None, Some(placed)) => placed,
+        (None, None) => Placement::Uniform,
     };
     let restart = match wish.restart {
         backend::Restart::Permanent => Restart::Permanent,

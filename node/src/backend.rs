@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
-use ordu_supervisor::core::{Affinity, Intensity};
+use ordu_supervisor::core::{Affinity, Intensity, Placement};
 
 use crate::logs::Output;
 use crate::rows::{Child, Event, Explanation, Member, Moves, Name, StartRequest, Status};
@@ -49,6 +49,8 @@ pub struct Wish {
     pub labels: BTreeMap<String, String>,
     /// Which labels of nodes it asks for.
     pub affinity: Affinity,
+    /// How it goes by where other children are, if it does.
+    pub placed: Option<Placement>,
 }
 
 /// Why a request is not done.

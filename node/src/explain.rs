@@ -3,17 +3,17 @@
 use ordu_supervisor::core::{ChildSpec, Considered, Explanation, Placement, Restart};
 
 use crate::adapter::{child_status, member_status};
-use crate::rows;
+use crate::{placed, rows};
 
 pub(crate) fn row(told: Explanation) -> rows::Explanation {
     let left_out = told.left_out() as u64;
     let spec = told.spec.as_deref();
     let affinity = spec.map(|spec| spec.affinity.clone()).unwrap_or_default();
-    let (placement, pinned_to) = match spec.map(|spec| &spec.placement) {
-        None => (None, None),
-        Some(Placement::Uniform) => (Some("uniform"), None),
-        Some(Placement::Pinned(node)) => (Some("pinned"), Some(node.to_string())),
-    };
+    let (placement, apart_from) = spec.map(|spec| placed::told(&spec.placement)).unzip();
+    let pinned_to = spec.and_then(|spec| match &spec.placement {
+        Placement::Pinned(node) => Some(node.to_string()),
+        Placement::Uniform | Placement::LeastLoaded | Placement::Apart(_) => None,
+    });
     rows::Explanation {
         id: told.row.id.to_string(),
         status: child_status(told.row.status).into(),
@@ -25,7 +25,9 @@ pub(crate) fn row(told: Explanation) -> rows::Explanation {
         require: affinity.require,
         avoid: affinity.avoid,
         prefer: affinity.prefer,
+        apart_from: apart_from.flatten(),
         seat: told.seat.map(|node| node.to_string()),
+        decider: told.decider.map(|node| node.to_string()),
         next: told.next.map(|node| node.to_string()),
         moves: told.moves,
         why: told.why,
@@ -53,6 +55,9 @@ fn candidate(node: Considered) -> rows::Candidate {
         order: node.order.map(|order| order as u64),
         weight: node.weight,
         preferred: node.preferred as u64,
+        children: node.children,
+        near: node.apart.map(|(near, _)| near),
+        beside: node.apart.map(|(_, beside)| beside),
         reason: node.reason,
     }
 }

@@ -19,6 +19,7 @@ pub mod failure;
 pub mod http;
 pub mod logs;
 pub mod node;
+mod placed;
 pub mod rows;
 mod store;
 pub mod text;

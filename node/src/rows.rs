@@ -267,6 +267,16 @@ pub struct StartRequest {
     /// Labels that it goes after, of the nodes that may run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefer: Option<BTreeMap<String, String>>,
+    /// `uniform | least-loaded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<String>,
+    /// The label, `K=V`, of children that it is never together with on one node; with `@LABEL`, on nodes with the same
+    /// value of that label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart: Option<String>,
+    /// The label of children that it is spread with: it goes where fewest of them are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<String>,
     /// How often it may be restarted within `within`; when it ends once more it is in quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_restarts: Option<u32>,
@@ -289,7 +299,7 @@ pub struct Explanation {
     pub node: Option<String>,
     /// As in its row.
     pub reason: Option<String>,
-    /// `uniform | pinned`; null, like the next two, where it should not run any more.
+    /// `uniform | pinned | least-loaded | apart | spread`; null, like the next two, where it should not run any more.
     pub placement: Option<String>,
     /// The only node where it may run.
     pub pinned_to: Option<String>,
@@ -301,8 +311,14 @@ pub struct Explanation {
     pub avoid: BTreeMap<String, String>,
     /// Labels that it goes after, of the nodes that may run it.
     pub prefer: BTreeMap<String, String>,
+    /// The children that it is kept apart from, or spread with, as `K=V` or `K=V@LABEL`.
+    #[serde(default)]
+    pub apart_from: Option<String>,
     /// The node where it belongs now.
     pub seat: Option<String>,
+    /// The node that chooses one for it when none has it; null where that does not depend on other children.
+    #[serde(default)]
+    pub decider: Option<String>,
     /// Where it would go if the node that has it were gone.
     pub next: Option<String>,
     /// Whether it goes to another node by itself, now or as soon as that can take it.
@@ -335,6 +351,15 @@ pub struct Candidate {
     pub weight: u32,
     /// How many of the labels in `prefer` it has.
     pub preferred: u64,
+    /// How many other children it has; null, like the next two, where that does not count.
+    #[serde(default)]
+    pub children: Option<u64>,
+    /// How many of those that the child keeps apart from are here, or on nodes with the same value of its label.
+    #[serde(default)]
+    pub near: Option<u64>,
+    /// How many of them are on this very node.
+    #[serde(default)]
+    pub beside: Option<u64>,
     /// Why it may not run the child: for people.
     pub reason: Option<String>,
 }

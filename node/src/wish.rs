@@ -8,6 +8,7 @@ use ordu_transport::core::id::validate_name;
 
 use crate::backend::{Restart, Wish};
 use crate::exec::{ExecArgs, KIND};
+use crate::placed;
 use crate::rows::StartRequest;
 use crate::text::{format_duration, parse_duration};
 
@@ -37,6 +38,7 @@ pub fn check(request: StartRequest) -> Result<Wish, String> {
         Some(other) => return Err(format!("restart: {other:?} is not one of permanent, transient, temporary")),
     };
     let intensity = intensity(&request, restart)?;
+    let placed = placed::asked(&request)?;
     let labels = request.labels.unwrap_or_default();
     check_labels("labels", &labels)?;
     let [require, avoid, prefer] = [request.require, request.avoid, request.prefer].map(Option::unwrap_or_default);
@@ -54,7 +56,7 @@ pub fn check(request: StartRequest) -> Result<Wish, String> {
         STOP_TIMEOUT
     };
     let StartRequest { id, kind, node, .. } = request;
-    Ok(Wish { id, kind, args, restart, node, stop_timeout, intensity, labels, affinity })
+    Ok(Wish { id, kind, args, restart, node, stop_timeout, intensity, labels, affinity, placed })
 }
 
 /// How often the child may be restarted after failures, within how long.
@@ -101,10 +103,14 @@ pub(crate) fn request(spec: &ChildSpec) -> StartRequest {
         spec::Restart::Transient => "transient",
         spec::Restart::Temporary => "temporary",
     };
-    let node = match &spec.placement {
-        Placement::Uniform => None,
-        Placement::Pinned(node) => Some(node.to_string()),
-    };
+    let (mut node, mut placement, mut apart, mut spread) = (None, None, None, None);
+    match &spec.placement {
+        Placement::Uniform => {}
+        Placement::Pinned(name) => node = Some(name.to_string()),
+        Placement::LeastLoaded => placement = Some(placed::told(&spec.placement).0.to_owned()),
+        Placement::Apart(of) if of.required => apart = Some(placed::text(of)),
+        Placement::Apart(of) => spread = Some(placed::text(of)),
+    }
     StartRequest {
         id: spec.id.to_string(),
         kind: spec.kind.to_string(),
@@ -115,6 +121,9 @@ pub(crate) fn request(spec: &ChildSpec) -> StartRequest {
         require: some(&spec.affinity.require),
         avoid: some(&spec.affinity.avoid),
         prefer: some(&spec.affinity.prefer),
+        placement,
+        apart,
+        spread,
         max_restarts: spec.intensity.map(|intensity| intensity.restarts),
         within: spec.intensity.map(|intensity| format_duration(intensity.within)),
         escalate: spec.intensity.is_some_and(|intensity| intensity.escalates),
@@ -166,6 +175,11 @@ mod tests {
         let asked: StartRequest = serde_json::from_str(json).unwrap();
         let spec = crate::adapter::spec(check(asked.clone()).unwrap()).unwrap();
         assert_eq!(request(&spec), asked);
+        for placed in [r#""placement":"least-loaded""#, r#""apart":"a=b""#, r#""spread":"a=b@zone""#] {
+            let wish = web(&format!(",{placed}")).unwrap();
+            let told = serde_json::to_string(&request(&crate::adapter::spec(wish).unwrap())).unwrap();
+            assert!(told.contains(placed), "{told}");
+        }
         let bare = crate::adapter::spec(web("").unwrap()).unwrap();
         let told = serde_json::to_string(&request(&bare)).unwrap();
         let expected = r#"{"id":"web","kind":"exec","args":{"cmd":["true"],"stop_timeout":"10s"},"restart":"permanent","labels":{}}"#;

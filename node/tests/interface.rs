@@ -296,7 +296,7 @@ fn out(output: &Output) -> String {
 
 const WEB: &str = r#"{"id":"web","kind":"exec","node":"n2","pid":"n2#1.7","os_pid":4242,"status":"running","restarts":1,"since":"2026-01-02T03:04:05.678Z","fence":"00ff","reason":null,"labels":{},"log":"/data/logs/web.log"}"#;
 
-const EXPLAINED: &str = r#"{"id":"web","status":"running","node":"n2","reason":null,"placement":"uniform","pinned_to":null,"restart":"permanent","require":{"zone":"east"},"avoid":{},"prefer":{"disk":"ssd"},"seat":"n2","next":"n3","moves":false,"why":"n2 is where it belongs","nodes":[{"node":"n2","status":"up","cordoned":false,"order":1,"weight":1,"preferred":1,"reason":null},{"node":"n3","status":"up","cordoned":false,"order":2,"weight":1,"preferred":0,"reason":null},{"node":"n1","status":"up","cordoned":false,"order":null,"weight":1,"preferred":0,"reason":"it lacks the label zone=east"}],"eligible":52,"ineligible":1,"left_out":50}"#;
+const EXPLAINED: &str = r#"{"id":"web","status":"running","node":"n2","reason":null,"placement":"uniform","pinned_to":null,"restart":"permanent","require":{"zone":"east"},"avoid":{},"prefer":{"disk":"ssd"},"apart_from":null,"seat":"n2","decider":null,"next":"n3","moves":false,"why":"n2 is where it belongs","nodes":[{"node":"n2","status":"up","cordoned":false,"order":1,"weight":1,"preferred":1,"children":null,"near":null,"beside":null,"reason":null},{"node":"n3","status":"up","cordoned":false,"order":2,"weight":1,"preferred":0,"children":null,"near":null,"beside":null,"reason":null},{"node":"n1","status":"up","cordoned":false,"order":null,"weight":1,"preferred":0,"children":null,"near":null,"beside":null,"reason":"it lacks the label zone=east"}],"eligible":52,"ineligible":1,"left_out":50}"#;
 
 #[test]
 fn rows_are_those_of_the_contract() {

@@ -304,6 +304,7 @@ fn spec(rng: &mut ChaCha8Rng, child: usize, nodes: usize) -> Spec {
         character,
         restart,
         pinned: rng.random_bool(0.1).then(|| rng.random_range(0..nodes)),
+        placed: None,
         zone: (child % ZONED_EACH == 4).then_some(child % ZONES),
         intensity: is_limited.then_some(Allowed { restarts: 2, within_ms: 60_000 }),
         // Some of those whose init takes seconds have too little.

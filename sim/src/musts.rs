@@ -51,6 +51,10 @@ pub enum Must {
     CrashLoopEnds,
     /// What a process leaves that is asked to stop, the next one of its child has.
     StateGoesOn,
+    /// No two children are on one node that must not be, where there is room for each.
+    KeptApart,
+    /// No two nodes differ by more than one child.
+    Even,
     /// No node keeps many marks of starts that are gone, whatever is written meanwhile.
     MarksGo,
 }

@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
-use ordu_supervisor::core::{Intensity, Restart};
+use ordu_supervisor::core::{Apart, ChildSpec, Intensity, Over, Placement, Restart};
 use serde::{Deserialize, Serialize};
 
 use crate::children::Character;
 use crate::fault::Fault;
+use crate::node::ZONE;
 use crate::plan::Plan;
 
 /// Everything that a run does on purpose.
@@ -206,6 +207,9 @@ pub struct Spec {
     /// The only zone that it may run in; every second node is in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<usize>,
+    /// Where it goes by where others are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed: Option<Placed>,
     /// How often it may be restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intensity: Option<Allowed>,
@@ -214,6 +218,44 @@ pub struct Spec {
     pub init_timeout_ms: Option<u64>,
     /// How long it may take to stop, in milliseconds.
     pub stop_timeout_ms: u64,
+}
+
+/// Where a child goes by where others are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placed {
+    /// Where fewest children are.
+    LeastLoaded,
+    /// Where none of its kind is, of those that want to be alone.
+    Alone,
+    /// Into the zone where fewest of its kind are.
+    SpreadOverZones,
+    /// Into a zone where none of its kind is.
+    OneAZone,
+}
+
+impl Placed {
+    /// The label of those that keep apart from one another.
+    fn group(self) -> Option<(String, String)> {
+        let kind = match self {
+            Placed::LeastLoaded => return None,
+            Placed::Alone => "alone",
+            Placed::SpreadOverZones => "spread",
+            Placed::OneAZone => "zoned",
+        };
+        Some(("apart".to_owned(), kind.to_owned()))
+    }
+
+    /// As a spec says it.
+    pub(crate) fn place(self, spec: &mut ChildSpec) {
+        let Some(group) = self.group() else {
+            spec.placement = Placement::LeastLoaded;
+            return;
+        };
+        let over = if self == Placed::Alone { Over::Node } else { Over::Label(ZONE.to_owned()) };
+        spec.labels.extend([group.clone()]);
+        spec.placement = Placement::Apart(Apart { group, over, required: self != Placed::SpreadOverZones });
+    }
 }
 
 /// How often a child may be restarted after failures.

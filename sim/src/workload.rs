@@ -114,6 +114,9 @@ impl World {
         if let Some(node) = spec.pinned {
             asked.placement = Placement::Pinned(self.nodes[node].name.clone());
         }
+        if let Some(placed) = spec.placed {
+            placed.place(&mut asked);
+        }
         asked.affinity.require = spec.zone.map(|zone| (ZONE.to_owned(), zone_of(zone))).into_iter().collect();
         asked.intensity = spec.intensity.map(Allowed::intensity);
         asked.init_timeout = spec.init_timeout_ms.map_or(asked.init_timeout, Duration::from_millis);
@@ -260,6 +263,10 @@ impl World {
                 let rows = children.rows();
                 let unlike = rows.iter().find(|row| children.row(&row.id).as_ref() != Some(row))?;
                 Some(format!("the row of {:?} differs from the one listed", unlike.id))
+            })
+            .or_else(|| {
+                let children = life.upper.children()?;
+                (!children.counts_right()).then(|| "what is counted of children is not what there is".to_owned())
             });
         if let Some(what) = contradiction {
             self.oracle.break_promise(truth::NAME, format!("n{node}: {what}"));

@@ -51,6 +51,8 @@ fn the_core_starts_it_again_above_what_was_seen() {
         keep_done: secs(60),
         disk: None,
         expect: Expect::default(),
+        partition: Default::default(),
+        bounds: Default::default(),
         seed: 1,
     });
     let mut now = Now { at: Instant::from_micros(1_000_000), wall_ms: 1_700_000_000_000 };

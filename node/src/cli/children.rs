@@ -13,6 +13,7 @@ use super::explain;
 use super::table::{Table, age, or_dash, print, print_line};
 use crate::exec::{ExecArgs, KIND, Limits, RunAs, STOP_TIMEOUT_DEFAULT, StopSignal};
 use crate::failure::{Failure, one_line};
+use crate::placed;
 use crate::rows::{Child, StartRequest};
 use crate::text::{format_duration, parse_duration, parse_pair};
 
@@ -26,6 +27,16 @@ enum Restart {
     Permanent,
     Transient,
     Temporary,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Placement {
+    Uniform,
+    LeastLoaded,
+}
+
+fn parse_apart(text: &str) -> Result<String, String> {
+    placed::parse(text, true).map(|apart| placed::text(&apart))
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +65,16 @@ pub(crate) struct Start {
     /// Of the nodes that may run it, choose one that has most of these labels
     #[arg(long, value_name = "K=V", value_parser = parse_pair)]
     prefer: Vec<(String, String)>,
+    /// Choose its node by a hash of its name, or the one that has fewest children for its weight [default: uniform]
+    #[arg(long, value_enum, value_name = "P")]
+    placement: Option<Placement>,
+    /// Never run it on a node that has a child with this label (`--label`); with @LABEL, on none with the same value of that
+    /// label as such a node. While there is none it waits
+    #[arg(long, value_name = "K=V[@LABEL]", value_parser = parse_apart, conflicts_with = "spread")]
+    apart: Option<String>,
+    /// Run it where fewest children with this label are; with @LABEL, counted over nodes with the same value of that label
+    #[arg(long, value_name = "K=V[@LABEL]", value_parser = parse_apart)]
+    spread: Option<String>,
     /// Run it on this node only
     #[arg(long, value_name = "N", value_parser = parse_id)]
     node: Option<String>,
@@ -126,6 +147,12 @@ impl Start {
             require: some(self.require),
             avoid: some(self.avoid),
             prefer: some(self.prefer),
+            placement: self
+                .placement
+                .filter(|placement| *placement == Placement::LeastLoaded)
+                .map(|_| "least-loaded".into()),
+            apart: self.apart,
+            spread: self.spread,
             max_restarts: self.max_restarts,
             within: self.within.map(format_duration),
             escalate: self.escalate,

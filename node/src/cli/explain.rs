@@ -18,9 +18,13 @@ fn sentences(told: &Explanation) -> String {
     let place = told.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
     let mut text = one_line(&format!("{} is {}{place}: {}", told.id, told.status, told.why)) + "\n";
     let Some(restart) = &told.restart else { return text };
-    let anywhere = match &told.pinned_to {
-        Some(node) => format!("pinned to {node}"),
-        None => format!("placed {}ly", told.placement.as_deref().unwrap_or("uniform")),
+    let group = told.apart_from.as_deref().unwrap_or_default();
+    let anywhere = match (&told.pinned_to, told.placement.as_deref()) {
+        (Some(node), _) => format!("pinned to {node}"),
+        (None, Some("least-loaded")) => "placed where fewest children are".to_owned(),
+        (None, Some("apart")) => format!("kept apart from {group}"),
+        (None, Some("spread")) => format!("spread with {group}"),
+        (None, placement) => format!("placed {}ly", placement.unwrap_or("uniform")),
     };
     let asks = [("requires", &told.require), ("avoids", &told.avoid), ("prefers", &told.prefer)];
     let asks = asks.iter().filter(|(_, labels)| !labels.is_empty());
@@ -36,22 +40,32 @@ fn sentences(told: &Explanation) -> String {
 }
 
 fn nodes_table(told: &Explanation) -> Table {
-    let mut table = Table::new(&["ORDER", "NODE", "STATUS", "WEIGHT", "PREFERRED", "NOTE"]);
-    for Candidate { node, status, cordoned, order, weight, preferred, reason } in &told.nodes {
+    let columns: &[_] = match &told.decider {
+        None => &["ORDER", "NODE", "STATUS", "WEIGHT", "PREFERRED", "NOTE"],
+        Some(_) => &["ORDER", "NODE", "STATUS", "WEIGHT", "PREFERRED", "CHILDREN", "NEAR", "NOTE"],
+    };
+    let mut table = Table::new(columns);
+    for Candidate { node, status, cordoned, order, weight, preferred, children, near, beside, reason } in &told.nodes {
         let notes = [
             (told.node.as_ref() == Some(node)).then(|| "has it".to_owned()),
             (told.seat.as_ref() == Some(node)).then(|| "its seat".to_owned()),
+            (told.decider.as_ref() == Some(node)).then(|| "chooses for it".to_owned()),
             reason.clone(),
         ];
         let notes: Vec<String> = notes.into_iter().flatten().collect();
-        table.row(vec![
+        let mut row = vec![
             or_dash(*order),
             node.clone(),
             if *cordoned { format!("{status}, cordoned") } else { status.clone() },
             weight.to_string(),
             or_dash((!told.prefer.is_empty()).then(|| format!("{preferred} of {}", told.prefer.len()))),
             or_dash(Some(notes.join("; ")).filter(|notes| !notes.is_empty())),
-        ]);
+        ];
+        if told.decider.is_some() {
+            let near = near.map(|near| format!("{near}, {} on it", beside.unwrap_or_default()));
+            row.splice(5..5, [or_dash(*children), or_dash(near)]);
+        }
+        table.row(row);
     }
     table
 }
@@ -76,6 +90,9 @@ mod tests {
             order,
             weight: 1,
             preferred: 0,
+            children: None,
+            near: None,
+            beside: None,
             reason: reason.map(str::to_owned),
         };
         Explanation {
@@ -89,6 +106,8 @@ mod tests {
             require: [("zone".into(), "east".into())].into(),
             avoid: Default::default(),
             prefer: Default::default(),
+            apart_from: None,
+            decider: None,
             seat: Some("n1".into()),
             next: Some("n1".into()),
             moves: true,
@@ -113,6 +132,9 @@ mod tests {
         assert!(sentences(&once).ends_with("without n2 it would be suspended\n"));
         let alone = Explanation { next: None, pinned_to: Some("n2".into()), ..told() };
         assert!(sentences(&alone).contains("pinned to n2, requires zone=east; without n2 it would wait\n"));
+        let apart_from = Some("app=web@zone".to_owned());
+        let apart = Explanation { placement: Some("apart".into()), apart_from, ..told() };
+        assert!(sentences(&apart).contains("permanent, kept apart from app=web@zone, requires zone=east;"));
         let over = Explanation { restart: None, node: None, why: "two\nlines".into(), ..told() };
         assert_eq!(sentences(&over), "web is running: two lines\n");
     }

@@ -1,11 +1,11 @@
 //! G3: an accepted child is not at zero running copies for longer than detection plus `TAKEOVER_MAX` while an eligible
 //! node is up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ordu_registry::core::clock::Dot;
 use ordu_supervisor::core::tables::{Actual, Desired, Facts, FactsKey, State};
-use ordu_supervisor::core::{ChildId, Placement, Restart, Supervisor};
+use ordu_supervisor::core::{Apart, ChildId, Over, Placement, Restart, Supervisor};
 
 use super::{Broken, Invariant, Moment, noted, state_of};
 use crate::node::{ZONE, zone_of};
@@ -112,22 +112,23 @@ fn is_full(world: &World, supervisor: &Supervisor) -> bool {
     most > 0 && actual.keys_of(supervisor.id()).filter(takes_place).count() >= most
 }
 
+/// Whether a node takes no children, by what it says of itself, and by its places: what it says of those may be late.
+pub(super) fn takes_none(world: &World, node: usize, supervisor: &Supervisor) -> bool {
+    let key = FactsKey(world.nodes[node].name.clone());
+    let facts = supervisor.facts().table().live_of(&key, supervisor.id());
+    let takes_no_more = |facts: &Facts| facts.draining || facts.waiting || facts.cordoned || facts.powerless;
+    facts.is_none_or(takes_no_more) || is_full(world, supervisor)
+}
+
 /// The children that must have a copy in a group: all of it agrees on their starts, and one of it may run them. A start
 /// for one run that counts may run in place of one that lasts, but not hide it.
 fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
     let members: Vec<(usize, &Supervisor)> =
         group.iter().filter_map(|&node| Some((node, world.life(node)?.upper.children()?))).collect();
     let Some((_, first)) = members.first() else { return Vec::new() };
-    let takes_none = |node: usize, supervisor: &Supervisor| {
-        let key = FactsKey(world.nodes[node].name.clone());
-        let facts = supervisor.facts().table().live_of(&key, supervisor.id());
-        // What it says of its places may be late.
-        let takes_no_more = |facts: &Facts| facts.draining || facts.waiting || facts.cordoned || facts.powerless;
-        facts.is_none_or(takes_no_more) || is_full(world, supervisor)
-    };
     let eligible: BTreeMap<&str, String> = members
         .iter()
-        .filter(|(node, supervisor)| !takes_none(*node, supervisor))
+        .filter(|(node, supervisor)| !takes_none(world, *node, supervisor))
         .map(|(node, _)| (world.nodes[*node].name.as_str(), zone_of(*node)))
         .collect();
     let is_due = |id: &&ChildId| {
@@ -137,7 +138,11 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
         let somewhere = [first_start, desired].iter().all(|start| {
             let here = |zone: &String| start.spec.affinity.require.get(ZONE).is_none_or(|asked| asked == zone);
             match &start.spec.placement {
-                Placement::Uniform => eligible.values().any(here),
+                Placement::Apart(apart) if apart.required => {
+                    let nodes = eligible.iter().filter(|(_, zone)| here(zone));
+                    has_room(first, apart, nodes.map(|(name, zone)| place(apart, name, zone)).collect())
+                }
+                Placement::Uniform | Placement::LeastLoaded | Placement::Apart(_) => eligible.values().any(here),
                 Placement::Pinned(name) => eligible.get(name.as_str()).is_some_and(here),
             }
         });
@@ -152,6 +157,19 @@ fn find_due(world: &World, group: &[usize]) -> Vec<ChildId> {
         somewhere && agreed && !waits
     };
     first.desired().table().keys().filter(is_due).cloned().collect()
+}
+
+/// What children are kept apart over: a node, or its zone.
+pub(super) fn place<'a>(apart: &Apart, name: &'a str, zone: &'a str) -> &'a str {
+    if apart.over == Over::Node { name } else { zone }
+}
+
+/// Whether each that keeps away from a group can be in a place of its own.
+pub(super) fn has_room(supervisor: &Supervisor, apart: &Apart, places: BTreeSet<&str>) -> bool {
+    let (key, value) = &apart.group;
+    let starts = supervisor.desired().table();
+    let is_member = |id: &&ChildId| starts.live(id).any(|(_, _, it)| it.spec.labels.get(key) == Some(value));
+    starts.keys().filter(is_member).count() <= places.len()
 }
 
 /// Whether a child of a group is in quarantine, and had as many processes as it takes.

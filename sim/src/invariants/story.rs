@@ -1,11 +1,15 @@
 //! What a story makes sure of beside the promises; see `musts`.
 
-use ordu_supervisor::core::ChildId;
 use ordu_supervisor::core::tables::{Actual, MarkKey, State};
-use ordu_transport::core::{Member, NodeId, Status};
+use std::collections::BTreeMap;
 
+use ordu_supervisor::core::{Apart, ChildId, ChildSpec, Placement, Restart, Supervisor};
+use ordu_transport::core::{Member, NodeId, Pid, Status};
+
+use super::nothing_lost::{has_room, place, takes_none};
 use super::{Broken, Invariant, Moment};
 use crate::musts::Must;
+use crate::node::zone_of;
 use crate::world::World;
 
 /// Its name.
@@ -38,7 +42,48 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
             return Some(Broken::NotYet(format!("{id:?} was terminated, and runs")));
         }
     }
+    if moment == Moment::Quiet && world.plan.musts.contains(&Must::KeptApart) {
+        let crowded = together(world);
+        if crowded.is_some() {
+            return crowded.map(Broken::NotYet);
+        }
+    }
+    if moment == Moment::Quiet && world.plan.musts.contains(&Must::Even) {
+        let is_on =
+            |pid: &&Pid, node: usize| world.oracle.processes.get(pid).is_some_and(|process| process.node == node);
+        let of = |node: usize| world.oracle.copies.values().flatten().filter(|pid| is_on(pid, node)).count();
+        let counts: Vec<usize> = world.up().map(|(node, _)| of(node)).collect();
+        if counts.iter().max() > counts.iter().min().map(|fewest| fewest + 1).as_ref() {
+            return Some(Broken::NotYet(format!("the nodes have {counts:?} children")));
+        }
+    }
     world.plan.musts.iter().find_map(|must| broken(world, *must)).map(Broken::Safety)
+}
+
+/// Two children in a place that must not be there together, though there is room for each.
+fn together(world: &World) -> Option<String> {
+    let takes = |&(node, children): &(usize, &Supervisor)| !takes_none(world, node, children);
+    let nodes = || world.up().filter_map(|(node, life)| Some((node, life.upper.children()?))).filter(takes);
+    let is_apart = |spec: &ChildSpec| match &spec.placement {
+        Placement::Apart(apart) if apart.required && spec.restart != Restart::Temporary => Some(apart.clone()),
+        _ => None,
+    };
+    let named: Vec<_> = nodes().map(|(node, _)| (world.nodes[node].name.as_str(), zone_of(node))).collect();
+    let mut seen: BTreeMap<(Apart, &str), &ChildId> = BTreeMap::new();
+    for ((_, children), (name, zone)) in nodes().zip(&named) {
+        for (_, id) in children.child_pids() {
+            let Some(apart) = children.spec(id).and_then(|spec| is_apart(spec)) else { continue };
+            let here = place(&apart, name, zone);
+            let places = named.iter().map(|(name, zone)| place(&apart, name, zone)).collect();
+            let has_room = has_room(children, &apart, places);
+            if let Some(other) = seen.insert((apart, here), id)
+                && has_room
+            {
+                return Some(format!("{other:?} and {id:?} are to be apart, and are in {here}"));
+            }
+        }
+    }
+    None
 }
 
 fn broken(world: &World, must: Must) -> Option<String> {
@@ -79,6 +124,7 @@ fn broken(world: &World, must: Must) -> Option<String> {
         Must::Unburied => None,
         Must::TwinAlways | Must::SharedTwinAlways | Must::RefusedGoes | Must::GoodStarts => None,
         Must::AcceptedRuns | Must::EndedStays | Must::StateGoesOn => None,
+        Must::KeptApart | Must::Even => None,
         Must::NothingMoves => world.up().find_map(|(node, life)| {
             let actual = life.upper.children()?.actual().table();
             let moves = |claim: &Actual| matches!(claim.state, State::Moving { .. });

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ordu_registry::core::delta;
 use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::table::Shared;
-use ordu_supervisor::core::{Call, CallError, ChildSpec, Control, Exit, Message, Placement, Reply};
+use ordu_supervisor::core::{Apart, Call, CallError, ChildSpec, Control, Exit, Message, Placement, Reply};
 use ordu_transport::core::Status;
 use ordu_transport::core::codec::{self, Kind};
 
@@ -57,6 +57,10 @@ pub(super) fn about(spec: &ChildSpec) -> String {
     let pinned = match &spec.placement {
         Placement::Pinned(node) => format!(", pinned to {node}"),
         Placement::Uniform => String::new(),
+        Placement::LeastLoaded => ", where fewest are".to_owned(),
+        Placement::Apart(Apart { group: (key, value), required, .. }) => {
+            format!(", {} {key}={value}", if *required { "apart from" } else { "spread with" })
+        }
     };
     format!("{character}, {restart}{pinned}, {} ms to stop", spec.stop_timeout.as_millis())
 }

@@ -23,8 +23,10 @@ pub mod fresh_copies;
 pub mod full_log;
 pub mod full_nodes;
 pub mod halves;
+pub mod kept_apart;
 pub mod killed_after_ok;
 pub mod killed_or_starved;
+pub mod least_loaded;
 pub mod many_lives;
 pub mod minority;
 pub mod nameless_duplicate;
@@ -76,6 +78,8 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (early_handoff::SCENARIO, early_handoff::CATCHES),
     (empty_handed::SCENARIO, empty_handed::CATCHES),
     (minority::SCENARIO, minority::CATCHES),
+    (kept_apart::SCENARIO, kept_apart::CATCHES),
+    (least_loaded::SCENARIO, least_loaded::CATCHES),
     (back_from_down::SCENARIO, back_from_down::CATCHES),
     (paused::SCENARIO, paused::CATCHES),
     (failed_starts::SCENARIO, failed_starts::CATCHES),

@@ -10,7 +10,7 @@ use crate::children::Character;
 use crate::fault::Fault;
 use crate::musts::Must;
 use crate::plan::Plan;
-use crate::script::{Act, Allowed, Op, Script, Spec, Step};
+use crate::script::{Act, Allowed, Op, Placed, Script, Spec, Step};
 
 /// How long a caller waits, in milliseconds.
 const WAIT_MS: u64 = 4_000;
@@ -141,6 +141,7 @@ impl<'a> Tale<'a> {
             restart,
             pinned,
             zone: None,
+            placed: None,
             intensity: None,
             init_timeout_ms: None,
             stop_timeout_ms: 2_000,
@@ -157,7 +158,24 @@ impl<'a> Tale<'a> {
             restart: Restart::Permanent,
             pinned: None,
             zone: None,
+            placed: None,
             intensity,
+            init_timeout_ms: None,
+            stop_timeout_ms: 2_000,
+        };
+        self.ask(node, Op::Start { spec, ensure: false, wait_ms: WAIT_MS });
+    }
+
+    /// A permanent child shall run, where it goes by where others are.
+    pub(super) fn start_placed(&mut self, node: usize, child: usize, placed: Placed) {
+        let spec = Spec {
+            child,
+            character: Character::Steady,
+            restart: Restart::Permanent,
+            pinned: None,
+            zone: None,
+            placed: Some(placed),
+            intensity: None,
             init_timeout_ms: None,
             stop_timeout_ms: 2_000,
         };

@@ -127,6 +127,8 @@ pub(super) struct Local {
     pub(super) phase: Phase,
     pub(super) pid: Option<Pid>,
     pub(super) token: Option<u64>,
+    /// It came by that token as an assignment: no process of it had been where it came from.
+    pub(super) assigned: bool,
     /// Another node held this start before.
     pub(super) taken_over: bool,
     /// A process got through its init, here or where it was taken over from.

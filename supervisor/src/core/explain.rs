@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use ordu_transport::core::{Member, NodeId, NodeName, Now};
 
+use super::choice::{Standing, Weighing};
 use super::placement::{self, Candidate, Ineligible, Merit};
 use super::row::{ChildRow, ChildStatus, MemberStatus};
 use super::show::member_status;
-use super::spec::{ChildId, ChildSpec, Refused, Restart};
+use super::spec::{ChildId, ChildSpec, Placement, Refused, Restart};
 use super::supervisor::Supervisor;
 use super::tables::{Facts, State};
 
@@ -23,6 +24,8 @@ pub struct Explanation {
     pub spec: Option<Arc<ChildSpec>>,
     /// Where it belongs now.
     pub seat: Option<NodeName>,
+    /// Who chooses a node for it when nobody has it; `None` where its seat is that node.
+    pub decider: Option<NodeName>,
     /// Where it would go if the node that has it were gone; if nobody has it, its seat.
     pub next: Option<NodeName>,
     /// Whether it goes to another node by itself, now or as soon as that can take it.
@@ -61,6 +64,11 @@ pub struct Considered {
     pub preferred: usize,
     /// What the application's preference gives, the least being the best; `None` where it was not asked.
     pub preference: Option<u64>,
+    /// How many other children it has; `None` where that does not count.
+    pub children: Option<u64>,
+    /// How many others of the group that the child keeps away from are in the same place, and how many of them on the
+    /// node itself; `None` where there is no such group.
+    pub apart: Option<(u64, u64)>,
     /// Why it may not run the child.
     pub reason: Option<String>,
 }
@@ -72,6 +80,8 @@ struct Weighed<'a> {
     facts: Option<&'a Facts>,
     /// What it is worth, or why it may not run the child, and whether that is merely that the child is pinned elsewhere.
     merit: Result<Merit, (bool, String)>,
+    /// How good it is by where others are, if that counts.
+    standing: Option<Standing>,
 }
 
 impl Supervisor {
@@ -88,11 +98,12 @@ impl Supervisor {
             } else {
                 "it was terminated, and is on its way out".to_owned()
             };
-            let (nodes, seat, next) = (Vec::new(), None, None);
+            let (nodes, seat, next, decider) = (Vec::new(), None, None, None);
             return Some(Explanation {
                 row,
                 spec: None,
                 seat,
+                decider,
                 next,
                 moves: false,
                 why,
@@ -102,7 +113,12 @@ impl Supervisor {
             });
         };
         let (may, may_not) = self.weigh(&spec);
-        let seat = may.first().map(|best| best.id);
+        let seat = may.first().map(|best| best.id.clone());
+        let chooses = spec.placement.chooses();
+        let decider = self.seat(&spec).filter(|_| chooses).map(|seat| seat.name.clone());
+        let holder = self.shown_claim(id).map(|(holder, _)| holder).filter(|_| chooses && row.node.is_some());
+        let seat = holder.map_or(seat, |holder| self.home(now, holder, &spec));
+        let seat = seat.as_ref();
         let (moves, why) = self.verdict(now, &row, &spec, seat);
         let next = match spec.restart {
             // It is suspended then.
@@ -119,7 +135,7 @@ impl Supervisor {
         let nodes = [told(&may), told(&may_not)].concat();
         let (seat, next) = (seat.map(|seat| seat.name.clone()), next.cloned());
         let (eligible, ineligible) = (may.len(), may_not.len());
-        Some(Explanation { row, spec: Some(spec), seat, next, moves, why, nodes, eligible, ineligible })
+        Some(Explanation { row, spec: Some(spec), seat, decider, next, moves, why, nodes, eligible, ineligible })
     }
 
     /// The nodes that may run a child, the best first, and those that may not.
@@ -129,8 +145,12 @@ impl Supervisor {
         let own_status = own.map_or(MemberStatus::Up, |own| member_status(own, self.facts_of(self.id())));
         let others = others.map(|member| self.weigh_member(spec, member));
         let own = self.weigh_node(spec, self.id(), own_status);
-        let (mut may, mut may_not): (Vec<_>, Vec<_>) = others.chain([own]).partition(|node| node.merit.is_ok());
-        may.sort_by_key(|node| (node.merit.clone().ok(), node.id));
+        let mut nodes: Vec<Weighed<'_>> = others.chain([own]).collect();
+        if spec.placement.chooses() {
+            self.weigh_by(spec, |by| nodes.iter_mut().for_each(|node| node.weigh_by(spec, by)));
+        }
+        let (mut may, mut may_not): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| node.merit.is_ok());
+        may.sort_by_key(|node| (node.standing, node.merit.clone().ok(), node.id));
         may_not.sort_by_key(|node| {
             (node.merit.as_ref().err().is_some_and(|(elsewhere, _)| *elsewhere), node.status, node.id)
         });
@@ -144,12 +164,8 @@ impl Supervisor {
             MemberStatus::Up | MemberStatus::Suspect | MemberStatus::Draining => {
                 self.weigh_node(spec, &member.id, status)
             }
-            MemberStatus::Down => {
-                Weighed { id: &member.id, status, facts, merit: Err((false, "it is down".to_owned())) }
-            }
-            MemberStatus::Left => {
-                Weighed { id: &member.id, status, facts, merit: Err((false, "it has left".to_owned())) }
-            }
+            MemberStatus::Down => Weighed::out(&member.id, status, facts, "it is down"),
+            MemberStatus::Left => Weighed::out(&member.id, status, facts, "it has left"),
         }
     }
 
@@ -157,7 +173,7 @@ impl Supervisor {
         let facts = self.facts_of(id);
         let merit = placement::merit(spec, &self.preference, Candidate { id, facts });
         let merit = merit.map_err(|why| (matches!(why, Ineligible::Pinned(_)), refusal(spec, facts, &why)));
-        Weighed { id, status, facts, merit }
+        Weighed { id, status, facts, merit, standing: None }
     }
 
     /// Whether a child goes elsewhere by itself, and why it stays, goes, or does not run.
@@ -189,6 +205,12 @@ impl Supervisor {
     fn verdict_on_running(&self, now: Now, spec: &ChildSpec, holder: &NodeId, seat: Option<&NodeId>) -> (bool, String) {
         let has_it = &holder.name;
         match (seat, self.would_give(holder, spec, seat)) {
+            (Some(seat), _) if seat == holder && spec.placement.chooses() => {
+                let to = self.evener(&self.counts(), holder, spec, |_| true);
+                let evener = to.filter(|_| spec.restart != Restart::Temporary && !self.keeps(holder, spec));
+                let evener = evener.map(|to| format!("; a rebalance would move it to {}", to.name)).unwrap_or_default();
+                (false, format!("{has_it} was chosen for it, and keeps it as long as it may run it{evener}"))
+            }
             (Some(seat), _) if seat == holder => (false, format!("{has_it} is where it belongs")),
             (Some(seat), _) if spec.restart == Restart::Temporary => {
                 (false, format!("it belongs on {}, but it runs once at most and so is not moved", seat.name))
@@ -216,7 +238,7 @@ impl Supervisor {
             Ok(_) if facts.is_some_and(|facts| facts.passive) => Err(format!(
                 "{has_it} gives children away only when it drains, or is asked to (passive redistribution)"
             )),
-            Ok(_) if seat.is_some_and(|seat| self.is_crowded(seat)) => {
+            Ok(_) if seat.is_some_and(|seat| self.has_few_places(seat)) => {
                 Err("that was full, and takes none that runs elsewhere before more of its places are free".to_owned())
             }
             Ok(_) => Ok(format!("{has_it} gives it away as soon as that can take it, a few at a time")),
@@ -227,10 +249,29 @@ impl Supervisor {
     }
 }
 
-impl Weighed<'_> {
+impl<'a> Weighed<'a> {
+    /// A node that takes nothing.
+    fn out(id: &'a NodeId, status: MemberStatus, facts: Option<&'a Facts>, why: &str) -> Self {
+        Self { id, status, facts, merit: Err((false, why.to_owned())), standing: None }
+    }
+
+    /// Takes into account where others are.
+    fn weigh_by(&mut self, spec: &ChildSpec, by: &Weighing<'_>) {
+        let Ok(merit) = &self.merit else { return };
+        let standing = by.standing(Candidate { id: self.id, facts: self.facts }, *merit);
+        self.standing = Some(standing);
+        if !by.allows(&standing)
+            && let Some(apart) = spec.placement.required_apart()
+        {
+            let (key, value) = &apart.group;
+            self.merit = Err((false, format!("it would not be apart from {} with {key}={value}", standing.near)));
+        }
+    }
+
     fn considered(&self, spec: &ChildSpec, order: usize) -> Considered {
         let living = !matches!(self.status, MemberStatus::Down | MemberStatus::Left);
         let prefer = &spec.affinity.prefer;
+        let is_apart = matches!(spec.placement, Placement::Apart(_));
         let lacking = self.facts.map_or(prefer.len(), |facts| spec.affinity.dislikes(&facts.labels) as usize);
         Considered {
             node: self.id.name.clone(),
@@ -240,6 +281,8 @@ impl Weighed<'_> {
             weight: self.facts.map_or(0, |facts| facts.weight),
             preferred: prefer.len() - lacking,
             preference: self.merit.as_ref().ok().map(|merit| merit.preference),
+            children: self.standing.map(|standing| standing.children),
+            apart: self.standing.filter(|_| is_apart).map(|standing| (standing.near, standing.beside)),
             reason: self.merit.as_ref().err().map(|(_, why)| why.clone()),
         }
     }

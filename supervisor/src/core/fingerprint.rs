@@ -43,13 +43,17 @@ impl Supervisor {
         self.disk.iter().for_each(|disk| disk.fingerprint(now, hasher));
         self.room.said_until.map(|until| wait(now, until)).hash(hasher);
         self.next_move_at.map(|at| wait(now, at)).hash(hasher);
+        self.to_even.iter().for_each(|id| id.hash(hasher));
+        self.crowded.iter().for_each(|group| group.hash(hasher));
         self.rng.get_word_pos().hash(hasher);
     }
 }
 
 impl Local {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        let Self { dot, begun, spec, phase, pid, token, taken_over, ran, restarts, failures, recent, .. } = self;
+        let Self { dot, begun, spec, phase, pid, token, assigned, taken_over, ran, restarts, failures, recent, .. } =
+            self;
+        assigned.then(|| assigned.hash(hasher));
         let within = spec.intensity.map_or(Duration::ZERO, |intensity| intensity.within);
         recent.iter().for_each(|at| wait(now, at + within).hash(hasher));
         (dot, begun, spec, pid, token, taken_over, ran, restarts, failures).hash(hasher);

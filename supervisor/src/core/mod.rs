@@ -2,6 +2,8 @@
 
 pub mod calls;
 pub mod child;
+mod choice;
+mod counts;
 pub mod digests;
 pub mod durable;
 pub mod expect;
@@ -33,5 +35,5 @@ pub use placement::Preference;
 pub use quorum::{Partition, Quorum, QuorumStatus};
 pub use room::Bounds;
 pub use row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
-pub use spec::{Affinity, ChildId, ChildSpec, Intensity, Placement, Restart};
+pub use spec::{Affinity, Apart, ChildId, ChildSpec, Intensity, Over, Placement, Restart};
 pub use supervisor::{Config, Control, Effect, Escalation, Input, Message, StartedInfo, Supervisor};

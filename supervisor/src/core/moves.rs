@@ -9,6 +9,7 @@
 //! If `to` goes down, refuses or is late, the holder starts the child again itself and does not offer it to that node for
 //! a while; if the holder goes down, its claim is hidden and the seat starts the child as after any loss.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -66,19 +67,37 @@ impl Supervisor {
         self.found_misplaced().take(most).map(|(_, misplaced)| misplaced).collect()
     }
 
+    /// First what the hash places elsewhere; then what would even out where children are, the fullest nodes first.
     fn found_misplaced(&self) -> impl Iterator<Item = (NodeId, Misplaced)> {
         let living = |node: &NodeId| *node == *self.id() || self.is_up(node);
-        self.actual.table().keys().filter_map(move |id| {
+        let mut chosen: Vec<(&ChildId, &NodeId, &ChildSpec)> = Vec::new();
+        let mut placed = Vec::new();
+        for id in self.actual.table().keys() {
             let mut running = self.claims(id).filter(|(_, claim)| claim.state == State::Running && !claim.losing);
-            let (holder, claim) = running.next()?;
-            let spec = &self.start_at(id, &claim.dot)?.spec;
-            if self.keeps(holder, spec) {
-                return None;
+            let Some((holder, claim)) = running.next() else { continue };
+            let Some(start) = self.start_at(id, &claim.dot) else { continue };
+            let spec = &*start.spec;
+            if spec.restart != Restart::Temporary && living(holder) && !self.keeps(holder, spec) {
+                let found = if spec.placement.chooses() { &mut chosen } else { &mut placed };
+                found.push((id, holder, spec));
             }
-            let seat = self.seat(spec).filter(|seat| *seat != holder && living(holder))?;
-            let misplaced = Misplaced { child: id.clone(), from: holder.name.clone(), to: seat.name.clone() };
-            (spec.restart != Restart::Temporary).then(|| (holder.clone(), misplaced))
-        })
+        }
+        let mut counts = if chosen.is_empty() { Default::default() } else { self.counts().into_owned() };
+        chosen.sort_by_key(|(id, holder, _)| (Reverse(counts.load(holder, self.facts_of(holder))), *id));
+        let placed = placed.into_iter().filter_map(move |(id, holder, spec)| {
+            let seat = self.seat(spec).filter(|seat| *seat != holder)?;
+            Some(Self::found(id, holder, seat))
+        });
+        let chosen = chosen.into_iter().filter_map(move |(id, holder, spec)| {
+            let to = self.evener(&counts, holder, spec, |_| true)?;
+            counts.moved(id, &to);
+            Some(Self::found(id, holder, &to))
+        });
+        placed.chain(chosen)
+    }
+
+    fn found(id: &ChildId, holder: &NodeId, to: &NodeId) -> (NodeId, Misplaced) {
+        (holder.clone(), Misplaced { child: id.clone(), from: holder.name.clone(), to: to.name.clone() })
     }
 
     /// Asks the holders of up to `most` misplaced children, and of no more than [`REBALANCE_MAX`], to give them where they
@@ -106,6 +125,7 @@ impl Supervisor {
             let is_moved = |local: &Local| local.spec.restart != Restart::Temporary;
             if self.local.get(&id).is_some_and(is_moved) {
                 self.queue_move(now, &id);
+                self.to_even.insert(id);
             }
         }
     }
@@ -114,7 +134,7 @@ impl Supervisor {
     pub(super) fn gives_away(&self, spec: &ChildSpec, seat: &NodeId) -> bool {
         let own = Candidate { id: self.id(), facts: self.facts_of(self.id()) };
         match placement::eligible(spec, own) {
-            Ok(_) => self.redistribution == Redistribution::Active && !self.is_crowded(seat),
+            Ok(_) => self.redistribution == Redistribution::Active && !self.has_few_places(seat),
             Err(Ineligible::Cordoned | Ineligible::Full) => false,
             Err(_) => true,
         }
@@ -158,10 +178,16 @@ impl Supervisor {
                     under_way += 1;
                     let token = self.rng.random();
                     self.stop(&id, Then::Move { to, token }, effects);
+                    if self.counts.is_some() {
+                        // The next choice counts it.
+                        self.publish(now, &id);
+                        self.recount(&id);
+                    }
                     self.dirty.insert(id);
                 }
             }
         }
+        self.to_even.retain(|id| self.move_queue.contains(id));
         let again = now.at + MOVE_PAUSE.mul_f64(self.rng.random_range(0.25..1.0));
         self.next_move_at = (!self.move_queue.is_empty()).then_some(again);
     }
@@ -171,7 +197,12 @@ impl Supervisor {
         if !matches!(local.phase, Phase::Running { .. }) || self.keeps(self.id(), &local.spec) {
             return Destination::None;
         }
-        let Some(seat) = self.seat(&local.spec).filter(|seat| *seat != self.id()) else { return Destination::None };
+        let mut seat = self.home(now, self.id(), &local.spec).filter(|seat| seat != self.id());
+        if seat.is_none() && local.spec.placement.chooses() && self.to_even.contains(id) {
+            let may = |node: &NodeId| !self.is_refused_by(now, id, node);
+            seat = self.evener(&self.counts(), self.id(), &local.spec, may);
+        }
+        let Some(seat) = &seat else { return Destination::None };
         if self.is_refused_by(now, id, seat) {
             return Destination::Later;
         }

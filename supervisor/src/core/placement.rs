@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ordu_transport::core::hash::StableHasher;
 use ordu_transport::core::{NodeId, NodeName};
 
-use super::spec::{ChildId, ChildSpec, Placement, Refused};
+use super::spec::{Apart, ChildSpec, Placement, Refused};
 use super::tables::Facts;
 
 const PURPOSE_PLACEMENT: u64 = 3;
@@ -136,16 +136,25 @@ pub fn merit(spec: &ChildSpec, preference: &Preference, candidate: Candidate<'_>
     Ok(Merit {
         preference: preference.score(spec, name, facts),
         lacking: spec.affinity.dislikes(&facts.labels),
-        distance: score(&spec.id, name, weight),
+        distance: score(&[spec.id.as_str()], name, weight),
     })
 }
 
-/// The node that a child belongs on: the best of those that may run it.
+/// The node that a child belongs on: the best of those that may run it. Where that depends on others it is the node that
+/// decides, which is the same one for all that keep away from one group.
 pub fn seat<'a>(
     spec: &ChildSpec,
     preference: &Preference,
     candidates: impl Iterator<Item = Candidate<'a>>,
 ) -> Option<&'a NodeId> {
+    if let Placement::Apart(Apart { group: (key, value), .. }) = &spec.placement {
+        let (preference, lacking) = (0, 0);
+        let scored = candidates.filter_map(|candidate| {
+            let distance = score(&[key, "=", value], &candidate.id.name, eligible(spec, candidate).ok()?);
+            Some((Merit { preference, lacking, distance }, candidate.id))
+        });
+        return scored.min().map(|(_, id)| id);
+    }
     let scored = candidates.filter_map(|candidate| Some((merit(spec, preference, candidate).ok()?, candidate.id)));
     scored.min().map(|(_, id)| id)
 }
@@ -183,8 +192,9 @@ pub fn why_nowhere<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candid
 }
 
 /// The lesser is the better: `-log2(u) / weight` for a hash `u` in (0, 1], in fixed point.
-fn score(child: &ChildId, node: &NodeName, weight: u32) -> u64 {
-    let hasher = StableHasher::new(PURPOSE_PLACEMENT).bytes(child.as_str().as_bytes()).bytes(node.as_str().as_bytes());
+fn score(of: &[&str], node: &NodeName, weight: u32) -> u64 {
+    let hasher = StableHasher::new(PURPOSE_PLACEMENT);
+    let hasher = of.iter().chain([&node.as_str()]).fold(hasher, |hasher, text| hasher.bytes(text.as_bytes()));
     neg_log2(hasher.finish()) / u64::from(weight.max(1))
 }
 
@@ -212,7 +222,7 @@ mod tests {
     use ordu_registry::core::{Name, Rank};
 
     use super::*;
-    use crate::core::spec::Affinity;
+    use crate::core::spec::{Affinity, ChildId};
     use std::collections::BTreeMap;
 
     fn facts(weight: u32) -> Facts {

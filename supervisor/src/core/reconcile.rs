@@ -71,6 +71,9 @@ impl Supervisor {
         self.note_answered(id);
         self.forget_asking(id);
         self.heed_quorum(now, id, effects);
+        if self.spec(id).is_some_and(|spec| spec.placement.chooses()) {
+            self.count();
+        }
         if self.local.contains_key(id) {
             self.give_way(now, id, effects);
         }
@@ -207,7 +210,7 @@ impl Supervisor {
     }
 
     fn tend_phase(&mut self, now: Now, id: &ChildId, spec: &ChildSpec, expired: bool, effects: &mut Vec<Effect>) {
-        let seat = self.seat(spec).cloned();
+        let seat = self.home(now, self.id(), spec);
         let ours = seat.as_ref() == Some(self.id());
         let Some(local) = self.local.get(id) else { return };
         match &local.phase {
@@ -241,13 +244,7 @@ impl Supervisor {
             Phase::Quarantined if self.shutting_down || self.is_draining() => self.drop_local(id),
             Phase::Quarantined => {}
             Phase::Released { to, .. } if expired || !self.registry.view().is_living(to) => {
-                let to = to.clone();
-                self.note_refusal(now, id, to);
-                if self.shutting_down {
-                    self.drop_local(id);
-                } else {
-                    self.start_again(now, id, effects);
-                }
+                self.release_again(now, id, effects);
             }
             Phase::Released { .. } => {}
             Phase::Failed { .. } => {
@@ -288,7 +285,7 @@ impl Supervisor {
             return;
         }
         let (mut token, mut blocked, mut restarts, mut taken_over, mut ran) = (None, false, 0, false, false);
-        let (mut handed, mut followed) = (None, Wishes::default());
+        let (mut handed, mut followed, mut assigned) = (None, Wishes::default(), false);
         for (holder, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
             match &claim.state {
                 State::Moving { to, token: of, released, carries }
@@ -297,6 +294,7 @@ impl Supervisor {
                     let (key, carries) = ((id.clone(), holder.clone(), *of), *carries && claim.kind == spec.kind);
                     blocked |= !self.has_state(&key, carries);
                     (token, restarts, ran) = (Some(*of), claim.restarts, claim.ran);
+                    assigned = claim.fence.is_none();
                     (handed, followed) = (Some(key).filter(|_| carries), claim.followed.clone());
                 }
                 _ => blocked = true,
@@ -306,6 +304,7 @@ impl Supervisor {
         if blocked || (self.is_name_held(id) && !early) || self.shutting_down {
             return;
         }
+        let mut to = Some(self.id().clone());
         if token.is_none() {
             if self.is_waiting() || self.returns {
                 return;
@@ -324,19 +323,30 @@ impl Supervisor {
             if self.is_spent(id, &dot, &spec) {
                 return;
             }
-            let before = self.actual.table().live(id).filter(|(_, _, claim)| claim.dot == dot);
-            (restarts, taken_over, ran) = before.fold((0, false, false), |(most, _, ran), (_, _, claim)| {
-                (claim.restarts.max(most), true, ran || claim.ran)
-            });
-        }
-        // What we say of ourselves may not have kept up, and who moves it to us may not know.
-        if !self.has_place() {
+            to = self.decide(now, &spec);
+        } else if assigned && spec.restart == Restart::Temporary && self.ran_elsewhere(id, &dot) {
             return;
         }
-        if !self.has_power() || !self.is_granted(now, id) {
-            // It has waited to hear of the others, and need not do so again.
-            self.deferred.extend(waits.map(|until| (id.clone(), until)));
-            return;
+        if token.is_none() || assigned {
+            // An assignment is none of them: nothing has begun by it.
+            let counts = |claim: &Actual| claim.dot == dot && (claim.fence.is_some() || !claim.is_moving());
+            let before = self.actual.table().live(id).filter(|(_, _, claim)| counts(claim));
+            (restarts, taken_over, ran) = before
+                .fold((restarts, ran || restarts > 0, ran), |(most, _, ran), (_, _, claim)| {
+                    (claim.restarts.max(most), true, ran || claim.ran)
+                });
+        }
+        let Some(to) = to else { return };
+        if to == *self.id() {
+            // What we say of ourselves may not have kept up, and who moves it to us may not know.
+            if !self.has_place() {
+                return;
+            }
+            if !self.has_power() || !self.is_granted(now, id) {
+                // It has waited to hear of the others, and need not do so again.
+                self.deferred.extend(waits.map(|until| (id.clone(), until)));
+                return;
+            }
         }
         let local = Local {
             begun: dot.clone(),
@@ -345,6 +355,7 @@ impl Supervisor {
             phase: Phase::Starting { until: now.at },
             pid: None,
             token,
+            assigned,
             taken_over,
             ran,
             restarts,
@@ -363,7 +374,11 @@ impl Supervisor {
             takes_place: false,
         };
         self.local.insert(id.clone(), local);
-        self.activate(now, id, effects);
+        if to == *self.id() {
+            self.activate(now, id, effects);
+        } else {
+            self.assign(now, id, to, effects);
+        }
     }
 
     /// Whether a node holds the child that we were told of by what it wrote, and not yet as a member.
@@ -417,7 +432,7 @@ impl Supervisor {
     /// Starts a held child anew, or leaves it to its seat where it may not run here: its spec forbids it, another process
     /// has its name, perhaps a copy on its way out, another node runs it, it runs once at most and somebody else has begun
     /// that run, or it had no place here, as in quarantine, and there is none.
-    fn start_again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
+    pub(super) fn start_again(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(local) = self.local.get_mut(id) else { return };
         local.token = None;
         let (dot, spec) = (local.dot.clone(), local.spec.clone());
@@ -431,7 +446,7 @@ impl Supervisor {
     }
 
     /// Whether another node says that it runs a child: of names that may not be known yet.
-    fn runs_elsewhere(&self, id: &ChildId) -> bool {
+    pub(super) fn runs_elsewhere(&self, id: &ChildId) -> bool {
         let counts = |node: &NodeId, claim: &Actual| {
             node != self.id() && claim.has_process() && !claim.losing && !self.unheard.contains(node)
         };
@@ -576,7 +591,8 @@ impl Supervisor {
         let waits = self.start_held(id).map(|desired| desired.wait_ms).filter(|_| self.has_waiting_caller(id));
         let Some(local) = self.local.get_mut(id) else { return };
         // Only the very first activation answers a caller; a restart follows the policy.
-        let first = local.restarts == 0 && local.failures == 0 && local.token.is_none() && !local.taken_over;
+        let moved = local.token.is_some() && !local.assigned;
+        let first = local.restarts == 0 && local.failures == 0 && !moved && !local.taken_over;
         // A store may know later fences than ours from the start; the next one is above them, and the caller waits for it.
         let again = matches!(exit, Exit::Fenced(_)) && local.restarts_after(exit);
         match waits.filter(|_| first && !again) {
@@ -674,7 +690,7 @@ impl Supervisor {
     }
 
     /// Writes what the others are told of a held child, if it changed, and sets the timer of its phase.
-    fn publish(&mut self, now: Now, id: &ChildId) {
+    pub(super) fn publish(&mut self, now: Now, id: &ChildId) {
         self.count_place(id);
         let Some(local) = self.local.get_mut(id) else { return };
         let timer = local.expires().map(|until| until.max(now.at));

@@ -228,6 +228,7 @@ impl Supervisor {
             self.mark_started(&id, &dot, &spec);
         }
         self.share_retired(now, effects);
+        self.counts = None;
         self.dirty_all();
     }
 
@@ -235,12 +236,14 @@ impl Supervisor {
 
     pub(super) fn gather_dirty(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for (id, desired) in touched_values(&mut self.desired) {
+            self.recount(&id);
             for at in desired {
                 self.registry.observe(now, at);
             }
             self.dirty.insert(id);
         }
         for id in self.actual.take_touched() {
+            self.recount(&id);
             for fence in self.actual.table().live(&id).filter_map(|(_, _, claim)| claim.fence) {
                 self.registry.observe(now, fence.at());
             }

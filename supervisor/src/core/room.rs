@@ -77,7 +77,13 @@ impl Supervisor {
     /// Counts a held child, or not any more.
     pub(super) fn count_place(&mut self, id: &ChildId) {
         let Some(local) = self.local.get_mut(id) else { return };
-        let takes = !matches!(local.phase, Phase::Quarantined | Phase::Done { .. });
+        let takes = match local.phase {
+            Phase::Quarantined | Phase::Done { .. } => false,
+            // One that was assigned to another node never had a process here.
+            Phase::Released { .. } => !local.kind.is_empty(),
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping(_) => true,
+            Phase::Backoff { .. } | Phase::Failed { .. } => true,
+        };
         self.room.count(&mut local.takes_place, takes);
     }
 
@@ -105,7 +111,7 @@ impl Supervisor {
     }
 
     /// Whether a node wants no children that run elsewhere, though it might take some that run nowhere.
-    pub(super) fn is_crowded(&self, node: &NodeId) -> bool {
+    pub(super) fn has_few_places(&self, node: &NodeId) -> bool {
         self.facts_of(node).is_some_and(|facts| facts.crowded)
     }
 

@@ -65,6 +65,9 @@ impl Supervisor {
             (_, None, Some(seat)) if seat == self.id() && self.why_not_granted(id).is_some() => {
                 self.why_not_granted(id).unwrap_or_default()
             }
+            (_, None, Some(seat)) if spec.placement.chooses() => {
+                self.why_apart(spec).unwrap_or_else(|| format!("waiting for {} to choose a node for it", seat.name))
+            }
             (_, None, Some(seat)) => format!("waiting for {} to take it", seat.name),
         };
         ChildRow {

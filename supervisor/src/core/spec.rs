@@ -135,6 +135,57 @@ pub enum Placement {
     Uniform,
     /// On the node of this name only; while it is not there the child is pending.
     Pinned(NodeName),
+    /// On the node that has fewest children for its weight when it is started. There it stays as long as that may run it.
+    LeastLoaded,
+    /// Away from the children of a group when it is started. There it stays as long as that may run it.
+    Apart(Apart),
+}
+
+impl Placement {
+    /// Whether where a child goes depends on where others are: then its seat chooses a node for it, perhaps another one.
+    pub fn chooses(&self) -> bool {
+        match self {
+            Placement::Uniform | Placement::Pinned(_) => false,
+            Placement::LeastLoaded | Placement::Apart(_) => true,
+        }
+    }
+
+    /// What it keeps away from in any case.
+    pub(super) fn required_apart(&self) -> Option<&Apart> {
+        if let Placement::Apart(apart) = self { Some(apart).filter(|apart| apart.required) } else { None }
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        match self {
+            Placement::Uniform | Placement::LeastLoaded => 0,
+            Placement::Pinned(name) => name.as_str().len(),
+            Placement::Apart(Apart { group: (key, value), over, .. }) => {
+                let over = if let Over::Label(label) = over { label.len() } else { 0 };
+                key.len() + value.len() + over + 8
+            }
+        }
+    }
+}
+
+/// How a child keeps away from others: it goes where fewest of a group are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Apart {
+    /// The label, key and value, of those that it keeps away from; most often it has that label too.
+    pub group: (String, String),
+    /// What they are counted over. On one that has as many as another it goes to the node with fewest of them.
+    pub over: Over,
+    /// Whether it goes nowhere else than where none of them is; while there is no such place it is pending. Where two meet
+    /// all the same, as after a cut, one of them moves as soon as there is such a place.
+    pub required: bool,
+}
+
+/// What children are kept apart over.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Over {
+    /// The single node.
+    Node,
+    /// All nodes that have the same value of this label; those without it count as one place.
+    Label(String),
 }
 
 /// Which nodes a child asks for by their labels, within its [`Placement`].

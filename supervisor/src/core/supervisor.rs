@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calls::{Reply, Waiting};
 use super::child::{Exit, Local};
+use super::counts::{Counts, Group};
 use super::digests::Digests;
 use super::durable::{Disk, Stored};
 use super::expect::{Expect, Waits};
@@ -329,6 +330,12 @@ pub struct Supervisor {
     pub(super) unheard: Unheard,
     pub(super) move_queue: BTreeSet<ChildId>,
     pub(super) next_move_at: Option<Instant>,
+    /// Those of the queue that somebody wants to be spread more evenly.
+    pub(super) to_even: BTreeSet<ChildId>,
+    /// Where children are, once one asks for it.
+    pub(super) counts: Option<Counts>,
+    /// Groups of which a child has come or gone, and that others keep away from.
+    pub(super) crowded: BTreeSet<Group>,
     pub(super) shown: BTreeMap<ChildId, (ChildStatus, Option<Pid>)>,
     pub(super) shown_draining: BTreeSet<NodeName>,
     /// Children whose callers wait until somebody else knows what we wrote.
@@ -429,6 +436,9 @@ impl Supervisor {
             unheard: Unheard::default(),
             move_queue: BTreeSet::new(),
             next_move_at: None,
+            to_even: BTreeSet::new(),
+            counts: None,
+            crowded: BTreeSet::new(),
             shown: BTreeMap::new(),
             shown_draining: BTreeSet::new(),
             unacked: BTreeSet::new(),
@@ -525,7 +535,8 @@ impl Supervisor {
         let returns = self.returns.then(|| self.returns_until.unwrap_or_default());
         let (moves, hears, votes) = (self.next_move_at, self.unheard.first(), self.next_vote());
         let own = [self.registry.poll_timeout(), child, call, waits, returns, moves, hears, votes, self.room_due()];
-        own.into_iter().flatten().chain(tables).min()
+        let crowded = (!self.crowded.is_empty()).then(Instant::default);
+        own.into_iter().flatten().chain(tables).chain(crowded).min()
     }
 
     /// Time has passed.
@@ -692,6 +703,7 @@ impl Supervisor {
             self.unheard.remove(&before.id);
         }
         self.share_retired(now, effects);
+        self.counts = None;
         self.dirty_all();
     }
 
@@ -736,6 +748,8 @@ impl Supervisor {
     pub(super) fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut steps: BTreeMap<ChildId, u32> = BTreeMap::new();
         self.hear(now);
+        self.gather_dirty(now, effects);
+        self.look_at_crowded();
         loop {
             self.gather_dirty(now, effects);
             self.look_for_company(now);

@@ -9,7 +9,7 @@ use ordu_registry::core::{Fence, Rank};
 use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
-use super::spec::{ChildId, ChildSpec, Placement, labels_bytes};
+use super::spec::{ChildId, ChildSpec, labels_bytes};
 use super::wishes::Wishes;
 
 /// A start: it says that its child should run. Shared: written by whoever was asked, removed by whoever terminates.
@@ -113,9 +113,19 @@ impl Actual {
         self.state != State::Done
     }
 
-    /// Whether it takes one of the places that its node has: it has a process there, or will have one by itself.
+    /// Whether it takes one of the places that its node has: it has a process there, or will have one by itself. A child that
+    /// is assigned to another node, and was never activated here, takes none.
     pub fn takes_place(&self) -> bool {
-        !matches!(self.state, State::Quarantined | State::Done)
+        match self.state {
+            State::Quarantined | State::Done => false,
+            State::Moving { .. } => self.fence.is_some(),
+            State::Starting | State::Running | State::Stopping | State::Backoff | State::Failed => true,
+        }
+    }
+
+    /// Whether it is on its way to another node.
+    pub fn is_moving(&self) -> bool {
+        matches!(self.state, State::Moving { .. })
     }
 
     /// Whether a process of it may be alive.
@@ -243,13 +253,10 @@ impl Payload for MarkKey {
 
 impl Payload for Desired {
     fn size_bytes(&self) -> usize {
-        let pinned = match &self.spec.placement {
-            Placement::Uniform => 0,
-            Placement::Pinned(name) => name.as_str().len(),
-        };
+        let placement = self.spec.placement.size_bytes();
         let labels = labels_bytes(&self.spec.labels) + self.spec.affinity.size_bytes();
         let texts = self.spec.id.as_str().len() + self.spec.kind.len() + self.caller.name.as_str().len();
-        2 * FIXED_BYTES + texts + pinned + labels + self.spec.args.len()
+        2 * FIXED_BYTES + texts + placement + labels + self.spec.args.len()
     }
 }
 

@@ -318,6 +318,7 @@ impl World {
                 Effect::Event(event) => self.events.push((at.clone(), event)),
                 Effect::Drained => self.nodes.get_mut(at).unwrap().stopping = true,
                 Effect::Fence { .. } | Effect::Exit { .. } | Effect::Visible { .. } | Effect::Member { .. } => {}
+                Effect::Lease { .. } => unreachable!("nobody needs a quorum here"),
                 Effect::Escalate(escalation) => self.escalations.push((at.clone(), escalation)),
                 Effect::Save { .. } => unreachable!("nothing is kept here"),
                 Effect::Superseded(by) => panic!("superseded by {by}"),

@@ -108,6 +108,10 @@ pub enum Defect {
     OneTooMany,
     /// A node that was full does not say that it has a place again: what found all nodes full never runs.
     FullForGood,
+    /// A child that was assigned to a node is left to it, though that has gone or never answers: it never runs.
+    AssignmentStands,
+    /// Two children that meet on a node where they must not both be stay there.
+    CrowdStays,
     /// A failed start leaves its entry behind.
     FailedStartStays,
     /// A failed start takes the starts of others along.
@@ -122,7 +126,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 49] = [
+    pub const ALL: [Defect; 51] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -167,6 +171,8 @@ impl Defect {
         Defect::TakesOverEarly,
         Defect::OneTooMany,
         Defect::FullForGood,
+        Defect::AssignmentStands,
+        Defect::CrowdStays,
         Defect::FailedStartStays,
         Defect::FailedStartTakesAll,
         Defect::RestartRevives,

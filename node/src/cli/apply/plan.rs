@@ -175,6 +175,9 @@ fn fields(spec: &StartRequest) -> BTreeMap<String, String> {
     let mut put = |field: &str, value: Option<String>| fields.extend(value.map(|value| (field.to_owned(), value)));
     put("restart", spec.restart.clone());
     put("node", spec.node.clone());
+    put("placement", spec.placement.clone());
+    put("apart", spec.apart.clone());
+    put("spread", spec.spread.clone());
     put("max_restarts", spec.max_restarts.map(|restarts| restarts.to_string()));
     put("within", spec.within.clone());
     put("escalate", spec.escalate.then(|| "true".to_owned()));

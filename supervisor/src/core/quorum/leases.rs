@@ -60,8 +60,17 @@ struct Wish {
     again: Option<Instant>,
 }
 
-/// One message's worth of children.
+/// One message's worth of children each.
 type Batches = Vec<Vec<ChildId>>;
+
+/// What is to be asked.
+pub(super) struct Asks {
+    pub(super) number: u64,
+    /// Those that this node has not granted itself.
+    pub(super) own: Vec<ChildId>,
+    /// Each of the others, with those that it has not granted.
+    pub(super) others: Vec<(NodeId, Batches)>,
+}
 
 impl Leases {
     pub(super) fn new(quorum: usize) -> Self {
@@ -185,7 +194,7 @@ impl Leases {
     }
 
     /// Until when the children that are ours are so, the same of many being computed once.
-    pub(super) fn all_until<'a>(&'a self) -> impl Iterator<Item = (&'a ChildId, Option<Instant>)> {
+    pub(super) fn all_until(&self) -> impl Iterator<Item = (&ChildId, Option<Instant>)> {
         let mut known: BTreeMap<Places, Option<Instant>> = BTreeMap::new();
         self.wishes.iter().map(move |(id, wish)| {
             let until = *known.entry(wish.yes).or_insert_with(|| self.lasts(wish.yes));
@@ -270,8 +279,8 @@ impl Leases {
         }
     }
 
-    /// What is to be asked: the number of the ask, the children, and each supporter with those that it has not granted.
-    pub(super) fn take_unasked(&mut self, now: Instant) -> Option<(u64, Vec<ChildId>, Vec<(NodeId, Batches)>)> {
+    /// What is to be asked since the last time, if anything is.
+    pub(super) fn take_unasked(&mut self, now: Instant) -> Option<Asks> {
         let mut unasked = std::mem::take(&mut self.unasked);
         unasked.sort_unstable();
         unasked.dedup();
@@ -287,10 +296,10 @@ impl Leases {
             let batches: Batches = lacking.chunks(ASK_CHILDREN_MAX).map(<[ChildId]>::to_vec).collect();
             (!batches.is_empty()).then(|| (supporter.node.clone(), batches))
         });
-        let asks = asks.collect();
+        let others = asks.collect();
         let own =
             unasked.into_iter().filter(|id| self.wishes.get(id).is_some_and(|wish| wish.yes & OWN == 0)).collect();
-        Some((self.number, own, asks))
+        Some(Asks { number: self.number, own, others })
     }
 
     /// Everybody who vouches for us, for a release.

@@ -38,7 +38,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use self::grants::{Answered, Grants};
-use self::leases::Leases;
+use self::leases::{Asks, Leases};
 use super::child::{Phase, Then};
 use super::row::EventKind;
 use super::spec::ChildId;
@@ -463,9 +463,9 @@ impl Supervisor {
                 say(votes.leases.nodes(), Word::Release { life, number, children: children.to_vec() }, effects);
             }
         }
-        let Some((number, own, asks)) = votes.leases.take_unasked(now.at) else { return false };
+        let Some(Asks { number, own, others }) = votes.leases.take_unasked(now.at) else { return false };
         let Answered { yes, no, held } = votes.grants.ask(now.at, votes.life, number, own);
-        for (to, batches) in asks {
+        for (to, batches) in others {
             for children in batches {
                 say(vec![to.clone()], Word::Ask { life: votes.life, number, children }, effects);
             }
