@@ -159,8 +159,9 @@ impl Host for ContextHost {
         self.0.started(Started { os_pid: Some(os_pid), log: Some(log.to_string_lossy().into()) });
     }
 
-    async fn stopping(&self) {
+    async fn stopping(&self) -> Duration {
         self.0.stopping().await;
+        self.0.stop_timeout()
     }
 
     async fn fence_raised(&self, known: &str) -> String {

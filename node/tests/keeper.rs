@@ -337,8 +337,9 @@ impl Host for TestHost {
         self.started.send(os_pid).unwrap();
     }
 
-    async fn stopping(&self) {
+    async fn stopping(&self) -> Duration {
         let _ = self.stopping.clone().wait_for(|&stopping| stopping).await;
+        Duration::MAX
     }
 
     async fn fence_raised(&self, known: &str) -> String {

@@ -54,7 +54,7 @@ impl Children {
         fence: Fence,
         state: Option<Bytes>,
     ) {
-        let told = watch::Sender::new(Told { fence, stopping: false });
+        let told = watch::Sender::new(Told { fence, stopping: None });
         let (stop, stopped) = watch::channel(None);
         let (told_here, is_started) = (told.subscribe(), Arc::default());
         let context = Context { pid: pid.clone(), spec: spec.clone(), state, told: told_here, is_started, supervisor };
@@ -66,7 +66,7 @@ impl Children {
     pub(crate) fn stop(&self, pid: &Pid, timeout: Duration) {
         if let Some(running) = self.running.get(pid) {
             running.stop.send_replace(Some(timeout));
-            running.told.send_modify(|told| told.stopping = true);
+            running.told.send_modify(|told| told.stopping = Some(timeout));
         }
     }
 

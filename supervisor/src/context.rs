@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::Registry;
@@ -45,7 +46,8 @@ pub struct Context {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) fence: Fence,
-    pub(crate) stopping: bool,
+    /// How long it may take, once it was asked to stop.
+    pub(crate) stopping: Option<Duration>,
 }
 
 impl Context {
@@ -99,16 +101,22 @@ impl Context {
         self.supervisor.child_started(&self.pid, info);
     }
 
-    /// Resolves once the child is asked to stop: within the spec's `stop_timeout` it should have ended. Safe to cancel.
+    /// Resolves once the child is asked to stop: within [`Context::stop_timeout`] it should have ended. Safe to cancel.
     pub async fn stopping(&self) {
         let mut told = self.told.clone();
         // An error means that it has ended, and nobody can ask it any more.
-        let _ = told.wait_for(|told| told.stopping).await;
+        let _ = told.wait_for(|told| told.stopping.is_some()).await;
     }
 
     /// Whether the child was asked to stop.
     pub fn is_stopping(&self) -> bool {
-        self.told.borrow().stopping
+        self.told.borrow().stopping.is_some()
+    }
+
+    /// How long the child may take to stop: the spec's `stop_timeout`; once it was asked to, perhaps less, where the cluster
+    /// needs a quorum.
+    pub fn stop_timeout(&self) -> Duration {
+        self.told.borrow().stopping.unwrap_or(self.spec.stop_timeout)
     }
 
     /// Leaves something for the next activation, which finds it as [`Context::handed_off`], here or on another node: to be

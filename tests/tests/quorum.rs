@@ -10,7 +10,7 @@ use ordu_tests::{Cluster, Network, Plan, Scenario, millis, within};
 
 const CHILDREN: usize = 24;
 const QUORUM: [&str; 6] = ["--partition", "quorum:2", "--quorum-grace", "1s", "--quorum-stop-timeout", "2s"];
-/// With these a child is granted to others 7 s after anybody vouched for its node last.
+/// With these a child is granted to others 9 s after anybody vouched for its node last.
 const TAKEOVER_MAX: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_secs(20);
 

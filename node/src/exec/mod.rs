@@ -29,6 +29,7 @@ mod user;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use nix::sys::signal::Signal;
@@ -54,8 +55,8 @@ use crate::text::format_duration;
 pub trait Host: Send {
     /// The program was executed.
     fn started(&self, os_pid: u32, log: &Path);
-    /// Resolves when the child shall stop.
-    fn stopping(&self) -> impl Future<Output = ()> + Send;
+    /// Resolves when the child shall stop, with how long it may take at most.
+    fn stopping(&self) -> impl Future<Output = Duration> + Send;
     /// Resolves with the present fence once that is another than `known`.
     fn fence_raised(&self, known: &str) -> impl Future<Output = String> + Send;
     /// What the activation before this one left.
@@ -144,21 +145,21 @@ impl Exec {
         let job = self.job(activation, &args, &fence_file, states.as_ref(), log.clone());
         let running = self.keeper.spawn(job).await?;
         host.started(running.os_pid(), &log);
-        let (ended, was_late) = attend(running, &host, &args, fence, &fence_file).await;
+        let (ended, late) = attend(running, &host, &args, fence, &fence_file).await;
         let fenced = states.as_ref().map_or(Ok(None), States::fenced);
         // Who had to be killed may have been in the middle of it. Whether it was asked to stop knows who takes it.
-        if let Some(states) = states.filter(|_| !was_late) {
+        if let Some(states) = states.filter(|_| late.is_none()) {
             match states.left() {
                 Ok(left) => left.into_iter().for_each(|state| host.hand_off(state)),
                 Err(why) => tracing::warn!(child = id, why, "a child's state is not handed on"),
             }
         }
-        let late =
-            || format!(": it had not ended {} after SIG{}", format_duration(args.stop_timeout), args.stop_signal);
-        let reason = match ended.reason() {
-            Some(reason) if was_late && ended == Ended::by(Signal::SIGKILL) => Some(reason + &late()),
-            reason => reason,
-        };
+        let reason = ended.reason().map(|reason| match late.filter(|_| ended == Ended::by(Signal::SIGKILL)) {
+            Some(after) => {
+                format!("{reason}: it had not ended {} after SIG{}", format_duration(after), args.stop_signal)
+            }
+            None => reason,
+        });
         match (fenced, reason) {
             (Ok(Some(seen)), _) => Ok(Exit::Fenced(seen)),
             (Ok(None), None) => Ok(Exit::Normal),
@@ -203,18 +204,22 @@ impl Exec {
     }
 }
 
-/// From the start of a program to its end; and whether it had to be killed, since it took too long to stop.
+/// From the start of a program to its end; and if it had to be killed, for how long it had been asked to stop.
 async fn attend(
     mut running: Running,
     host: &impl Host,
     args: &ExecArgs,
     mut fence: String,
     fence_file: &FenceFile,
-) -> (Ended, bool) {
+) -> (Ended, Option<Duration>) {
+    let mut timeout = args.stop_timeout;
     loop {
         fence = tokio::select! {
-            ended = running.ended() => return (ended, false),
-            () = host.stopping() => break,
+            ended = running.ended() => return (ended, None),
+            most = host.stopping() => {
+                timeout = timeout.min(most);
+                break;
+            }
             raised = host.fence_raised(&fence) => raised,
         };
         if let Err(error) = fence_file.write(&fence) {
@@ -224,11 +229,11 @@ async fn attend(
         }
     }
     running.signal(args.stop_signal.0);
-    match tokio::time::timeout(args.stop_timeout, running.ended()).await {
-        Ok(ended) => (ended, false),
+    match tokio::time::timeout(timeout, running.ended()).await {
+        Ok(ended) => (ended, None),
         Err(_) => {
             running.signal(Signal::SIGKILL);
-            (running.ended().await, true)
+            (running.ended().await, Some(timeout))
         }
     }
 }

@@ -542,7 +542,6 @@ impl Supervisor {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.begin_votes(now);
-        self.vote(now, effects);
         self.repair(now, effects);
         self.remove_void_marks();
         self.forget_states(now.at);
@@ -747,6 +746,8 @@ impl Supervisor {
     /// Looks again at every child that may have to change, until none has to, and pushes what was written.
     pub(super) fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut steps: BTreeMap<ChildId, u32> = BTreeMap::new();
+        // Before anything is started that was to start long ago: this node may have stood still.
+        self.vote(now, effects);
         self.hear(now);
         self.gather_dirty(now, effects);
         self.look_at_crowded();

@@ -1,6 +1,6 @@
 //! A node that asks: who vouches for it and until when, and who granted it which child.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ordu_transport::core::{Instant, NodeId, NodeName};
@@ -35,6 +35,8 @@ pub(super) struct Leases {
     /// Until when this node counts itself: who was paused does not know what it granted meanwhile.
     own_until: Instant,
     wishes: BTreeMap<ChildId, Wish>,
+    /// Those that are given up, and until when.
+    pauses: BTreeSet<(Instant, ChildId)>,
     /// Those to ask for at the next flush.
     unasked: Vec<ChildId>,
 }
@@ -82,6 +84,7 @@ impl Leases {
             supporters: BTreeMap::new(),
             own_until: Instant::default(),
             wishes: BTreeMap::new(),
+            pauses: BTreeSet::new(),
             unasked: Vec::new(),
         }
     }
@@ -177,7 +180,9 @@ impl Leases {
 
     /// Wants a child no more: the number of its release, if it was wanted.
     pub(super) fn give_up(&mut self, id: &ChildId) -> Option<u64> {
-        self.wishes.remove(id)?;
+        if let Some(again) = self.wishes.remove(id)?.again {
+            self.pauses.remove(&(again, id.clone()));
+        }
         self.number += 1;
         Some(self.number)
     }
@@ -253,29 +258,31 @@ impl Leases {
         self.number += 1;
         let pause = PAUSE_MIN.saturating_mul(1 << wish.refusals.min(8)).min(PAUSE_MAX);
         let again = now + pause.mul_f64(0.5 + jitter);
+        self.pauses.insert((again, id.clone()));
         *wish = Wish { since: u64::MAX, yes: 0, no: 0, refusals: wish.refusals + 1, again: Some(again) };
         Some((self.number, again))
     }
 
     /// The earliest end of such a pause.
     pub(super) fn next_again(&self) -> Option<Instant> {
-        self.wishes.values().filter_map(|wish| wish.again).min()
+        self.pauses.first().map(|(again, _)| *again)
     }
 
     /// Asks again for what was given up for long enough, and, with `all`, for what is not granted by everybody.
     pub(super) fn ask_again(&mut self, now: Instant, all: bool) {
-        let everybody = self.supporters.values().fold(OWN, |places, supporter| places | supporter.place);
-        for (id, wish) in &mut self.wishes {
-            match wish.again {
-                Some(again) if again <= now => {
-                    self.number += 1;
-                    (wish.since, wish.again) = (self.number, None);
-                    self.unasked.push(id.clone());
-                }
-                Some(_) => {}
-                None if all && wish.yes & everybody != everybody => self.unasked.push(id.clone()),
-                None => {}
+        while self.pauses.first().is_some_and(|(again, _)| *again <= now) {
+            let Some((_, id)) = self.pauses.pop_first() else { break };
+            if let Some(wish) = self.wishes.get_mut(&id) {
+                self.number += 1;
+                (wish.since, wish.again) = (self.number, None);
+                self.unasked.push(id);
             }
+        }
+        if all {
+            let everybody = self.supporters.values().fold(OWN, |places, supporter| places | supporter.place);
+            let lacks = |wish: &Wish| wish.again.is_none() && wish.yes & everybody != everybody;
+            let lacking = self.wishes.iter().filter(|(_, wish)| lacks(wish));
+            self.unasked.extend(lacking.map(|(id, _)| id.clone()));
         }
     }
 
@@ -305,5 +312,111 @@ impl Leases {
     /// Everybody who vouches for us, for a release.
     pub(super) fn nodes(&self) -> Vec<NodeId> {
         self.supporters.values().map(|supporter| supporter.node.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
+    }
+
+    fn node(name: &str) -> NodeId {
+        NodeId::new(NodeName::new(name).unwrap(), 1, 1)
+    }
+
+    fn child(name: &str) -> ChildId {
+        ChildId::new(name).unwrap()
+    }
+
+    /// Three of five: this node, and b and c that vouched as of a beat that was sent at 100 ms.
+    fn leases() -> Leases {
+        let mut leases = Leases::new(3);
+        leases.own_vouch(at(100), true);
+        let beat = leases.beat(at(100));
+        assert!(leases.vouched(beat, &node("b"), 7, 1) && leases.vouched(beat, &node("c"), 8, 1));
+        leases
+    }
+
+    /// Grants a child by these, and returns the number of the ask.
+    fn granted(leases: &mut Leases, id: &ChildId, by: &[(&str, u64)]) -> u64 {
+        leases.want(id);
+        let number = leases.take_unasked(at(100)).expect("it is asked for").number;
+        leases.own_word(id, true);
+        for (name, life) in by {
+            leases.answered(&node(name), (*life, 1, number), vec![id.clone()], Vec::new());
+        }
+        number
+    }
+
+    #[test]
+    fn it_counts_from_when_it_was_asked_and_by_the_weakest_of_a_quorum() {
+        let mut leases = leases();
+        assert_eq!(leases.holds_until(), Some(at(2_100)));
+        let x = child("x");
+        granted(&mut leases, &x, &[("b", 7)]);
+        assert_eq!(leases.ours_until(&x), None, "two of three");
+        granted(&mut leases, &child("y"), &[("b", 7), ("c", 8)]);
+        assert_eq!(leases.ours_until(&child("y")), Some(at(2_100)));
+        leases.own_vouch(at(1_000), true);
+        let beat = leases.beat(at(1_000));
+        assert!(!leases.vouched(beat, &node("b"), 7, 1), "nothing new");
+        assert_eq!(leases.ours_until(&child("y")), Some(at(2_100)), "c has not answered since");
+        assert!(!leases.vouched(99, &node("c"), 8, 1), "nobody asked by that beat");
+    }
+
+    #[test]
+    fn what_was_granted_in_another_epoch_or_life_is_void() {
+        let mut leases = leases();
+        let x = child("x");
+        let number = granted(&mut leases, &x, &[("b", 7), ("c", 8)]);
+        let beat = leases.beat(at(200));
+        assert!(leases.vouched(beat, &node("b"), 7, 2));
+        assert_eq!(leases.ours_until(&x), None);
+        leases.answered(&node("b"), (7, 1, number), vec![x.clone()], Vec::new());
+        assert_eq!(leases.ours_until(&x), None, "said in the epoch before");
+        leases.answered(&node("b"), (7, 2, number), vec![x.clone()], Vec::new());
+        assert!(leases.ours_until(&x).is_some());
+        leases.own_vouch(at(300), false);
+        assert_eq!(leases.ours_until(&x), None, "its own word is void too");
+    }
+
+    #[test]
+    fn a_word_on_an_ask_from_before_the_release_does_not_count() {
+        let mut leases = leases();
+        let x = child("x");
+        let number = granted(&mut leases, &x, &[("b", 7)]);
+        assert!(leases.give_up(&x).is_some_and(|release| release > number));
+        let told = leases.answered(&node("c"), (8, 1, number), vec![x.clone()], Vec::new());
+        assert_eq!(told, (Vec::new(), vec![x.clone()]), "he has to be told");
+        leases.want(&x);
+        leases.own_word(&x, true);
+        leases.answered(&node("b"), (7, 1, number), vec![x.clone()], Vec::new());
+        leases.answered(&node("c"), (8, 1, number), vec![x.clone()], Vec::new());
+        assert_eq!(leases.ours_until(&x), None);
+    }
+
+    #[test]
+    fn what_is_refused_is_asked_for_again_after_longer_and_longer_pauses() {
+        let mut leases = leases();
+        let x = child("x");
+        let number = granted(&mut leases, &x, &[]);
+        let refuse = |leases: &mut Leases, number| {
+            for (name, life) in [("b", 7), ("c", 8)] {
+                leases.answered(&node(name), (life, 1, number), Vec::new(), vec![child("x")]);
+            }
+        };
+        refuse(&mut leases, number);
+        assert!(!leases.is_refused(&x, 5) && leases.is_refused(&x, 4));
+        let (_, first) = leases.pause(at(100), &x, 0.0).unwrap();
+        assert_eq!((leases.next_again(), leases.is_refused(&x, 4)), (Some(first), false));
+        leases.ask_again(first, false);
+        let number = leases.take_unasked(first).expect("it is asked for again").number;
+        refuse(&mut leases, number);
+        let (_, second) = leases.pause(first, &x, 0.0).unwrap();
+        assert!(second.saturating_since(first) > first.saturating_since(at(100)));
+        assert_eq!(leases.give_up(&x).map(|_| leases.next_again()), Some(None));
     }
 }

@@ -52,8 +52,9 @@ pub const LEASE: Duration = Duration::from_secs(2);
 pub const GRACE: Duration = Duration::from_secs(3);
 /// Longest time that a child may take to stop in a cluster with a quorum, unless it is told otherwise.
 pub const STOP_MAX: Duration = Duration::from_secs(10);
-/// How much longer others wait: for a kill to be done, and for clocks that do not run at the same pace.
-pub const MARGIN: Duration = Duration::from_secs(2);
+/// How much longer others wait: for a child that is given a little more time than it was told, for a kill to be done, and for
+/// clocks that do not run at the same pace.
+pub const MARGIN: Duration = Duration::from_secs(4);
 /// How long after a child should be gone whoever enforces that kills it.
 const KILL_AFTER: Duration = Duration::from_millis(500);
 /// Most members of a quorum.
@@ -95,11 +96,25 @@ impl Quorum {
         2 * self.members - 1
     }
 
+    fn terms(&self) -> Terms {
+        let void_after_ms = u64::try_from(self.void_after().as_millis()).unwrap_or(u64::MAX);
+        Terms { members: self.members as u64, void_after_ms }
+    }
+
     /// How long after a member last vouched for a node nothing can run there any more by its grants.
     pub fn void_after(&self) -> Duration {
         let margin = if is_present(Defect::TakesOverEarly) { Duration::ZERO } else { self.stop_max + MARGIN };
         LEASE + self.grace + margin
     }
+}
+
+/// What the nodes of a cluster must have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Terms {
+    /// How many members are a quorum.
+    pub members: u64,
+    /// How long others wait before they take children over, in milliseconds.
+    pub void_after_ms: u64,
 }
 
 /// What nodes say to one another about this. `life` is that of the sender's supervisor: it outlives its identity.
@@ -112,6 +127,8 @@ pub enum Word {
         life: u64,
         /// Which beat.
         number: u64,
+        /// By which rules; others must have the same.
+        terms: Terms,
         /// Whom I know as members.
         members: Vec<NodeName>,
     },
@@ -223,6 +240,8 @@ pub(super) struct Votes {
     lease: Option<Instant>,
     /// Whether it was told that there are too many members.
     is_left_out: bool,
+    /// The last rules of others that are not ours.
+    is_told_of_terms: Option<Terms>,
 }
 
 impl Supervisor {
@@ -265,7 +284,9 @@ impl Supervisor {
         if self.votes.is_some() {
             return;
         }
-        let from = now.at + if is_present(Defect::ForgetsGrants) { Duration::ZERO } else { config.void_after() };
+        // Alone it granted to nobody else.
+        let forgets = config.members_max() > 1 && !is_present(Defect::ForgetsGrants);
+        let from = now.at + if forgets { config.void_after() } else { Duration::ZERO };
         self.votes = Some(Votes {
             config,
             life: self.rng.random(),
@@ -285,6 +306,7 @@ impl Supervisor {
             releases: BTreeSet::new(),
             lease: None,
             is_left_out: false,
+            is_told_of_terms: None,
         });
     }
 
@@ -303,7 +325,8 @@ impl Supervisor {
         if is_due {
             votes.next_beat = now.at + BEAT_EVERY;
             let number = votes.leases.beat(now.at);
-            let beat = Word::Beat { life: votes.life, number, members: votes.members() };
+            let terms = votes.config.terms();
+            let beat = Word::Beat { life: votes.life, number, terms, members: votes.members() };
             say(self.connected.iter().cloned().collect(), beat, effects);
         }
         self.look_at_power(now, effects);
@@ -502,10 +525,13 @@ impl Supervisor {
             return;
         }
         match word {
-            Word::Beat { life, number, members } => {
-                let answer = match self.admit(from, members) {
-                    true => self.vouch(now, from, life, number),
-                    false => self.votes.as_ref().map(|votes| Word::Full { members: votes.members() }),
+            Word::Beat { life, number, terms, members } => {
+                let answer = if !self.has_terms(from, terms) {
+                    None
+                } else if self.admit(from, members) {
+                    self.vouch(now, from, life, number)
+                } else {
+                    self.votes.as_ref().map(|votes| Word::Full { members: votes.members() })
                 };
                 answer.into_iter().for_each(|answer| say(vec![from.clone()], answer, effects));
             }
@@ -554,6 +580,18 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Whether another goes by the rules that this node goes by.
+    fn has_terms(&mut self, from: &NodeId, theirs: Terms) -> bool {
+        let Some(votes) = &mut self.votes else { return false };
+        let ours = votes.config.terms();
+        if theirs != ours && votes.is_told_of_terms != Some(theirs) {
+            votes.is_told_of_terms = Some(theirs);
+            tracing::error!(by = %from, ?theirs, ?ours, "another quorum, grace or stop timeout is asked for there: neither \
+                vouches for the other; start all nodes with the same");
+        }
+        theirs == ours
     }
 
     /// A member says whom it knows as members. Whether it is one of ours: together there must not be too many.
