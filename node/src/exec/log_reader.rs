@@ -162,22 +162,30 @@ mod tests {
         log::begin(&path).unwrap();
         let mut reader = LogReader::open(&path, LogBegin::Activation).unwrap().unwrap();
         let written: Vec<u8> = (0..LINES).flat_map(|line| format!("{line}\n").into_bytes()).collect();
-        // No further ahead of the reader than what is kept.
-        let (tell, told) = std::sync::mpsc::sync_channel::<()>(50);
+        // The writer is no further ahead of what was read than what is kept.
+        const PIECE: usize = 64 << 10;
+        let (allow, allowed) = std::sync::mpsc::channel::<()>();
         let mut read = Vec::new();
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for piece in written.chunks(64 << 10) {
-                    log::append(&path, piece).unwrap();
-                    tell.send(()).unwrap();
+            let (allow, written, path) = (allow, &written, &path);
+            scope.spawn(move || {
+                for piece in written.chunks(PIECE) {
+                    match allowed.recv() {
+                        Ok(()) => log::append(path, piece).unwrap(),
+                        Err(_) => return,
+                    }
                 }
             });
+            (0..50).for_each(|_| allow.send(()).unwrap());
             while read.len() < written.len() {
-                read.extend(rest(&mut reader));
-                while read.len() < written.len() && told.try_recv().is_ok() {}
+                let new = rest(&mut reader);
+                assert!(written[read.len()..].starts_with(&new), "after {} bytes", read.len());
+                let pieces = (read.len() + new.len()) / PIECE - read.len() / PIECE;
+                read.extend(new);
+                // Who has written all takes no more.
+                (0..pieces).for_each(|_| drop(allow.send(())));
             }
         });
-        assert!(read == written, "{} of {} bytes", read.len(), written.len());
         let files = LogFiles::open(&path).unwrap();
         assert!(files.base() > 2 * LOG_BYTES_MAX, "{}", files.base());
         assert_eq!(reader.end().unwrap(), written.len() as u64);
