@@ -164,6 +164,10 @@ impl Host for ContextHost {
         self.0.stop_timeout()
     }
 
+    fn is_stopping(&self) -> bool {
+        self.0.is_stopping()
+    }
+
     async fn fence_raised(&self, known: &str) -> String {
         let fence = self.0.fence();
         if fence.to_string() != known {

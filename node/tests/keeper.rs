@@ -342,6 +342,10 @@ impl Host for TestHost {
         Duration::MAX
     }
 
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     async fn fence_raised(&self, known: &str) -> String {
         self.fence.clone().wait_for(|fence| fence != known).await.unwrap().clone()
     }

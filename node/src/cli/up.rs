@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use ordu_supervisor::core::Bounds;
-use ordu_supervisor::core::quorum::QUORUM_MAX;
+use ordu_supervisor::core::quorum::{QUORUM_MAX, TIME_MAX};
 use ordu_supervisor::core::{Partition, Quorum};
 use ordu_transport::core::NodeName;
 
@@ -26,8 +26,6 @@ use crate::wish::check_labels;
 const WEIGHT_MAX: i64 = 1_000;
 /// Most members that a node waits for.
 const EXPECT_MAX: i64 = 1_000;
-/// Longest time that children run on, or stop, when the quorum is lost.
-const QUORUM_TIME_MAX: Duration = Duration::from_secs(3_600);
 /// Most children that a node or a cluster may be told to take.
 const CHILDREN_MAX: i64 = 10_000_000;
 /// Most nodes of a `dev` cluster.
@@ -248,13 +246,13 @@ impl Up {
                 other => Err(Failure::usage(format!("--partition: {other:?} is not keep-running or quorum:Q"))),
             };
         };
-        let members = members.parse().ok().filter(|members| (1..=QUORUM_MAX).contains(members)).ok_or_else(|| {
-            Failure::usage(format!("--partition quorum:Q: Q is {members:?}, not a number from 1 to {QUORUM_MAX}"))
+        let members = members.parse().ok().filter(|members| (2..=QUORUM_MAX).contains(members)).ok_or_else(|| {
+            Failure::usage(format!("--partition quorum:Q: Q is {members:?}, not a number from 2 to {QUORUM_MAX}"))
         })?;
         let (grace, stop_max) = (self.quorum_grace, self.quorum_stop_timeout);
         for (flag, time) in [("--quorum-grace", grace), ("--quorum-stop-timeout", stop_max)] {
-            if time > QUORUM_TIME_MAX {
-                return Err(Failure::usage(format!("{flag}: {time:?} is longer than {QUORUM_TIME_MAX:?}")));
+            if time > TIME_MAX {
+                return Err(Failure::usage(format!("{flag}: {time:?} is longer than {TIME_MAX:?}")));
             }
         }
         Ok(Partition::Quorum(Quorum { grace, stop_max, ..Quorum::of(members) }))
@@ -345,8 +343,8 @@ mod tests {
     #[test]
     fn what_is_not_yet_is_refused_and_so_is_nonsense() {
         for (line, expected) in [
-            ("--partition quorum:0", "from 1 to 16"),
-            ("--partition quorum:many", "from 1 to 16"),
+            ("--partition quorum:1", "from 2 to 16"),
+            ("--partition quorum:many", "from 2 to 16"),
             ("--partition quorum:2 --quorum-grace 2h", "--quorum-grace"),
             ("--expect 0", "0 is not in 1..=1000"),
             ("--expect many", "invalid digit"),

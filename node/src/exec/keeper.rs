@@ -7,7 +7,8 @@
 //! what a terminal sends, so Ctrl-C in the node's terminal reaches neither it nor the children.
 //!
 //! Threads: the main one takes orders; one sees which launches became programs; one reaps; one writes reports; one takes
-//! output; one looks for strays and old logs; one kills when a lease is over. Only `waitid` that peeks is called without the table's lock: a pid is reaped
+//! output; one looks for strays and old logs; one
+//! kills when a lease is over. Only `waitid` that peeks is called without the table's lock: a pid is reaped
 //! under the lock, so while the table knows a pid, no other process has it, and the wait inside a failing `Command::spawn`
 //! is never robbed.
 
@@ -198,6 +199,10 @@ impl Keeper {
         log::begin(&log).map_err(|error| format!("cannot open the log {}: {error}", log.display()))?;
         // Under the lock, so that the reaper knows the process once it ends.
         let mut table = self.lock();
+        if self.lease.is_over() {
+            remove_unused(&log);
+            return Err("its node was not heard of in time".into());
+        }
         let cgroup = table.cgroup(key, &job.limits).inspect_err(|_| remove_unused(&log))?;
         let traces = Traces { mark: job.mark.clone(), cgroup, seen: Vec::new() };
         let launched = self.launch(job, traces.cgroup.clone()).inspect_err(|_| {
@@ -367,7 +372,7 @@ impl Keeper {
     /// Kills the children of a node that has not said in time that they may go on.
     fn heed_lease_forever(&self) {
         loop {
-            self.lease.is_over();
+            self.lease.wait();
             let table = self.lock();
             for child in table.children.values() {
                 let _ = killpg(child.group, Signal::SIGKILL).or_else(|_| kill(child.group, Signal::SIGKILL));

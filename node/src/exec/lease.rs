@@ -23,31 +23,44 @@ fn now_us() -> u64 {
 /// What a keeper was told last.
 #[derive(Debug, Default)]
 pub(super) struct Lease {
-    until_us: Mutex<Option<u64>>,
+    told: Mutex<Told>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    until_us: Option<u64>,
+    /// It was seen that this has passed.
+    is_seen: bool,
 }
 
 impl Lease {
     pub(super) fn set(&self, until_us: Option<u64>) {
-        *self.until_us.lock().unwrap_or_else(PoisonError::into_inner) = until_us;
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Told { until_us, is_seen: false };
         self.changed.notify_all();
     }
 
-    /// Returns when the time has come, and forgets it.
-    pub(super) fn is_over(&self) {
-        let mut until_us = self.until_us.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Whether the time has come: nothing may be started either, until the node is heard of again.
+    pub(super) fn is_over(&self) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.until_us.is_some_and(|at_us| at_us <= now_us())
+    }
+
+    /// Returns when the time has come, once each time.
+    pub(super) fn wait(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let Some(at_us) = *until_us else {
-                until_us = self.changed.wait(until_us).unwrap_or_else(PoisonError::into_inner);
+            let Some(at_us) = told.until_us.filter(|_| !told.is_seen) else {
+                told = self.changed.wait(told).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             let left = Duration::from_micros(at_us.saturating_sub(now_us()));
             if left.is_zero() {
-                *until_us = None;
+                told.is_seen = true;
                 return;
             }
-            let waited = self.changed.wait_timeout(until_us, left.min(LOOK_MAX));
-            until_us = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.changed.wait_timeout(told, left.min(LOOK_MAX));
+            told = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

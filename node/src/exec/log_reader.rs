@@ -182,8 +182,10 @@ mod tests {
                 assert!(written[read.len()..].starts_with(&new), "after {} bytes", read.len());
                 let pieces = (read.len() + new.len()) / PIECE - read.len() / PIECE;
                 read.extend(new);
-                // Who has written all takes no more.
-                (0..pieces).for_each(|_| drop(allow.send(())));
+                for _ in 0..pieces {
+                    // Who has written all takes no more.
+                    let _ = allow.send(());
+                }
             }
         });
         let files = LogFiles::open(&path).unwrap();

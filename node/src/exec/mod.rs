@@ -57,6 +57,8 @@ pub trait Host: Send {
     fn started(&self, os_pid: u32, log: &Path);
     /// Resolves when the child shall stop, with how long it may take at most.
     fn stopping(&self) -> impl Future<Output = Duration> + Send;
+    /// Whether it shall.
+    fn is_stopping(&self) -> bool;
     /// Resolves with the present fence once that is another than `known`.
     fn fence_raised(&self, known: &str) -> impl Future<Output = String> + Send;
     /// What the activation before this one left.
@@ -143,6 +145,10 @@ impl Exec {
         let log = self.log(&activation.id);
         let (fence, id) = (activation.fence.clone(), activation.id.clone());
         let job = self.job(activation, &args, &fence_file, states.as_ref(), log.clone());
+        // It may have waited while this process stood still.
+        if host.is_stopping() {
+            return Err("it was stopped before it began".into());
+        }
         let running = self.keeper.spawn(job).await?;
         host.started(running.os_pid(), &log);
         let (ended, late) = attend(running, &host, &args, fence, &fence_file).await;

@@ -681,7 +681,7 @@ impl Supervisor {
         }
         self.tell_member(now, &member, effects);
         if member.status == Status::Left {
-            self.forget_voter(&member.id.name);
+            self.forget_voter(now, &member.id.name);
         }
         if member.status.is_living() {
             self.up_since.entry(member.id.clone()).or_insert(now.at);

@@ -3,7 +3,7 @@
 //! A grant lasts until its holder releases it, or until nobody can be running by it any more: that long after the last
 //! time that this member vouched for the holder. All grants of a holder go together then, and he is told by a new epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ordu_transport::core::defects::{Defect, is_present};
@@ -76,6 +76,10 @@ impl Grants {
     pub(super) fn vouch(&mut self, now: Instant, life: u64, node: &NodeId) -> Option<u64> {
         self.drop_void(now);
         if !self.holders.contains_key(&life) {
+            if self.holders.len() >= HOLDERS_MAX {
+                let holding: BTreeSet<u64> = self.children.values().map(|grant| grant.to).collect();
+                self.holders.retain(|life, _| holding.contains(life));
+            }
             if self.holders.len() >= HOLDERS_MAX {
                 return None;
             }

@@ -279,7 +279,8 @@ impl Leases {
             }
         }
         if all {
-            let everybody = self.supporters.values().fold(OWN, |places, supporter| places | supporter.place);
+            let living = self.supporters.values().filter(|supporter| supporter.until > now);
+            let everybody = living.fold(OWN, |places, supporter| places | supporter.place);
             let lacks = |wish: &Wish| wish.again.is_none() && wish.yes & everybody != everybody;
             let lacking = self.wishes.iter().filter(|(_, wish)| lacks(wish));
             self.unasked.extend(lacking.map(|(id, _)| id.clone()));

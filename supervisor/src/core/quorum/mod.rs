@@ -20,8 +20,10 @@
 //! A member that begins anew does not know what it granted in an earlier life, and takes no part for as long; or until it
 //! has heard of all 2Q − 1 that they never knew that life.
 //!
-//! The members are counted by name, those that are down included, until they leave or are removed. One more than 2Q − 1 is
-//! nobody's member: it runs nothing.
+//! The members are counted by name, those that are down included, until they leave or are removed, and for as long after that
+//! as anything may run by their grants. A newcomer that would be one more than 2Q − 1 is nobody's member. Where more begin
+//! together they may take each other for members of different clusters: who finds that one of its members takes it for none
+//! has no quorum, and vouches for nobody, until that has changed.
 //!
 //! Source of the leases: Gray and Cheriton, "Leases: An Efficient Fault-Tolerant Mechanism for Distributed File Cache
 //! Consistency", 1989.
@@ -57,6 +59,8 @@ pub const STOP_MAX: Duration = Duration::from_secs(10);
 pub const MARGIN: Duration = Duration::from_secs(4);
 /// How long after a child should be gone whoever enforces that kills it.
 const KILL_AFTER: Duration = Duration::from_millis(500);
+/// Longest grace, and longest time to stop.
+pub const TIME_MAX: Duration = Duration::from_secs(3_600);
 /// Most members of a quorum.
 pub const QUORUM_MAX: usize = 16;
 /// Most children that one message asks for, grants or releases.
@@ -240,6 +244,10 @@ pub(super) struct Votes {
     lease: Option<Instant>,
     /// Whether it was told that there are too many members.
     is_left_out: bool,
+    /// Members that do not take this node for one.
+    at_odds: BTreeSet<NodeName>,
+    /// Members that have left, and until when they count.
+    leaving: BTreeMap<NodeName, Instant>,
     /// The last rules of others that are not ours.
     is_told_of_terms: Option<Terms>,
 }
@@ -280,10 +288,12 @@ impl Supervisor {
 
     /// Takes its part, once it knows what time it is.
     pub(super) fn begin_votes(&mut self, now: Now) {
-        let Partition::Quorum(config) = self.partition else { return };
+        let Partition::Quorum(Quorum { members, grace, stop_max }) = self.partition else { return };
         if self.votes.is_some() {
             return;
         }
+        let (grace, stop_max) = (grace.min(TIME_MAX), stop_max.min(TIME_MAX));
+        let config = Quorum { members: members.clamp(1, QUORUM_MAX), grace, stop_max };
         // Alone it granted to nobody else.
         let forgets = config.members_max() > 1 && !is_present(Defect::ForgetsGrants);
         let from = now.at + if forgets { config.void_after() } else { Duration::ZERO };
@@ -306,6 +316,8 @@ impl Supervisor {
             releases: BTreeSet::new(),
             lease: None,
             is_left_out: false,
+            at_odds: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             is_told_of_terms: None,
         });
     }
@@ -320,6 +332,14 @@ impl Supervisor {
         if let Some(epoch) = votes.grants.vouch(now.at, votes.life, &own) {
             votes.leases.own_vouch(now.at, std::mem::replace(&mut votes.own_epoch, epoch) == epoch);
         }
+        let Votes { leaving, members, .. } = votes;
+        leaving.retain(|name, until| {
+            let counts = *until > now.at;
+            if !counts {
+                members.remove(name);
+            }
+            counts
+        });
         let is_due = votes.next_beat <= now.at;
         votes.leases.ask_again(now.at, is_due);
         if is_due {
@@ -337,7 +357,9 @@ impl Supervisor {
     fn look_at_power(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(votes) = &mut self.votes else { return };
         votes.takes_part = votes.grants.from() <= now.at;
-        let is_held = votes.takes_part && votes.leases.holds_until().is_some_and(|until| until > now.at);
+        let is_held = votes.takes_part
+            && votes.at_odds.is_empty()
+            && votes.leases.holds_until().is_some_and(|until| until > now.at);
         if std::mem::replace(&mut votes.is_held, is_held) == is_held {
             return;
         }
@@ -362,17 +384,21 @@ impl Supervisor {
         let earlier = |of: &mut Option<Instant>, at: Instant| *of = Some(of.map_or(at, |known| known.min(at)));
         for (id, until) in votes.leases.all_until() {
             let Some(local) = self.local.get(id) else { continue };
-            let until = until.unwrap_or_default() + votes.config.grace;
+            let mut until = until.unwrap_or_default() + votes.config.grace;
             if until > now.at {
                 earlier(&mut next_stop, until);
-            } else if !votes.stopping.contains_key(id) {
+            } else if let Some(gone) = votes.stopping.get(id) {
+                until = *gone;
+            } else {
+                // It is about to be told to stop.
                 self.dirty.insert(id.clone());
+                until = now.at + votes.config.stop_max;
             }
             if local.pid.is_some() {
-                earlier(&mut lease, votes.stopping.get(id).copied().unwrap_or(until));
+                earlier(&mut lease, until);
             }
         }
-        let lease = lease.map(|at| at.max(now.at) + KILL_AFTER);
+        let lease = lease.map(|at| at + KILL_AFTER);
         votes.next_stop = next_stop;
         if std::mem::replace(&mut votes.lease, lease) != lease && !is_present(Defect::RunsWithoutQuorum) {
             effects.push(Effect::Lease { within: lease.map(|at| at.saturating_since(now.at)) });
@@ -398,8 +424,8 @@ impl Supervisor {
     /// A child of ours is about to be started: whoever enforces that it stops has to know until when it may run before.
     pub(super) fn lease_before_start(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(votes) = &mut self.votes else { return };
-        let until = votes.leases.ours_until(id).unwrap_or_default() + votes.config.grace + KILL_AFTER;
-        if votes.lease.is_none_or(|lease| until < lease) && !is_present(Defect::RunsWithoutQuorum) {
+        let until = votes.runs_until(id).unwrap_or_default() + votes.config.grace + KILL_AFTER;
+        if votes.lease.is_none_or(|lease| until < lease || lease <= now.at) && !is_present(Defect::RunsWithoutQuorum) {
             votes.lease = Some(until);
             effects.push(Effect::Lease { within: Some(until.saturating_since(now.at)) });
         }
@@ -438,7 +464,7 @@ impl Supervisor {
         if !is_under_grant(&local.phase) || is_present(Defect::RunsWithoutQuorum) {
             return;
         }
-        let until = votes.leases.ours_until(id).unwrap_or_default() + votes.config.grace;
+        let until = votes.runs_until(id).unwrap_or_default() + votes.config.grace;
         if until > now.at {
             return;
         }
@@ -509,7 +535,9 @@ impl Supervisor {
         for id in children {
             if votes.leases.ours_until(&id).is_some_and(|until| until > now.at) {
                 self.dirty.insert(id);
-            } else if votes.leases.is_refused(&id, votes.members.len()) {
+            } else if self.local.get(&id).is_none_or(|local| local.pid.is_none())
+                && votes.leases.is_refused(&id, votes.members.len())
+            {
                 votes.leases.pause(now.at, &id, jitter);
                 votes.releases.insert(id);
             }
@@ -531,6 +559,7 @@ impl Supervisor {
                 } else if self.admit(from, members) {
                     self.vouch(now, from, life, number)
                 } else {
+                    self.note_odds(now, &from.name, effects);
                     self.votes.as_ref().map(|votes| Word::Full { members: votes.members() })
                 };
                 answer.into_iter().for_each(|answer| say(vec![from.clone()], answer, effects));
@@ -548,6 +577,9 @@ impl Supervisor {
                 self.look_at_power(now, effects);
             }
             Word::Full { members } => {
+                if !members.contains(&self.id().name) {
+                    self.note_odds(now, &from.name, effects);
+                }
                 let Some(votes) = self.votes.as_mut().filter(|votes| !votes.is_left_out) else { return };
                 votes.is_left_out = true;
                 let (most, members) = (votes.config.members_max(), names(&members));
@@ -606,28 +638,50 @@ impl Supervisor {
             return false;
         }
         (votes.members, votes.is_left_out) = (members, false);
+        votes.at_odds.remove(&from.name);
+        votes.leaving.remove(&from.name);
         true
     }
 
+    /// A member does not take this node for one, or has others for members than fit with ours.
+    fn note_odds(&mut self, now: Now, name: &NodeName, effects: &mut Vec<Effect>) {
+        let Some(votes) = self.votes.as_mut().filter(|votes| votes.members.contains(name)) else { return };
+        if votes.at_odds.insert(name.clone()) {
+            let most = votes.config.members_max();
+            tracing::error!(by = %name, most, "there are more members than the quorum allows, and they do not agree who is \
+                one: this node runs nothing until they do; stop those that are too many");
+        }
+        self.look_at_power(now, effects);
+    }
+
     fn vouch(&mut self, now: Now, from: &NodeId, life: u64, number: u64) -> Option<Word> {
-        let votes = self.votes.as_mut()?;
+        let votes = self.votes.as_mut().filter(|votes| votes.at_odds.is_empty())?;
         let epoch = votes.grants.vouch(now.at, life, from)?;
         let is_first = votes.is_first(&from.name, life);
         Some(Word::Vouch { life: votes.life, epoch, number, is_first, members: votes.members() })
     }
 
     /// A member has left, or was removed.
-    pub(super) fn forget_voter(&mut self, name: &NodeName) {
+    pub(super) fn forget_voter(&mut self, now: Now, name: &NodeName) {
         let own = self.id().name.clone();
-        if let Some(votes) = self.votes.as_mut().filter(|_| *name != own) {
-            votes.members.remove(name);
+        if let Some(votes) = self.votes.as_mut().filter(|votes| *name != own && votes.members.contains(name)) {
+            votes.leaving.insert(name.clone(), now.at + votes.config.void_after());
             votes.strangers.remove(name);
+            votes.at_odds.remove(name);
             votes.leases.forget(name);
         }
     }
 }
 
 impl Votes {
+    /// Until when a child may run that this node has.
+    fn runs_until(&self, id: &ChildId) -> Option<Instant> {
+        match is_present(Defect::StartsUngranted) {
+            true => self.leases.holds_until(),
+            false => self.leases.ours_until(id),
+        }
+    }
+
     /// Whether this life of a member is the first that we know.
     fn is_first(&mut self, name: &NodeName, life: u64) -> bool {
         let known = self.lives.entry(name.clone()).or_insert((life, true));
