@@ -513,7 +513,7 @@ fn bad_usage_is_one_line_and_exit_2() {
         ("start web --within 3s -- true", "--max-restarts"),
         ("start web --max-restarts 3 --within soon -- true", "soon"),
         ("bench --nodes 1", "1"),
-        ("up --partition quorum:2 --name n1", "--partition quorum: not yet"),
+        ("up --partition quorum:1 --name n1", "not a number from 2 to 16"),
         ("up --expect 0 --name n1", "0 is not in 1..=1000"),
         ("up --name n1 --ephemeral --join 127.0.0.1:1", "ordu ca issue"),
         ("up --name n1 --ephemeral --tls-dir /no/such", "/no/such/ca.pem"),

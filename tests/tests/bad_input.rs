@@ -103,15 +103,6 @@ fn commands_refuse_what_they_cannot_do() {
 }
 
 #[test]
-fn what_is_not_built_yet_says_so() {
-    let mut cluster = Cluster::start(Scenario::new("not_yet"), 1);
-    let lines = ["up --name x --ephemeral --partition quorum:2"];
-    let table: Vec<(&str, i32, &str)> = lines.iter().map(|line| (*line, 2, "not yet")).collect();
-    refuse(&cluster, "", &table);
-    cluster.terminate_all();
-}
-
-#[test]
 fn a_node_refuses_what_it_cannot_start_with() {
     let mut cluster = Cluster::start(Scenario::new("bad_up"), 1);
     let root = cluster.scenario.path().to_owned();
