@@ -201,7 +201,7 @@ fn http_answers_bad_requests_with_problems() {
     for (body, part) in [
         ("", ""),
         ("{", ""),
-        ("[]", ""),
+        ("[1]", ""),
         (r#"{"kind":"exec","args":{"cmd":["true"]}}"#, "id"),
         (r#"{"id":"a/b","args":{"cmd":["true"]}}"#, "id"),
         ("{\"id\":\"a\\u0007b\",\"args\":{\"cmd\":[\"true\"]}}", "id"),

@@ -197,11 +197,13 @@ async fn a_child_that_is_refused_comes_back_with_a_higher_fence() {
     });
     let [node] = Nodes::new().start_all(["n1"], |_| kinds.clone()).await;
     node.start_child(spec("a", "writer"), PATIENCE).await.unwrap();
-    let seen = || stored.lock().unwrap().expect("it has written");
-    let accepted = |node: &ordu_supervisor::Supervisor| {
-        node.child(&id("a")).is_some_and(|row| row.status == ChildStatus::Running && row.fence > Some(seen()))
+    // It is shown as running before it writes for the first time.
+    let written = || *stored.lock().unwrap();
+    let is_above = |row: &ordu_supervisor::core::ChildRow| {
+        row.status == ChildStatus::Running && written().is_some_and(|seen| row.fence > Some(seen))
     };
-    node.until("its write is accepted", accepted).await;
+    node.until("its write is accepted", |node| node.child(&id("a")).is_some_and(|row| is_above(&row))).await;
+    let seen = || written().expect("it has written");
     let row = node.child(&id("a")).unwrap();
     assert_eq!((row.restarts, refusals.load(Ordering::Relaxed)), (1, 1));
     assert_eq!(row.reason, Some(format!("fenced: its write was refused under the later fence {}", seen())));
