@@ -42,11 +42,6 @@ impl Failure {
         Self { code: TIMED_OUT, message: message.into() }
     }
 
-    /// A feature of a later version: said so, never ignored.
-    pub fn not_yet(what: &str) -> Self {
-        Self::usage(format!("{what}: not yet built in this version of ordu"))
-    }
-
     /// Puts what was being done in front.
     #[must_use]
     pub fn context(self, what: impl fmt::Display) -> Self {

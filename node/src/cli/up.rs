@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_yet_is_refused_and_so_is_nonsense() {
+    fn nonsense_is_refused() {
         for (line, expected) in [
             ("--partition quorum:1", "from 2 to 16"),
             ("--partition quorum:many", "from 2 to 16"),

@@ -10,8 +10,9 @@ use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now};
 use super::row::{ChildRow, ChildStatus};
 use super::show::held_row;
 use super::spec::{ARGS_BYTES_MAX, ChildId, ChildSpec, INIT_TIMEOUT_MIN, REST_BYTES_MAX};
-use super::supervisor::{Control, Effect, Message, Supervisor};
+use super::supervisor::Supervisor;
 use super::tables::{Actual, Desired, Mark, State};
+use super::words::{Control, Effect, Message};
 
 /// Most calls that wait at once on one node; a further one is refused.
 pub const CALLS_MAX: usize = 100_000;

@@ -18,8 +18,9 @@ use super::counts::{Counts, load, place};
 use super::moves::MOVE_MAX;
 use super::placement::{self, Candidate, Ineligible, Merit};
 use super::spec::{Apart, ChildId, ChildSpec, Over, Placement, Restart};
-use super::supervisor::{Effect, Supervisor};
+use super::supervisor::Supervisor;
 use super::tables::Mark;
+use super::words::Effect;
 
 /// How good a node is for a child by where others are: the least is the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

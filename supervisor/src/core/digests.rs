@@ -4,7 +4,8 @@ use ordu_registry::core::delta;
 use ordu_transport::core::{Lane, NodeId, Now};
 use serde::{Deserialize, Serialize};
 
-use super::supervisor::{Effect, Message, Supervisor};
+use super::supervisor::Supervisor;
+use super::words::{Effect, Message};
 
 /// Hashes of tables; see [`delta::Message::Digest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

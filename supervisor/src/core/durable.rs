@@ -26,8 +26,9 @@ use ordu_transport::core::{Hlc, Instant, Now, Pid};
 
 use super::calls::{CallError, Reply, Waited, Waiting};
 use super::spec::{ChildId, ChildSpec, Restart};
-use super::supervisor::{Effect, Supervisor};
+use super::supervisor::Supervisor;
 use super::tables::{Desired, Mark, MarkKey};
+use super::words::Effect;
 
 /// How far ahead of its clock a node saves it: after a restart its fences come after all that it gave, whatever became of
 /// the wall clock meanwhile.

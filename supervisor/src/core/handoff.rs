@@ -21,7 +21,8 @@ use ordu_transport::core::{Instant, Lane, NodeId, Now, Pid};
 use super::child::{Local, Phase, Then};
 use super::moves::MOVE_MAX;
 use super::spec::ChildId;
-use super::supervisor::{Control, Effect, Message, Supervisor};
+use super::supervisor::Supervisor;
+use super::words::{Control, Effect, Message};
 
 /// Longest state that a child hands on, in bytes.
 pub const STATE_BYTES_MAX: usize = 1 << 20;

@@ -11,6 +11,7 @@ use ordu_registry::core::delta::Key;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, NodeId, Now};
 
+use super::child::{Local, Phase};
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::Supervisor;
 use super::tables::{Actual, Mark, MarkKey, Quarantine};
@@ -102,6 +103,24 @@ impl Supervisor {
                     ..mark
                 }
             });
+        }
+    }
+
+    /// Compares a child that we hold with what is said beside its start about quarantine: it may have failed too often on the
+    /// other side of a cut and run here, or the other way round, or another start of the same has won since.
+    pub(super) fn note_quarantine(&mut self, now: Now, id: &ChildId, dot: &Dot) {
+        let Some(Local { phase, reason, .. }) = self.local.get(id) else { return };
+        match (phase, self.mark_of(id, dot).quarantine) {
+            (Phase::Starting { .. } | Phase::Running { .. }, Some(_)) if self.quarantine_of(id, dot).is_some() => {
+                self.mark_quarantine(now, id, None);
+            }
+            (Phase::Quarantined, None) => {
+                let reason = reason.clone();
+                self.mark_quarantine(now, id, reason.as_ref());
+            }
+            // It ran elsewhere since.
+            (Phase::Quarantined, Some(word)) if word.reason.is_none() => self.drop_local(id),
+            _ => {}
         }
     }
 

@@ -19,8 +19,9 @@ use rand::RngExt;
 use super::child::{Local, Phase, Then};
 use super::placement::{self, Candidate, Ineligible};
 use super::spec::{ChildId, ChildSpec, Restart};
-use super::supervisor::{Control, Effect, Message, Supervisor};
+use super::supervisor::Supervisor;
 use super::tables::State;
+use super::words::{Control, Effect, Message};
 
 /// Most children that one node moves away at once.
 pub const MOVES_MAX: usize = 8;

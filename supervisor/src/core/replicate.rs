@@ -14,8 +14,9 @@ use ordu_transport::core::{Hlc, Instant, NodeId, Now};
 
 use super::digests::join_digests;
 use super::spec::ChildId;
-use super::supervisor::{Control, Effect, Message, Supervisor};
+use super::supervisor::Supervisor;
 use super::tables::{Desired, Mark};
+use super::words::{Control, Effect, Message};
 
 impl Supervisor {
     /// Whether every connected peer has acknowledged all that this node wrote.

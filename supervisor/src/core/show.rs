@@ -8,8 +8,9 @@ use ordu_transport::core::{Member, NodeId, NodeName, Now, Pid, Status};
 
 use super::row::{ChildRow, ChildStatus, Event, EventKind, MemberRow, MemberStatus, StatusRow};
 use super::spec::{ChildId, ChildSpec, Restart};
-use super::supervisor::{Effect, Supervisor};
+use super::supervisor::Supervisor;
 use super::tables::{Actual, Facts, FactsKey, Quarantine, State};
+use super::words::Effect;
 
 const PURPOSE_STATUS: u64 = 4;
 

@@ -68,10 +68,6 @@ impl Grants {
         self.from = self.from.min(now);
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.children.len()
-    }
-
     /// Vouches for a life. Returns in which epoch: what was granted in another is void.
     pub(super) fn vouch(&mut self, now: Instant, life: u64, node: &NodeId) -> Option<u64> {
         self.drop_void(now);
@@ -195,7 +191,7 @@ mod tests {
         grants.vouch(at(10_000), 2, &node("b"));
         assert_eq!(grants.ask(at(19_998), 2, 1, vec![child("x")]).no.len(), 1);
         assert_eq!(grants.ask(at(19_999), 2, 2, vec![child("x")]).yes.len(), 1);
-        assert_eq!(grants.len(), 1, "what nobody asked for is free as well");
+        assert_eq!(grants.children.len(), 1, "what nobody asked for is free as well");
         assert_ne!(grants.vouch(at(20_000), 1, &node("a")), first);
     }
 

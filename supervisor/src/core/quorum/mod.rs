@@ -30,6 +30,7 @@
 
 mod grants;
 mod leases;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -37,14 +38,15 @@ use std::time::Duration;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Instant, Lane, NodeId, NodeName, Now, Status};
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
 
 use self::grants::{Answered, Grants};
 use self::leases::{Asks, Leases};
+pub use self::words::{Terms, Word};
 use super::child::{Phase, Then};
 use super::row::EventKind;
 use super::spec::ChildId;
-use super::supervisor::{Control, Effect, Message, Supervisor};
+use super::supervisor::Supervisor;
+use super::words::{Control, Effect, Message};
 
 /// How often a node asks the others to vouch for it.
 pub const BEAT_EVERY: Duration = Duration::from_millis(500);
@@ -112,92 +114,6 @@ impl Quorum {
     }
 }
 
-/// What the nodes of a cluster must have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Terms {
-    /// How many members are a quorum.
-    pub members: u64,
-    /// How long others wait before they take children over, in milliseconds.
-    pub void_after_ms: u64,
-}
-
-/// What nodes say to one another about this. `life` is that of the sender's supervisor: it outlives its identity.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Word {
-    /// Vouch for me.
-    #[serde(rename = "b")]
-    Beat {
-        /// Whose life.
-        life: u64,
-        /// Which beat.
-        number: u64,
-        /// By which rules; others must have the same.
-        terms: Terms,
-        /// Whom I know as members.
-        members: Vec<NodeName>,
-    },
-    /// I do.
-    #[serde(rename = "v")]
-    Vouch {
-        /// Whose life.
-        life: u64,
-        /// What I granted you in another epoch is void.
-        epoch: u64,
-        /// Which beat.
-        number: u64,
-        /// I never knew an earlier life of you in mine, and so have nothing that one granted.
-        is_first: bool,
-        /// Whom I know as members.
-        members: Vec<NodeName>,
-    },
-    /// I do not: with you there would be too many members.
-    #[serde(rename = "f")]
-    Full {
-        /// Whom I know as members.
-        members: Vec<NodeName>,
-    },
-    /// May I run these?
-    #[serde(rename = "a")]
-    Ask {
-        /// Whose life.
-        life: u64,
-        /// Which ask.
-        number: u64,
-        /// Which.
-        children: Vec<ChildId>,
-    },
-    /// The answer.
-    #[serde(rename = "g")]
-    Grant {
-        /// Whose life.
-        life: u64,
-        /// In which epoch.
-        epoch: u64,
-        /// Which ask it answers.
-        number: u64,
-        /// Those that you may run.
-        yes: Vec<ChildId>,
-        /// Those that somebody else may run, or might.
-        no: Vec<ChildId>,
-    },
-    /// I run these no more.
-    #[serde(rename = "r")]
-    Release {
-        /// Whose life.
-        life: u64,
-        /// Asks with a higher number came later.
-        number: u64,
-        /// Which.
-        children: Vec<ChildId>,
-    },
-    /// Do you still run these? Others want to. Who does not releases them.
-    #[serde(rename = "h")]
-    Held {
-        /// Which.
-        children: Vec<ChildId>,
-    },
-}
-
 /// How it stands with a node's quorum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct QuorumStatus {
@@ -263,11 +179,6 @@ impl Supervisor {
         Some(QuorumStatus { needed, vouching, members: votes.members.len(), is_held, waits })
     }
 
-    /// How many children this node has granted to others and itself.
-    pub fn grants_len(&self) -> usize {
-        self.votes.as_ref().map_or(0, |votes| votes.grants.len())
-    }
-
     /// Why a child that this node would start is not started.
     pub(super) fn why_not_granted(&self, id: &ChildId) -> Option<String> {
         let votes = self.votes.as_ref().filter(|votes| votes.asking.contains(id))?;
@@ -278,7 +189,7 @@ impl Supervisor {
     /// When the quorum is to be looked at.
     pub(super) fn next_vote(&self) -> Option<Instant> {
         let Some(votes) = &self.votes else {
-            return matches!(self.partition, Partition::Quorum(_)).then(Instant::default);
+            return self.needs_quorum().then(Instant::default);
         };
         let begins = Some(votes.grants.from()).filter(|_| !votes.takes_part);
         [Some(votes.next_beat), votes.next_stop, votes.leases.next_again(), begins].into_iter().flatten().min()
@@ -433,7 +344,7 @@ impl Supervisor {
 
     /// Whether this node is one of a quorum, where it needs one.
     pub(super) fn has_power(&self) -> bool {
-        self.votes.as_ref().is_none_or(|votes| votes.is_held) && (self.votes.is_some() || !self.needs_quorum())
+        self.votes.as_ref().map_or(!self.needs_quorum(), |votes| votes.is_held)
     }
 
     pub(super) fn needs_quorum(&self) -> bool {
