@@ -206,7 +206,18 @@ impl<E: External> Context<'_, E> {
         self.later(0, Word::HandsOff(state.into()));
     }
 
-    /// What the process before this one left for it.
+    /// Says what the next process of the child would need to go on if this one failed: it finds that as
+    /// [`Context::handed_off`], unless this one hands something off. Of several the last counts.
+    pub fn checkpoint(&mut self, state: impl Into<Bytes>) {
+        self.later(0, Word::Checkpoints(state.into()));
+    }
+
+    /// About every how many microseconds the run wants a child to make a checkpoint; `None`: never.
+    pub(crate) fn checkpoint_every_us(&self) -> Option<u64> {
+        Some(self.world.plan.checkpoint_ms * 1_000).filter(|every| *every > 0)
+    }
+
+    /// What the process before this one left for it: what it handed off, or else its last checkpoint.
     pub fn handed_off(&self) -> Option<&Bytes> {
         self.world.oracle.given_to(self.pid)
     }

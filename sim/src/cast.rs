@@ -38,6 +38,8 @@ pub(crate) enum Word {
     Stop,
     /// It leaves this for its next process.
     HandsOff(Bytes),
+    /// It says what it would need to go on.
+    Checkpoints(Bytes),
     /// It ends.
     Ends(Exit),
 }
@@ -142,7 +144,7 @@ impl<E: External> AnyCast for Cast<E> {
             }
             Word::Stop => behaviour.stop(&mut context),
             // The world sees to that.
-            Word::HandsOff(_) | Word::Ends(_) => {}
+            Word::HandsOff(_) | Word::Checkpoints(_) | Word::Ends(_) => {}
         }
         if let Some(member) = self.members.get_mut(pid) {
             member.behaviour = Some(behaviour);
@@ -223,8 +225,12 @@ impl World {
         match &word {
             Word::Ends(exit) => return self.child_ends(node, pid, exit.clone()),
             Word::HandsOff(state) => {
-                self.oracle.child_leaves(&pid, state);
+                self.oracle.child_leaves(self.now, &pid, state);
                 return self.feed(node, Input::HandedOff { pid, state: state.clone() });
+            }
+            Word::Checkpoints(state) => {
+                self.oracle.child_checkpoints(self.now, &pid, state);
+                return self.feed(node, Input::Checkpoint { pid, number: self.now, state: state.clone() });
             }
             Word::Ready => {
                 self.oracle.child_runs(self.now, &pid);

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::behaviour::{Behaviour, Context, External, Init};
 
+/// The timer that makes a checkpoint.
+const CHECKPOINT: u64 = 1;
+
 /// What a child is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -67,6 +70,9 @@ impl<E: External> Behaviour<E> for Character {
     }
 
     fn started(&mut self, context: &mut Context<'_, E>) {
+        if let Some(every_us) = context.checkpoint_every_us() {
+            context.wake_in(every_us, CHECKPOINT);
+        }
         match self {
             Character::Fails if !context.is_calm() => {
                 let after_us = context.draw(1..4_000_000);
@@ -78,6 +84,17 @@ impl<E: External> Behaviour<E> for Character {
             }
             Character::Steady | Character::Fails | Character::BadInit | Character::SlowInit => {}
             Character::HangsInInit | Character::SlowStop | Character::RefusesToStop | Character::Finishes => {}
+        }
+    }
+
+    fn woken(&mut self, context: &mut Context<'_, E>, timer: u64) {
+        if let Some(every_us) = context.checkpoint_every_us().filter(|_| timer == CHECKPOINT) {
+            context.checkpoint(format!("{} at {}", context.pid(), context.now_us()));
+            // Once all is calm some more, so that the run can come to rest.
+            if !context.is_calm() {
+                let after_us = context.draw(every_us / 2..every_us * 3 / 2);
+                context.wake_in(after_us, CHECKPOINT);
+            }
         }
     }
 

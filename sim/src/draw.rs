@@ -203,6 +203,7 @@ fn manners(rng: &mut ChaCha8Rng, seed: u64, nodes: usize, scenario: &Scenario) -
         expect: 0,
         quorum: 0,
         max_children: 0,
+        checkpoint_ms: 0,
         musts: Vec::new(),
     };
     let manners = Manners {

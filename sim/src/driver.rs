@@ -336,6 +336,7 @@ impl World {
                         }
                     }
                 }
+                supervisor::Effect::Checkpointed { .. } => {}
                 supervisor::Effect::Save { number, stored } => self.save(node, number, stored),
                 supervisor::Effect::Drained => drained = true,
                 supervisor::Effect::Lease { within } => self.lease(node, within),

@@ -51,6 +51,11 @@ pub enum Must {
     CrashLoopEnds,
     /// What a process leaves that is asked to stop, the next one of its child has.
     StateGoesOn,
+    /// What a process said last that it needs to go on, the next one of its child has after a crash; what it said within the
+    /// last half second may be on its way yet.
+    CheckpointsGoOn,
+    /// A child that is started after somebody was told that it is terminated has nothing from before.
+    BeginsAnew,
     /// No two children are on one node that must not be, where there is room for each.
     KeptApart,
     /// No two nodes differ by more than one child.
@@ -63,6 +68,9 @@ pub enum Must {
 const FOUND_US_MAX: u64 = 300_000;
 /// And where its host is silent; it takes less than half of it on average.
 const FOUND_SILENT_US_MAX: u64 = 4_000_000;
+
+/// How long a checkpoint may be under way, in microseconds.
+const UNDER_WAY_US: u64 = 500_000;
 
 impl Killed {
     /// When everybody is to know.
@@ -101,8 +109,30 @@ impl World {
             self.oracle
                 .break_promise(story::NAME, format!("{pid:?} begins with {state:?}, and {left:?} was left for it"));
         }
+        self.watch_checkpoint(pid, state.as_ref());
         if let Some(state) = state {
             self.oracle.child_gets(pid, state);
+        }
+    }
+
+    fn watch_checkpoint(&mut self, pid: &Pid, state: Option<&Bytes>) {
+        let Some((id, ended_us)) = self.oracle.ended_before(pid) else { return };
+        let given_us =
+            self.oracle.states_of(&id).filter(|(_, of, _)| Some(*of) == state).map(|(at_us, ..)| at_us).max();
+        let anew_us = self.oracle.ended_us.get(&id).copied().unwrap_or(0);
+        // What is handed off goes one way only, and is lost if that breaks.
+        let due = |(at_us, _, left): &(u64, &Bytes, bool)| {
+            !left && *at_us >= anew_us && ended_us.is_some_and(|ended| *at_us + UNDER_WAY_US < ended)
+        };
+        let due_us = self.oracle.states_of(&id).filter(due).map(|(at_us, ..)| at_us).max();
+        if due_us > given_us && self.plan.musts.contains(&Must::CheckpointsGoOn) {
+            let what =
+                format!("{pid:?} begins with {state:?} from {given_us:?}, and not with what was left at {due_us:?}");
+            self.oracle.break_promise(story::NAME, what);
+        }
+        if given_us.is_some_and(|given| given < anew_us) && self.plan.musts.contains(&Must::BeginsAnew) {
+            let what = format!("{pid:?} begins with {state:?} from before {id:?} was terminated at {anew_us}");
+            self.oracle.break_promise(story::NAME, what);
         }
     }
 
@@ -132,7 +162,10 @@ impl World {
                     self.oracle.break_promise(story::NAME, what);
                 }
             }
-            (Call::Terminate(id), Reply::Done(Ok(()))) => drop(self.oracle.ended.insert(id.clone())),
+            (Call::Terminate(id), Reply::Done(Ok(()))) => {
+                self.oracle.ended.insert(id.clone());
+                self.oracle.ended_us.insert(id.clone(), self.now);
+            }
             (Call::Start { .. } | Call::Terminate(_) | Call::Restart(_), _) => {}
             (Call::Drain { .. } | Call::Cordon { .. }, _) => {}
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ordu_registry::core::Registry;
 use ordu_registry::core::sync::Limits;
+use ordu_supervisor::core::checkpoint::COPIES;
 use ordu_supervisor::core::{Bounds, Config, Expect, Supervisor};
 use ordu_transport::core::membership::{Membership, MembershipConfig, Timings};
 use ordu_transport::core::message::{Hello, Refusal};
@@ -236,6 +237,7 @@ impl World {
                 disk,
                 expect,
                 partition: self.plan.partition(),
+                copies: COPIES,
                 seed,
             })))
         } else {

@@ -35,6 +35,8 @@ pub(crate) struct Child {
     given: Option<Bytes>,
     /// What it leaves for its successor.
     left: Option<Bytes>,
+    /// What it left at each time, checkpoints among it, in order.
+    states: Vec<(u64, Bytes)>,
 }
 
 /// A process that lived.
@@ -103,6 +105,8 @@ pub(crate) struct Oracle {
     pub(crate) accepted: BTreeSet<ChildId>,
     /// Children of which somebody was told that they are terminated.
     pub(crate) ended: BTreeSet<ChildId>,
+    /// When somebody was told that last.
+    pub(crate) ended_us: BTreeMap<ChildId, u64>,
     /// The starts whose callers were told that they run and were the first, by request.
     pub(crate) accepted_starts: BTreeSet<u64>,
     /// How many processes each temporary child had.
@@ -280,7 +284,8 @@ impl Oracle {
         if let Some(process) = self.processes.get_mut(pid) {
             let init_us = u64::try_from(spec.init_timeout.as_micros()).unwrap_or(u64::MAX);
             let late_us = process.activated_us.min(at_us).saturating_add(init_us);
-            process.child = Some(Child { id, ran: false, stops: 0, late_us, given: None, left: None });
+            process.child =
+                Some(Child { id, ran: false, stops: 0, late_us, given: None, left: None, states: Vec::new() });
         }
         if let Ok(name) = Name::new(spec.id.as_str()) {
             self.follows(pid, &name);
@@ -358,17 +363,49 @@ impl Oracle {
     }
 
     /// A process leaves something for the next.
-    pub(crate) fn child_leaves(&mut self, pid: &Pid, state: &Bytes) {
+    pub(crate) fn child_leaves(&mut self, at_us: u64, pid: &Pid, state: &Bytes) {
         if let Some(child) = self.processes.get_mut(pid).and_then(|process| process.child.as_mut()) {
             child.left = Some(state.clone());
+            child.states.push((at_us, state.clone()));
         }
     }
 
-    /// A process gets what another left: that must be one of its child, and over.
+    /// A process makes a checkpoint. One that was asked to stop hands off what it leaves.
+    pub(crate) fn child_checkpoints(&mut self, at_us: u64, pid: &Pid, state: &Bytes) {
+        let child = self.processes.get_mut(pid).and_then(|process| process.child.as_mut());
+        if let Some(child) = child.filter(|child| child.stops == 0) {
+            child.states.push((at_us, state.clone()));
+        }
+    }
+
+    /// When the processes of a child left each state, and whether they were asked to.
+    pub(crate) fn states_of(&self, id: &ChildId) -> impl Iterator<Item = (u64, &Bytes, bool)> {
+        let children = self.processes.values().filter_map(|process| process.child.as_ref());
+        children.filter(move |child| child.id == *id).flat_map(|child| {
+            child.states.iter().map(|(at_us, state)| (*at_us, state, child.left.as_ref() == Some(state)))
+        })
+    }
+
+    /// When the process ended that was the last one of a child before this.
+    pub(crate) fn ended_before(&self, pid: &Pid) -> Option<(ChildId, Option<u64>)> {
+        let id = &self.processes.get(pid)?.child.as_ref()?.id;
+        let earlier = self.processes.iter().filter(|(other, _)| *other != pid);
+        let of_child = |process: &Process| process.child.as_ref().is_some_and(|child| child.id == *id);
+        let ended = earlier.filter(|(_, process)| of_child(process)).filter_map(|(_, process)| process.ended_us);
+        Some((id.clone(), ended.max()))
+    }
+
+    /// A process gets what another left: that must be one of its child, and over. A checkpoint is found where nobody can say
+    /// any more whether the process that made it is over.
     pub(crate) fn child_gets(&mut self, pid: &Pid, state: Bytes) {
         let Some(child) = self.processes.get_mut(pid).and_then(|process| process.child.as_mut()) else { return };
         child.given = Some(state.clone());
         let id = child.id.clone();
+        if self.processes.values().filter_map(|process| process.child.as_ref()).any(|child| {
+            child.id == id && child.left.as_ref() != Some(&state) && child.states.iter().any(|(_, of)| *of == state)
+        }) {
+            return;
+        }
         let left = |process: &Process| {
             process.child.as_ref().is_some_and(|child| child.id == id && child.left.as_ref() == Some(&state))
         };

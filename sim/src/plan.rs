@@ -28,6 +28,8 @@ pub const LATENCY_US_MAX: u64 = 400_000;
 pub const DISK_US: (u64, u64) = (200, 8_000);
 /// Longest time that a write to a disk takes, in microseconds.
 pub const DISK_US_MAX: u64 = 10_000_000;
+/// Longest time between two checkpoints of a child, in milliseconds.
+pub const CHECKPOINT_MS_MAX: u64 = 600_000;
 /// Longest time that a child may take to stop where children need a quorum.
 const QUORUM_STOP_MAX: Duration = Duration::from_secs(4);
 /// Fewest frames that a lane must take: with less an ordinary answer breaks its session, again and again.
@@ -110,6 +112,9 @@ pub struct Plan {
     /// Most children that a node holds at once; 0: as many as there are.
     #[serde(default)]
     pub max_children: u32,
+    /// About every how many milliseconds a running child makes a checkpoint; 0: never.
+    #[serde(default)]
+    pub checkpoint_ms: u64,
     /// What must hold beside the promises.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub musts: Vec<Must>,
@@ -148,6 +153,7 @@ impl Plan {
             expect: 0,
             quorum: 0,
             max_children: 0,
+            checkpoint_ms: 0,
             musts: Vec::new(),
         }
     }
@@ -199,6 +205,9 @@ impl Plan {
         }
         if self.quorum > QUORUM_MAX {
             return Some(format!("plan.quorum is {}, not up to {QUORUM_MAX}", self.quorum));
+        }
+        if self.checkpoint_ms > CHECKPOINT_MS_MAX {
+            return Some(format!("plan.checkpoint_ms is {}, not up to {CHECKPOINT_MS_MAX}", self.checkpoint_ms));
         }
         if self.start_apart_us > 600_000_000 || self.settle_us > 600_000_000 {
             return Some("plan.start_apart_us or plan.settle_us is over 600000000".into());

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::draw::{FaultKind, OpKind};
@@ -127,6 +128,11 @@ const MINORITY_FAULTS: &[(FaultKind, u32)] = &[
 fn with_quorum(_: &mut ChaCha8Rng, script: &mut Script) {
     script.plan.quorum = script.plan.nodes / 2 + 1;
     script.plan.musts.push(Must::NeverTwo);
+}
+
+/// Children make checkpoints.
+fn with_checkpoints(rng: &mut ChaCha8Rng, script: &mut Script) {
+    script.plan.checkpoint_ms = rng.random_range(100..2_000);
 }
 
 /// Every scenario, the default one first.
@@ -274,6 +280,19 @@ pub const SCENARIOS: &[Scenario] = &[
         stage: Some(scenarios::kept_apart::place_some),
         fixed: None,
     },
+    Scenario {
+        name: Cow::Borrowed("checkpointed"),
+        about: Cow::Borrowed(
+            "every kind of fault and operation, and children that say now and then what they need to go on",
+        ),
+        layer: Layer::Children,
+        faults: Cow::Borrowed(EVERY_FAULT),
+        fault_gap_percent: 100,
+        pace_percent: 100,
+        ops: Cow::Borrowed(EVERY_OP),
+        stage: Some(with_checkpoints),
+        fixed: None,
+    },
     scenarios::split_sync::SCENARIO,
     scenarios::foreign_superseder::SCENARIO,
     scenarios::omitted_superseder::SCENARIO,
@@ -289,6 +308,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::crash_loop::SCENARIO,
     scenarios::early_handoff::SCENARIO,
     scenarios::empty_handed::SCENARIO,
+    scenarios::checkpoints::SCENARIO,
     scenarios::minority::SCENARIO,
     scenarios::kept_apart::SCENARIO,
     scenarios::least_loaded::SCENARIO,

@@ -196,6 +196,7 @@ fn plainer(plan: &mut Plan, which: usize) {
         12 => plan.expect = plain.expect,
         13 => plan.disk_us = plain.disk_us,
         14 => plan.max_children = plain.max_children,
+        15 => plan.checkpoint_ms = plain.checkpoint_ms,
         _ => plan.settle_us = plain.settle_us,
     }
 }

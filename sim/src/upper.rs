@@ -155,7 +155,7 @@ impl Upper {
                     }
                     Input::Reborn(id) => Some(registry::Input::Reborn(id)),
                     Input::Message { .. } | Input::Started { .. } | Input::Exited { .. } | Input::Saved { .. } => None,
-                    Input::HandedOff { .. } | Input::Shutdown | Input::StopAll => None,
+                    Input::HandedOff { .. } | Input::Checkpoint { .. } | Input::Shutdown | Input::StopAll => None,
                 };
                 input.into_iter().for_each(|input| names.handle(now, input, &mut effects));
                 Wanted::Names(effects)

@@ -54,10 +54,11 @@ impl Children {
         fence: Fence,
         state: Option<Bytes>,
     ) {
-        let told = watch::Sender::new(Told { fence, stopping: None });
+        let told = watch::Sender::new(Told { fence, stopping: None, kept: None });
         let (stop, stopped) = watch::channel(None);
-        let (told_here, is_started) = (told.subscribe(), Arc::default());
-        let context = Context { pid: pid.clone(), spec: spec.clone(), state, told: told_here, is_started, supervisor };
+        let (told_here, is_started, checkpoints) = (told.subscribe(), Arc::default(), Arc::default());
+        let (id, what) = (pid.clone(), spec.clone());
+        let context = Context { pid: id, spec: what, state, told: told_here, is_started, checkpoints, supervisor };
         self.runtime.spawn(attend(context, kind, stopped));
         self.running.insert(pid, Running { told, stop, stop_timeout: spec.stop_timeout });
     }
@@ -74,6 +75,13 @@ impl Children {
     pub(crate) fn raise_fence(&self, pid: &Pid, fence: Fence) {
         if let Some(running) = self.running.get(pid) {
             running.told.send_modify(|told| told.fence = fence);
+        }
+    }
+
+    /// A child's checkpoint is kept.
+    pub(crate) fn checkpointed(&self, pid: &Pid, number: u64, keepers: usize) {
+        if let Some(running) = self.running.get(pid) {
+            running.told.send_modify(|told| told.kept = Some((number, keepers)));
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a child sees of its supervisor.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +39,8 @@ pub struct Context {
     pub(crate) state: Option<Bytes>,
     pub(crate) told: watch::Receiver<Told>,
     pub(crate) is_started: Arc<AtomicBool>,
+    /// How many checkpoints it made.
+    pub(crate) checkpoints: Arc<AtomicU64>,
     pub(crate) supervisor: Supervisor,
 }
 
@@ -48,6 +50,8 @@ pub(crate) struct Told {
     pub(crate) fence: Fence,
     /// How long it may take, once it was asked to stop.
     pub(crate) stopping: Option<Duration>,
+    /// The last of its checkpoints that is kept, and by how many nodes.
+    pub(crate) kept: Option<(u64, usize)>,
 }
 
 impl Context {
@@ -122,7 +126,8 @@ impl Context {
     /// Leaves something for the next activation, which finds it as [`Context::handed_off`], here or on another node: to be
     /// called once the child is asked to stop, and before it ends. Of several the last counts. It gets there if the child is
     /// moved, or restarted because somebody asked for that; not if it fails, if its node dies before the next activation
-    /// has got it, if it should not run any more or as another kind, or if this activation was not through its init.
+    /// has got it, if it should not run any more or as another kind, or if this activation was not through its init. For
+    /// failures there is [`Context::checkpoint`].
     ///
     /// # Errors
     /// If it is longer than [`STATE_BYTES_MAX`](crate::core::handoff::STATE_BYTES_MAX); then nothing is left, or what was
@@ -136,8 +141,39 @@ impl Context {
         Ok(())
     }
 
-    /// What the activation before this one left for it. An activation that does not get through its init leaves it to the
-    /// next.
+    /// Says what the next activation would need to go on if this one failed, or its node did: it finds that as
+    /// [`Context::handed_off`], if this one has not handed off anything. Of several the last counts. It is kept in the memory
+    /// of some other nodes, [`SupervisorConfig::copies`](crate::SupervisorConfig::copies), and dropped when the child ends
+    /// for good. For a child that is through its init and was not asked to stop; one that runs once at most needs none.
+    ///
+    /// It returns at once. To know that it is safe, wait for [`Context::checkpointed`].
+    ///
+    /// # Errors
+    /// If it is longer than [`STATE_BYTES_MAX`](crate::core::handoff::STATE_BYTES_MAX); then the one before stands.
+    pub fn checkpoint(&self, state: impl Into<Bytes>) -> Result<(), StateTooLong> {
+        let state = state.into();
+        if state.len() > STATE_BYTES_MAX {
+            return Err(StateTooLong { bytes: state.len() });
+        }
+        let number = self.checkpoints.fetch_add(1, Ordering::Relaxed) + 1;
+        self.supervisor.child_checkpoints(&self.pid, number, state);
+        Ok(())
+    }
+
+    /// Resolves once other nodes keep the last checkpoint that was made before the call, or a later one. Returns how many:
+    /// 0 where there is no other node, or none with room. Never for a child that made none, or may not. Safe to cancel.
+    pub async fn checkpointed(&self) -> usize {
+        let (mut told, number) = (self.told.clone(), self.checkpoints.load(Ordering::Relaxed));
+        let is_kept = |told: &Told| told.kept.is_some_and(|(kept, _)| kept >= number);
+        match told.wait_for(is_kept).await.map(|told| told.kept) {
+            Ok(kept) => kept.map_or(0, |(_, keepers)| keepers),
+            // It has ended: nobody is told any more.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// What the activation before this one left for it: what it handed off when it was asked to stop, or else its last
+    /// checkpoint. An activation that does not get through its init leaves it to the next.
     pub fn handed_off(&self) -> Option<&Bytes> {
         self.state.as_ref()
     }

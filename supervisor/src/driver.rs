@@ -164,6 +164,7 @@ impl driver::Core for Machine {
                     self.children.raise_fence(&pid, fence);
                 }
             }
+            Effect::Checkpointed { pid, number, keepers } => self.children.checkpointed(&pid, number, keepers),
             Effect::Exit { pid, conflict } => drop(self.local.exit(&pid, conflict)),
             Effect::Visible { name, entry, gone } => self.local.show(&name, entry, gone),
             Effect::Member { entry, was, gone } => self.local.show_member(entry, was, gone),

@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::children::Children;
+use crate::core::checkpoint::COPIES;
 use crate::core::{
     self, Bounds, Call, CallError, ChildId, ChildRow, ChildSpec, Escalation, Event, Exit, Expect, Explanation, Input,
     MemberRow, Misplaced, Partition, Preference, Redistribution, Reply, StartedInfo, StatusRow, Stored,
@@ -63,6 +64,9 @@ pub struct SupervisorConfig {
     pub expect: Expect,
     /// What the node does when it is cut off from most others. The same on every node of the cluster.
     pub partition: Partition,
+    /// How many other nodes keep what its children leave while they run, see
+    /// [`Context::checkpoint`](crate::Context::checkpoint); at most [`COPIES_MAX`](crate::core::checkpoint::COPIES_MAX).
+    pub copies: usize,
     /// With a quorum: what kills the children when this node's process is not heard of, for it stands still.
     pub watchdog: Option<Watchdog>,
 }
@@ -106,6 +110,7 @@ impl Default for SupervisorConfig {
             policy: RankPolicy::default(),
             expect: Expect::default(),
             partition: Partition::default(),
+            copies: COPIES,
             watchdog: None,
         }
     }
@@ -187,6 +192,7 @@ impl Supervisor {
             policy,
             expect,
             partition,
+            copies,
             watchdog,
         } = config;
         let (id, local) = (cluster.id(), Local::new());
@@ -207,6 +213,7 @@ impl Supervisor {
             disk,
             expect,
             partition,
+            copies,
             seed,
         };
         let children = Children::new(Handle::current());
@@ -509,6 +516,10 @@ impl Supervisor {
 
     pub(crate) fn child_hands_off(&self, pid: &Pid, state: Bytes) {
         self.handle(Input::HandedOff { pid: pid.clone(), state });
+    }
+
+    pub(crate) fn child_checkpoints(&self, pid: &Pid, number: u64, state: Bytes) {
+        self.handle(Input::Checkpoint { pid: pid.clone(), number, state });
     }
 
     pub(crate) fn child_exited(&self, pid: &Pid, exit: Exit) {

@@ -28,6 +28,7 @@ fn config(name: &str, boot: u64, disk: Stored) -> Config {
         disk: Some(disk),
         expect: Expect::default(),
         partition: Default::default(),
+        copies: 2,
         seed: boot,
     }
 }

@@ -52,6 +52,7 @@ fn the_core_starts_it_again_above_what_was_seen() {
         disk: None,
         expect: Expect::default(),
         partition: Default::default(),
+        copies: 2,
         bounds: Default::default(),
         seed: 1,
     });

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use ordu_registry::core::delta;
 use ordu_registry::core::delta::{Key, Payload};
 use ordu_registry::core::table::Shared;
+use ordu_supervisor::core::checkpoint::Word;
 use ordu_supervisor::core::{Apart, Call, CallError, ChildSpec, Control, Exit, Message, Placement, Reply};
 use ordu_transport::core::Status;
 use ordu_transport::core::codec::{self, Kind};
@@ -128,8 +129,22 @@ fn message(message: &Message) -> String {
         }
         Message::Control(Control::Cordon { on: true }) => "control: cordon".into(),
         Message::Control(Control::Cordon { on: false }) => "control: uncordon".into(),
+        Message::Control(Control::Checkpoint(word)) => checkpoint(word),
         Message::Control(Control::Quorum(word)) => format!("quorum: {word:?}"),
         Message::Control(Control::Rebalance { children }) => format!("control: rebalance {} children", children.len()),
+    }
+}
+
+fn checkpoint(word: &Word) -> String {
+    match word {
+        Word::Keep { child, checkpoint } => format!("checkpoint: keep {} bytes of {child}", checkpoint.state.len()),
+        Word::Kept { child, taken: true, .. } => format!("checkpoint: that of {child} is kept"),
+        Word::Kept { child, taken: false, .. } => format!("checkpoint: no room for that of {child}"),
+        Word::Fetch { child, .. } => format!("checkpoint: is there one of {child}"),
+        Word::Fetched { child, checkpoint: Some(found), .. } => {
+            format!("checkpoint: {} bytes of {child}", found.state.len())
+        }
+        Word::Fetched { child, checkpoint: None, .. } => format!("checkpoint: no later one of {child}"),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod blackout;
 pub mod blinks;
 pub mod brief_beside_lasting;
 pub mod chain_of_conflicts;
+pub mod checkpoints;
 pub mod clock_skew;
 pub mod conflict_budget;
 pub mod crash_loop;
@@ -77,6 +78,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (crash_loop::SCENARIO, crash_loop::CATCHES),
     (early_handoff::SCENARIO, early_handoff::CATCHES),
     (empty_handed::SCENARIO, empty_handed::CATCHES),
+    (checkpoints::SCENARIO, checkpoints::CATCHES),
     (minority::SCENARIO, minority::CATCHES),
     (kept_apart::SCENARIO, kept_apart::CATCHES),
     (least_loaded::SCENARIO, least_loaded::CATCHES),

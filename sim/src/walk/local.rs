@@ -170,6 +170,7 @@ impl Local {
                 disk: None,
                 expect: Expect::default(),
                 partition: Default::default(),
+                copies: 0,
                 seed,
             };
             Upper::Children(Box::new(Supervisor::new(config)))
@@ -464,6 +465,7 @@ impl Local {
             supervisor::Effect::Superseded(by) => superseded(&by, out),
             supervisor::Effect::Fence { .. } | supervisor::Effect::Visible { .. } => {}
             supervisor::Effect::Member { .. } | supervisor::Effect::Drained | supervisor::Effect::Escalate(_) => {}
+            supervisor::Effect::Checkpointed { .. } => {}
             supervisor::Effect::Save { .. } => unreachable!("nothing is kept here"),
             supervisor::Effect::Lease { .. } => unreachable!("nobody needs a quorum here"),
         }

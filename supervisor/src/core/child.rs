@@ -9,6 +9,7 @@ use ordu_registry::core::Fence;
 use ordu_registry::core::clock::Dot;
 use ordu_transport::core::{Instant, NodeId, Pid, SKEW_MAX};
 
+use super::checkpoint::Own;
 use super::intensity::Failures;
 use super::spec::{ChildSpec, Restart};
 use super::tables::State;
@@ -152,6 +153,8 @@ pub(super) struct Local {
     pub(super) given: Option<Bytes>,
     /// What its process leaves for the next one.
     pub(super) left: Option<Bytes>,
+    /// What its process said last that it needs to go on, and who keeps that.
+    pub(super) checkpoint: Option<Own>,
     /// When it is looked at again, if nothing happens before.
     pub(super) timer: Option<Instant>,
     /// It was counted among those that the node holds.
@@ -191,9 +194,10 @@ impl Local {
     }
 
     /// What its process left, now that it has ended after it was asked to stop, is for the next one: or what it was given
-    /// itself, if it never got through its init. A process of another kind would not know what to do with it.
+    /// itself, if it never got through its init; or else its checkpoint. A process of another kind would not know what to do with it.
     pub(super) fn hand_on(&mut self) {
-        let left = self.left.take().or(self.given.take());
+        let checkpoint = self.checkpoint.as_ref().map(|own| own.checkpoint.state.clone());
+        let left = self.left.take().or(self.given.take()).or(checkpoint);
         self.given = left.filter(|_| self.kind == self.spec.kind);
     }
 

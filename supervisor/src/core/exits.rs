@@ -75,7 +75,7 @@ impl Supervisor {
                     local.failures = 0;
                 }
                 // Who was not asked to stop has nothing to hand on: it may be what he failed by.
-                local.given = None;
+                self.give_checkpoint(&id);
                 self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
                 self.follow_policy(now, &id, &exit, effects);
             }
@@ -152,8 +152,8 @@ impl Supervisor {
         let Intensity { restarts, within, escalates } = allowed;
         let reason: Arc<str> = format!("{how}; it may be restarted {restarts} times within {within:?}, and was").into();
         (local.phase, local.since_ms, local.reason) = (Phase::Quarantined, now.wall_ms, Some(reason.clone()));
-        // It may be what it fails by.
-        local.given = None;
+        // What it was handed may be what it fails by.
+        self.give_checkpoint(id);
         self.mark_quarantine(now, id, Some(&reason));
         if *escalates {
             effects.push(Effect::Escalate(Escalation { child: id.clone(), reason }));

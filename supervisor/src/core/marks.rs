@@ -27,6 +27,7 @@ impl Supervisor {
             answered: mark.answered || all.answered,
             quarantine: mark.quarantine.clone().max(all.quarantine),
             followed: mark.followed.joined(&all.followed),
+            keepers: mark.keepers.clone().max(all.keepers),
         })
     }
 

@@ -1,6 +1,7 @@
 //! The pure half: what should run against what runs, for every child, under one node's view.
 
 pub mod calls;
+pub mod checkpoint;
 pub mod child;
 mod choice;
 mod counts;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ordu_transport::core::hash::StableHasher;
 use ordu_transport::core::{NodeId, NodeName};
 
-use super::spec::{Apart, ChildSpec, Placement, Refused};
+use super::spec::{Apart, ChildId, ChildSpec, Placement, Refused};
 use super::tables::Facts;
 
 const PURPOSE_PLACEMENT: u64 = 3;
@@ -157,6 +157,11 @@ pub fn seat<'a>(
     }
     let scored = candidates.filter_map(|candidate| Some((merit(spec, preference, candidate).ok()?, candidate.id)));
     scored.min().map(|(_, id)| id)
+}
+
+/// Any of the candidates, the same for everybody: each gets the same share of children.
+pub(super) fn any<'a>(id: &ChildId, candidates: impl Iterator<Item = Candidate<'a>>) -> Option<&'a NodeId> {
+    candidates.min_by_key(|candidate| (score(&[id.as_str()], &candidate.id.name, 1), candidate.id)).map(|best| best.id)
 }
 
 /// Why none of the candidates may run a child, in one sentence.

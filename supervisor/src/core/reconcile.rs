@@ -11,6 +11,7 @@ use ordu_registry::core::{Activation, Name, NameConflict};
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, NodeId, Now, Pid};
 
+use super::checkpoint::{Found, Own};
 use super::child::{Exit, Local, Phase, Then};
 use super::intensity::Failures;
 use super::placement::{self, Candidate, Ineligible};
@@ -82,6 +83,8 @@ impl Supervisor {
             self.consider(now, id, effects);
         }
         self.release_unless_held(id);
+        self.keep_checkpoint(now, id, effects);
+        self.review_copy(id);
         self.publish(now, id);
     }
 
@@ -346,6 +349,26 @@ impl Supervisor {
                 return;
             }
         }
+        let mut checkpoint = None;
+        let mut given = None;
+        if let Some(handed) = handed.and_then(|key| self.handed.remove(&key)) {
+            // A child that makes checkpoints goes on from what it left.
+            let keeps = self.mark_of(id, &dot).keepers.is_some();
+            checkpoint = keeps.then(|| Own::inherited(&dot, handed.state.clone()));
+            given = Some(handed.state);
+        } else if to == *self.id() && (token.is_none() || assigned) && spec.restart != Restart::Temporary {
+            match self.find_checkpoint(now, id, &dot, &spec, effects) {
+                Found::Known(found) => {
+                    given = found.as_ref().map(|found| found.state.clone());
+                    checkpoint = found.map(Own::new);
+                }
+                Found::Waits => {
+                    self.deferred.extend(waits.map(|until| (id.clone(), until)));
+                    return;
+                }
+            }
+        }
+        self.end_fetch(id);
         let local = Local {
             begun: dot.clone(),
             dot,
@@ -366,8 +389,9 @@ impl Supervisor {
             reason: None,
             refused: None,
             kind: "".into(),
-            given: handed.and_then(|key| self.handed.remove(&key)).map(|handed| handed.state),
+            given,
             left: None,
+            checkpoint,
             timer: None,
             takes_place: false,
         };
@@ -422,6 +446,7 @@ impl Supervisor {
         self.children_by_pid.insert(pid.clone(), id.clone());
         let (spec, state) = (local.spec.clone(), local.given.clone());
         local.kind = spec.kind.clone();
+        self.begin_checkpoint(id, fence);
         self.count_place(id);
         self.lease_before_start(now, id, effects);
         self.start_process(pid, spec, fence, state, effects);
@@ -517,6 +542,9 @@ impl Supervisor {
         self.room.count(&mut local.takes_place, false);
         if let Some(timer) = local.timer {
             self.timers.remove(&(timer, id.clone()));
+        }
+        if let Some(own) = local.checkpoint.take() {
+            self.leave_copy(id, own.checkpoint);
         }
         self.actual.remove(id);
         self.dirty.insert(id.clone());

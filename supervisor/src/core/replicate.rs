@@ -156,6 +156,7 @@ impl Supervisor {
         connect!(desired => Message::Desired, actual => Message::Actual, marks => Message::Marks, facts => Message::Facts);
         join_digests(effects, before);
         self.send_states(&peer, effects);
+        self.keep_again(&peer);
     }
 
     pub(super) fn on_disconnected(&mut self, now: Now, peer: &NodeId, effects: &mut Vec<Effect>) {
@@ -176,6 +177,7 @@ impl Supervisor {
             Message::Control(Control::Drain { on }) if !self.shutting_down => self.set_draining(on),
             Message::Control(Control::Drain { .. }) => {}
             Message::Control(Control::State { child, token, state }) => self.on_state(now, from, child, token, state),
+            Message::Control(Control::Checkpoint(word)) => self.on_checkpoint_word(now, from, word, effects),
             Message::Control(Control::Cordon { on }) => self.set_cordoned(on),
             Message::Control(Control::Quorum(word)) => self.on_word(now, from, word, effects),
             Message::Control(Control::Rebalance { children }) => self.move_misplaced(now, children),

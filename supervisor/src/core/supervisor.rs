@@ -26,6 +26,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::calls::Waiting;
+use super::checkpoint::Checkpoints;
 use super::child::{Exit, Local};
 use super::counts::{Counts, Group};
 use super::durable::Disk;
@@ -98,6 +99,8 @@ pub struct Supervisor {
     pub(super) returns_until: Option<Instant>,
     /// States of children that come to us.
     pub(super) handed: BTreeMap<HandedKey, Handed>,
+    /// Checkpoints of others' children, and what is under way.
+    pub(super) checkpoints: Checkpoints,
     /// Processes that were stopped before they began.
     pub(super) never_begun: Vec<Pid>,
     pub(super) partition: Partition,
@@ -131,6 +134,7 @@ impl Supervisor {
             disk,
             expect,
             partition,
+            copies,
             seed,
         } = config;
         let waits = Waits::new(expect, &id.name);
@@ -193,6 +197,7 @@ impl Supervisor {
             returns: false,
             returns_until: None,
             handed: BTreeMap::new(),
+            checkpoints: Checkpoints::new(copies),
             never_begun: Vec::new(),
             partition,
             votes: None,
@@ -275,7 +280,19 @@ impl Supervisor {
         let waits = self.waits.as_ref().map(|waits| waits.until.unwrap_or_default());
         let returns = self.returns.then(|| self.returns_until.unwrap_or_default());
         let (moves, hears, votes) = (self.next_move_at, self.unheard.first(), self.next_vote());
-        let own = [self.registry.poll_timeout(), child, call, waits, returns, moves, hears, votes, self.room_due()];
+        let checkpoints = self.checkpoints.next();
+        let own = [
+            self.registry.poll_timeout(),
+            child,
+            call,
+            waits,
+            returns,
+            moves,
+            hears,
+            votes,
+            self.room_due(),
+            checkpoints,
+        ];
         let crowded = (!self.crowded.is_empty()).then(Instant::default);
         own.into_iter().flatten().chain(tables).chain(crowded).min()
     }
@@ -286,6 +303,7 @@ impl Supervisor {
         self.repair(now, effects);
         self.remove_void_marks();
         self.forget_states(now.at);
+        self.tend_checkpoints(now);
         while let Some((at, id)) = self.timers.first().filter(|(at, _)| *at <= now.at).cloned() {
             self.timers.remove(&(at, id.clone()));
             if let Some(local) = self.local.get_mut(&id) {
@@ -311,6 +329,7 @@ impl Supervisor {
             Input::Reborn(id) => self.on_reborn(now, id, effects),
             Input::Started { pid, info } => self.on_started(now, &pid, info),
             Input::HandedOff { pid, state } => self.on_handed_off(&pid, state),
+            Input::Checkpoint { pid, number, state } => self.on_checkpoint(&pid, number, state),
             Input::Exited { pid, exit } => self.on_exited(now, &pid, exit, effects),
             Input::Shutdown => {
                 self.shutting_down = true;
@@ -385,7 +404,10 @@ impl Supervisor {
                 None => effects.push(Effect::Exit { pid, conflict: *conflict }),
             },
             names::Effect::Fence { pid, fence } => {
-                self.dirty.extend(self.children_by_pid.get(&pid).cloned());
+                if let Some(id) = self.children_by_pid.get(&pid).cloned() {
+                    self.raise_checkpoint(&id, fence);
+                    self.dirty.insert(id);
+                }
                 effects.push(Effect::Fence { pid, fence });
             }
             names::Effect::Conflict { loser, conflict } => {

@@ -9,6 +9,7 @@ use ordu_registry::core::{Fence, Rank};
 use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Keepers;
 use super::spec::{ChildId, ChildSpec, labels_bytes};
 use super::wishes::Wishes;
 
@@ -171,6 +172,9 @@ pub struct Mark {
     pub quarantine: Option<Quarantine>,
     /// The wishes that had been followed when such a word was written.
     pub followed: Wishes,
+    /// Who keeps its checkpoints, if it makes any.
+    #[serde(default)]
+    pub keepers: Option<Keepers>,
 }
 
 /// A word on whether a child is in quarantine.
@@ -275,7 +279,11 @@ impl Payload for Mark {
     fn size_bytes(&self) -> usize {
         let reason = self.quarantine.as_ref().and_then(|quarantine| quarantine.reason.as_deref()).map_or(0, str::len);
         let wishes = self.wished.size_bytes() + self.followed.size_bytes();
-        FIXED_BYTES + self.started.as_ref().map_or(0, |id| id.name.as_str().len()) + reason + wishes
+        let keepers = self
+            .keepers
+            .as_ref()
+            .map_or(0, |keepers| keepers.nodes.iter().map(|name| name.as_str().len() + 2).sum::<usize>() + FIXED_BYTES);
+        FIXED_BYTES + keepers + self.started.as_ref().map_or(0, |id| id.name.as_str().len()) + reason + wishes
     }
 }
 

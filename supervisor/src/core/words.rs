@@ -11,6 +11,7 @@ use ordu_transport::core::{Lane, Member, NodeId, Pid};
 use serde::{Deserialize, Serialize};
 
 use super::calls::Reply;
+use super::checkpoint;
 use super::child::Exit;
 use super::digests::Digests;
 use super::durable::Stored;
@@ -80,6 +81,9 @@ pub enum Control {
         /// Which of both.
         on: bool,
     },
+    /// About what running children leave with other nodes.
+    #[serde(rename = "p")]
+    Checkpoint(checkpoint::Word),
     /// About who may run what, in a cluster that needs a quorum.
     #[serde(rename = "q")]
     Quorum(quorum::Word),
@@ -115,6 +119,17 @@ pub enum Input {
     HandedOff {
         /// Its process.
         pid: Pid,
+        /// What.
+        state: Bytes,
+    },
+    /// A running child says what its next activation would need to go on after a crash; of several the last counts. At most
+    /// [`STATE_BYTES_MAX`](super::handoff::STATE_BYTES_MAX) bytes, or it is ignored. [`Effect::Checkpointed`] follows, unless
+    /// another comes first.
+    Checkpoint {
+        /// Its process.
+        pid: Pid,
+        /// Its number, for the process.
+        number: u64,
         /// What.
         state: Bytes,
     },
@@ -190,6 +205,15 @@ pub enum Effect {
         pid: Pid,
         /// Its fence now.
         fence: Fence,
+    },
+    /// The last checkpoint of this child is kept by other nodes.
+    Checkpointed {
+        /// Its process.
+        pid: Pid,
+        /// Which of its.
+        number: u64,
+        /// By so many; 0 where there is no other.
+        keepers: usize,
     },
     /// Make this local process, which is not a child, exit: it lost a conflict.
     Exit {
@@ -275,6 +299,8 @@ pub struct Config {
     pub expect: Expect,
     /// What it does when it is cut off from most others.
     pub partition: Partition,
+    /// How many other nodes keep the checkpoints of its children.
+    pub copies: usize,
     /// Decides all jitter.
     pub seed: u64,
 }

@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) escalations: Vec<(NodeName, Escalation)>,
     /// What each process was given of its predecessor.
     pub(crate) given: BTreeMap<Pid, Option<Bytes>>,
+    /// Which checkpoints processes were told of, and how many nodes have each.
+    pub(crate) checkpointed: Vec<(Pid, u64, usize)>,
     /// What children leave is lost on its way.
     pub(crate) loses_states: bool,
     pub(crate) next_request: u64,
@@ -72,6 +74,7 @@ impl World {
             hanging: Vec::new(),
             escalations: Vec::new(),
             given: BTreeMap::new(),
+            checkpointed: Vec::new(),
             loses_states: false,
             next_request: 1,
             doubles: Vec::new(),
@@ -118,6 +121,7 @@ impl World {
             disk: None,
             expect: Expect::default(),
             partition: Default::default(),
+            copies: 2,
             seed: boot,
         };
         make(&mut config);
@@ -318,6 +322,7 @@ impl World {
                 Effect::Event(event) => self.events.push((at.clone(), event)),
                 Effect::Drained => self.nodes.get_mut(at).unwrap().stopping = true,
                 Effect::Fence { .. } | Effect::Exit { .. } | Effect::Visible { .. } | Effect::Member { .. } => {}
+                Effect::Checkpointed { pid, number, keepers } => self.checkpointed.push((pid, number, keepers)),
                 Effect::Lease { .. } => unreachable!("nobody needs a quorum here"),
                 Effect::Escalate(escalation) => self.escalations.push((at.clone(), escalation)),
                 Effect::Save { .. } => unreachable!("nothing is kept here"),

@@ -94,6 +94,10 @@ pub enum Defect {
     EarlyHandoff,
     /// A child is started at its destination before what it left at its last node is there.
     MovesEmptyHanded,
+    /// What a child has left with other nodes while it ran is not looked for: after a crash it begins with nothing.
+    CrashForgets,
+    /// Who has some checkpoint of a child goes by it: the latest, which another has, is not looked for.
+    StaleCheckpoint,
     /// A child is started before most members have granted it.
     StartsUngranted,
     /// A member grants a child to a second node while the first may still run it.
@@ -126,7 +130,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 51] = [
+    pub const ALL: [Defect; 53] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -164,6 +168,8 @@ impl Defect {
         Defect::ExpectsNobody,
         Defect::EarlyHandoff,
         Defect::MovesEmptyHanded,
+        Defect::CrashForgets,
+        Defect::StaleCheckpoint,
         Defect::StartsUngranted,
         Defect::GrantsTwice,
         Defect::ForgetsGrants,

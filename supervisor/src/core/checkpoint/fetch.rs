@@ -1,0 +1,106 @@
+//! Finding the latest checkpoint of a child that is to be started here and ran elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ordu_registry::core::clock::Dot;
+use ordu_transport::core::defects::{Defect, is_present};
+use ordu_transport::core::{Instant, Lane, NodeId, Now};
+
+use super::{Checkpoint, Word, send};
+use crate::core::handoff::STATE_BYTES_MAX;
+use crate::core::spec::{ChildId, ChildSpec};
+use crate::core::supervisor::Supervisor;
+use crate::core::words::Effect;
+
+/// How long the start of a child waits for those that keep its checkpoint.
+pub const FETCH_MAX: Duration = Duration::from_secs(1);
+/// How long what was found is kept for a start that has to wait for something else.
+const FOUND_KEPT: Duration = Duration::from_secs(10);
+
+/// What is being found.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fetches(BTreeMap<ChildId, Fetch>);
+
+#[derive(Debug, Clone)]
+struct Fetch {
+    start: Dot,
+    /// Who has not answered.
+    asked: BTreeSet<NodeId>,
+    best: Option<Checkpoint>,
+    until: Instant,
+}
+
+impl Fetches {
+    pub(super) fn forget(&mut self, now: Instant) {
+        self.0.retain(|_, fetch| fetch.until + FOUND_KEPT > now);
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.values().map(|fetch| fetch.until + FOUND_KEPT).min()
+    }
+}
+
+/// What was found.
+pub(in crate::core) enum Found {
+    /// Somebody is asked yet.
+    Waits,
+    /// The latest, if there is any.
+    Known(Option<Checkpoint>),
+}
+
+impl Supervisor {
+    /// The latest checkpoint of a child that is to be started here; those that keep one are asked first.
+    pub(in crate::core) fn find_checkpoint(
+        &mut self,
+        now: Now,
+        id: &ChildId,
+        start: &Dot,
+        spec: &ChildSpec,
+        effects: &mut Vec<Effect>,
+    ) -> Found {
+        let own = self.copy_of(id, start).cloned();
+        let keepers = self.mark_of(id, start).keepers.filter(|_| !is_present(Defect::CrashForgets));
+        let fits = |found: &Checkpoint| found.kind == spec.kind && !is_present(Defect::CrashForgets);
+        if keepers.is_none() && own.is_none() {
+            return Found::Known(None);
+        }
+        let view = self.registry.view();
+        if let Some(fetch) = self.checkpoints.fetches.0.get_mut(id).filter(|fetch| fetch.start == *start) {
+            fetch.asked.retain(|node| view.is_living(node));
+            if fetch.asked.is_empty() || fetch.until <= now.at {
+                let best = fetch.best.clone().into_iter().chain(own).max_by_key(|found| found.stamp);
+                return Found::Known(best.filter(fits));
+            }
+            return Found::Waits;
+        }
+        let living = keepers.iter().flat_map(|keepers| &keepers.nodes).filter_map(|name| view.get(name));
+        let living = living.filter(|member| member.status.is_living()).map(|member| member.id.clone());
+        let asked: BTreeSet<NodeId> = living.filter(|node| node != self.id()).collect();
+        if asked.is_empty() || (own.is_some() && is_present(Defect::StaleCheckpoint)) {
+            return Found::Known(own.filter(fits));
+        }
+        for node in &asked {
+            let have = own.as_ref().map(|own| own.stamp);
+            effects.push(send(node, Word::Fetch { child: id.clone(), start: start.clone(), have }, Lane::Control));
+        }
+        let until = now.at + FETCH_MAX;
+        self.checkpoints.fetches.0.insert(id.clone(), Fetch { start: start.clone(), asked, best: own, until });
+        self.timers.insert((until, id.clone()));
+        Found::Waits
+    }
+
+    /// A child was started: what was found is of no use any more.
+    pub(in crate::core) fn end_fetch(&mut self, id: &ChildId) {
+        self.checkpoints.fetches.0.remove(id);
+    }
+
+    pub(super) fn on_fetched(&mut self, from: &NodeId, child: ChildId, start: &Dot, found: Option<Checkpoint>) {
+        let fetch = self.checkpoints.fetches.0.get_mut(&child).filter(|fetch| fetch.start == *start);
+        let Some(fetch) = fetch.filter(|fetch| fetch.asked.contains(from)) else { return };
+        fetch.asked.remove(from);
+        let found = found.filter(|found| found.start == *start && found.state.len() <= STATE_BYTES_MAX);
+        fetch.best = fetch.best.take().into_iter().chain(found).max_by_key(|found| found.stamp);
+        self.dirty.insert(child);
+    }
+}
