@@ -46,6 +46,11 @@ pub trait Behaviour<E: External = ()> {
         let _ = (context, reply);
     }
 
+    /// What another process of its child left that lost to it in a conflict, or to one before it.
+    fn merged(&mut self, context: &mut Context<'_, E>, loser: &Pid, state: Bytes) {
+        let _ = (context, loser, state);
+    }
+
     /// It shall stop. It does so by [`Context::exit`], at once or later; when its spec's `stop_timeout` is over it is
     /// killed. By default it ends well within 200 ms.
     fn stop(&mut self, context: &mut Context<'_, E>) {

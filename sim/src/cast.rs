@@ -40,6 +40,8 @@ pub(crate) enum Word {
     HandsOff(Bytes),
     /// It says what it would need to go on.
     Checkpoints(Bytes),
+    /// It gets what this process left, which lost to it.
+    Merged(Pid, Bytes),
     /// It ends.
     Ends(Exit),
 }
@@ -143,6 +145,7 @@ impl<E: External> AnyCast for Cast<E> {
                 }
             }
             Word::Stop => behaviour.stop(&mut context),
+            Word::Merged(loser, state) => behaviour.merged(&mut context, &loser, state),
             // The world sees to that.
             Word::HandsOff(_) | Word::Checkpoints(_) | Word::Ends(_) => {}
         }
@@ -237,6 +240,7 @@ impl World {
                 self.record.child_runs(self.now, &pid);
                 self.feed(node, Input::Started { pid: pid.clone(), info: StartedInfo::default() });
             }
+            Word::Merged(loser, state) => self.oracle.child_merges(&pid, loser, state),
             Word::Begins(_) | Word::Woken(_) | Word::Answered(_) | Word::Stop => {}
         }
         self.with_cast(|cast, world| cast.tell(world, node, &pid, word));

@@ -14,6 +14,7 @@ use ordu_transport::core::message::Refusal;
 use ordu_transport::core::{Addr, Lane, Member, NodeId, Now, Pid, Status};
 use rand::{Rng, RngExt};
 
+use crate::cast::Word;
 use crate::detector::Detector;
 use crate::invariants::bounded;
 use crate::link::Wire;
@@ -337,6 +338,9 @@ impl World {
                     }
                 }
                 supervisor::Effect::Checkpointed { .. } => {}
+                supervisor::Effect::Merge { pid, loser, state } => {
+                    self.tell_child(node, &pid, 0, Word::Merged(loser, state));
+                }
                 supervisor::Effect::Save { number, stored } => self.save(node, number, stored),
                 supervisor::Effect::Drained => drained = true,
                 supervisor::Effect::Lease { within } => self.lease(node, within),

@@ -54,6 +54,8 @@ pub enum Must {
     /// What a process said last that it needs to go on, the next one of its child has after a crash; what it said within the
     /// last half second may be on its way yet.
     CheckpointsGoOn,
+    /// What a process leaves that lost its child to a copy, some other process of the child is given.
+    LosersMerge,
     /// A child that is started after somebody was told that it is terminated has nothing from before.
     BeginsAnew,
     /// No two children are on one node that must not be, where there is room for each.

@@ -105,6 +105,8 @@ pub(crate) struct Oracle {
     pub(crate) accepted: BTreeSet<ChildId>,
     /// Children of which somebody was told that they are terminated.
     pub(crate) ended: BTreeSet<ChildId>,
+    /// The losers of conflicts, and which processes were given what they left.
+    pub(crate) merged: BTreeMap<Pid, BTreeSet<Pid>>,
     /// When somebody was told that last.
     pub(crate) ended_us: BTreeMap<ChildId, u64>,
     /// The starts whose callers were told that they run and were the first, by request.
@@ -378,6 +380,25 @@ impl Oracle {
         }
     }
 
+    /// A process gets what another of its child left: that must have lost and be over, and each comes once.
+    pub(crate) fn child_merges(&mut self, pid: &Pid, loser: &Pid, state: &Bytes) {
+        let Some(id) = self.processes.get(pid).and_then(|process| process.child.as_ref()).map(|child| &child.id) else {
+            return;
+        };
+        let lost = self.processes.get(loser).filter(|process| !process.told.is_empty() && process.ended_us.is_some());
+        let left = lost.and_then(|process| process.child.as_ref()).filter(|child| child.id == *id);
+        let is_of =
+            |child: &Child| child.states.iter().any(|(_, of)| of == state) || child.given.as_ref() == Some(state);
+        if pid == loser || !left.is_some_and(is_of) {
+            let what =
+                format!("{pid:?} of {id:?} was given {state:?} of {loser:?}, which has not lost or not left that");
+            self.lie(what);
+        }
+        if !self.merged.entry(loser.clone()).or_default().insert(pid.clone()) {
+            self.lie(format!("{pid:?} was given twice what {loser:?} left"));
+        }
+    }
+
     /// When the processes of a child left each state, and whether they were asked to.
     pub(crate) fn states_of(&self, id: &ChildId) -> impl Iterator<Item = (u64, &Bytes, bool)> {
         let children = self.processes.values().filter_map(|process| process.child.as_ref());
@@ -432,6 +453,16 @@ impl Oracle {
         });
         let (_, _, last) = earlier.max_by_key(|(ended_us, activated_us, _)| (*ended_us, *activated_us))?;
         if last.ran { last.left.clone().filter(|_| last.stops > 0) } else { last.left.clone().or(last.given.clone()) }
+    }
+
+    /// A process that lost its child to a copy and left something that no process was given.
+    pub(crate) fn unmerged(&self) -> Option<(&Pid, &ChildId)> {
+        self.processes.iter().find_map(|(pid, process)| {
+            let child = process.child.as_ref()?;
+            let lost = process.told.iter().any(|told| *told.name == *child.id.as_str());
+            let left = lost && process.ended_us.is_some() && child.left.is_some();
+            (left && !self.merged.contains_key(pid)).then_some((pid, &child.id))
+        })
     }
 
     /// Whether an init of the child ever failed.

@@ -309,6 +309,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::early_handoff::SCENARIO,
     scenarios::empty_handed::SCENARIO,
     scenarios::checkpoints::SCENARIO,
+    scenarios::merged::SCENARIO,
     scenarios::minority::SCENARIO,
     scenarios::kept_apart::SCENARIO,
     scenarios::least_loaded::SCENARIO,

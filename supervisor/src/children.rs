@@ -10,10 +10,10 @@ use ordu_registry::core::Fence;
 use ordu_registry::process::describe;
 use ordu_transport::core::Pid;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::context::{Context, Told};
+use crate::context::{Context, MERGES_MAX, Merged, Told};
 use crate::core::{ChildSpec, Exit, StartedInfo};
 use crate::kinds::Kind;
 use crate::supervisor::Supervisor;
@@ -34,6 +34,7 @@ pub(crate) struct Children {
 #[derive(Debug)]
 struct Running {
     told: watch::Sender<Told>,
+    merges: mpsc::Sender<Merged>,
     /// How long it may take once it is asked to stop; set by whoever asks, before `told`.
     stop: watch::Sender<Option<Duration>>,
     stop_timeout: Duration,
@@ -57,10 +58,13 @@ impl Children {
         let told = watch::Sender::new(Told { fence, stopping: None, kept: None });
         let (stop, stopped) = watch::channel(None);
         let (told_here, is_started, checkpoints) = (told.subscribe(), Arc::default(), Arc::default());
+        let (merges, merged) = mpsc::channel(MERGES_MAX);
+        let merged = Arc::new(Mutex::new(merged));
         let (id, what) = (pid.clone(), spec.clone());
-        let context = Context { pid: id, spec: what, state, told: told_here, is_started, checkpoints, supervisor };
+        let context =
+            Context { pid: id, spec: what, state, told: told_here, is_started, checkpoints, merged, supervisor };
         self.runtime.spawn(attend(context, kind, stopped));
-        self.running.insert(pid, Running { told, stop, stop_timeout: spec.stop_timeout });
+        self.running.insert(pid, Running { told, merges, stop, stop_timeout: spec.stop_timeout });
     }
 
     /// Asks a child to stop; its task is aborted some time after `timeout`.
@@ -82,6 +86,14 @@ impl Children {
     pub(crate) fn checkpointed(&self, pid: &Pid, number: u64, keepers: usize) {
         if let Some(running) = self.running.get(pid) {
             running.told.send_modify(|told| told.kept = Some((number, keepers)));
+        }
+    }
+
+    /// What another process of a child left that lost to it.
+    pub(crate) fn merge(&self, pid: &Pid, loser: Pid, state: Bytes) {
+        let Some(running) = self.running.get(pid) else { return };
+        if running.merges.try_send(Merged { loser, state }).is_err() {
+            tracing::warn!(%pid, "a child does not take what losers of conflicts left: there is no room for more");
         }
     }
 

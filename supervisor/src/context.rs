@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ordu_registry::Registry;
 use ordu_registry::core::{Fence, Name, RegisterError};
 use ordu_transport::core::{NodeName, Pid};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::core::handoff::STATE_BYTES_MAX;
 use crate::core::{ChildId, ChildSpec, StartedInfo};
@@ -31,6 +31,18 @@ pub struct StateTooLong {
     pub bytes: usize,
 }
 
+/// Most states of losers that wait for a child to take them, see [`Context::merged`]; further ones are dropped.
+pub const MERGES_MAX: usize = 64;
+
+/// What another process of a child left that lost to this one in a conflict, or to one before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The process that lost.
+    pub loser: Pid,
+    /// What it handed off when it was asked to stop, or else its last checkpoint.
+    pub state: Bytes,
+}
+
 /// One activation of a child, as its own code sees it. Clones are the same activation.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -41,6 +53,8 @@ pub struct Context {
     pub(crate) is_started: Arc<AtomicBool>,
     /// How many checkpoints it made.
     pub(crate) checkpoints: Arc<AtomicU64>,
+    /// What losers of conflicts left.
+    pub(crate) merged: Arc<Mutex<mpsc::Receiver<Merged>>>,
     pub(crate) supervisor: Supervisor,
 }
 
@@ -176,6 +190,17 @@ impl Context {
     /// checkpoint. An activation that does not get through its init leaves it to the next.
     pub fn handed_off(&self) -> Option<&Bytes> {
         self.state.as_ref()
+    }
+
+    /// The next state that a copy of this child left which lost to it when a partition healed, or that came to it from one
+    /// before. Each comes once, unless a node dies meanwhile: the loser's pid tells which it is. What nobody takes is gone
+    /// when this activation ends, so take all that there is before you hand off. Safe to cancel; clones share it.
+    pub async fn merged(&self) -> Merged {
+        match self.merged.lock().await.recv().await {
+            Some(merged) => merged,
+            // It has ended: nothing comes any more.
+            None => std::future::pending().await,
+        }
     }
 
     /// Registers a further name for this activation, beside the child's id, which it holds already. Names are released

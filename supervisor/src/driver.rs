@@ -165,6 +165,7 @@ impl driver::Core for Machine {
                 }
             }
             Effect::Checkpointed { pid, number, keepers } => self.children.checkpointed(&pid, number, keepers),
+            Effect::Merge { pid, loser, state } => self.children.merge(&pid, loser, state),
             Effect::Exit { pid, conflict } => drop(self.local.exit(&pid, conflict)),
             Effect::Visible { name, entry, gone } => self.local.show(&name, entry, gone),
             Effect::Member { entry, was, gone } => self.local.show_member(entry, was, gone),

@@ -42,6 +42,12 @@ fn check(world: &World, moment: Moment) -> Option<Broken> {
             return Some(Broken::NotYet(format!("{id:?} was terminated, and runs")));
         }
     }
+    if moment == Moment::Quiet
+        && world.plan.musts.contains(&Must::LosersMerge)
+        && let Some((pid, id)) = world.oracle.unmerged()
+    {
+        return Some(Broken::NotYet(format!("nobody was given what {pid:?} of {id:?} left")));
+    }
     if moment == Moment::Quiet && world.plan.musts.contains(&Must::KeptApart) {
         let crowded = together(world);
         if crowded.is_some() {
@@ -124,6 +130,7 @@ fn broken(world: &World, must: Must) -> Option<String> {
         Must::Unburied => None,
         Must::TwinAlways | Must::SharedTwinAlways | Must::RefusedGoes | Must::GoodStarts => None,
         Must::AcceptedRuns | Must::EndedStays | Must::StateGoesOn => None,
+        Must::LosersMerge => None,
         Must::CheckpointsGoOn | Must::BeginsAnew => None,
         Must::KeptApart | Must::Even => None,
         Must::NothingMoves => world.up().find_map(|(node, life)| {

@@ -129,6 +129,8 @@ fn message(message: &Message) -> String {
         }
         Message::Control(Control::Cordon { on: true }) => "control: cordon".into(),
         Message::Control(Control::Cordon { on: false }) => "control: uncordon".into(),
+        Message::Control(Control::Merge(left)) => format!("merge: {} bytes that {} left", left.state.len(), left.loser),
+        Message::Control(Control::Merged { loser, .. }) => format!("merge: what {loser} left is here"),
         Message::Control(Control::Checkpoint(word)) => checkpoint(word),
         Message::Control(Control::Quorum(word)) => format!("quorum: {word:?}"),
         Message::Control(Control::Rebalance { children }) => format!("control: rebalance {} children", children.len()),

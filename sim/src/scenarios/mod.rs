@@ -29,6 +29,7 @@ pub mod killed_after_ok;
 pub mod killed_or_starved;
 pub mod least_loaded;
 pub mod many_lives;
+pub mod merged;
 pub mod minority;
 pub mod nameless_duplicate;
 pub mod namesake;
@@ -79,6 +80,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (early_handoff::SCENARIO, early_handoff::CATCHES),
     (empty_handed::SCENARIO, empty_handed::CATCHES),
     (checkpoints::SCENARIO, checkpoints::CATCHES),
+    (merged::SCENARIO, merged::CATCHES),
     (minority::SCENARIO, minority::CATCHES),
     (kept_apart::SCENARIO, kept_apart::CATCHES),
     (least_loaded::SCENARIO, least_loaded::CATCHES),

@@ -465,7 +465,7 @@ impl Local {
             supervisor::Effect::Superseded(by) => superseded(&by, out),
             supervisor::Effect::Fence { .. } | supervisor::Effect::Visible { .. } => {}
             supervisor::Effect::Member { .. } | supervisor::Effect::Drained | supervisor::Effect::Escalate(_) => {}
-            supervisor::Effect::Checkpointed { .. } => {}
+            supervisor::Effect::Checkpointed { .. } | supervisor::Effect::Merge { .. } => {}
             supervisor::Effect::Save { .. } => unreachable!("nothing is kept here"),
             supervisor::Effect::Lease { .. } => unreachable!("nobody needs a quorum here"),
         }

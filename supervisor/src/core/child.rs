@@ -155,6 +155,8 @@ pub(super) struct Local {
     pub(super) left: Option<Bytes>,
     /// What its process said last that it needs to go on, and who keeps that.
     pub(super) checkpoint: Option<Own>,
+    /// The copy of the child that its process lost to.
+    pub(super) lost_to: Option<Pid>,
     /// When it is looked at again, if nothing happens before.
     pub(super) timer: Option<Instant>,
     /// It was counted among those that the node holds.

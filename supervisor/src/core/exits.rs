@@ -53,6 +53,11 @@ impl Supervisor {
         let text = exit.text();
         match local.phase.clone() {
             Phase::Stopping(Then::Gone) => {
+                if let Some(winner) = self.local.get_mut(&id).and_then(|local| local.lost_to.take())
+                    && self.spec(&id).is_some()
+                {
+                    self.leave_to_winner(now, &id, pid, winner);
+                }
                 self.tell(now, EventKind::ChildExited { child: id.clone(), reason: text.to_string() }, effects);
                 self.drop_local(&id);
             }

@@ -61,6 +61,7 @@ impl Supervisor {
         let local = id.and_then(|id| self.local.get_mut(id)).filter(|local| local.pid.as_ref() == Some(pid));
         let Some(local) = local.filter(|_| state.len() <= STATE_BYTES_MAX) else { return };
         match local.phase {
+            Phase::Stopping(Then::Gone) if local.lost_to.is_some() => local.left = Some(state),
             Phase::Running { .. } | Phase::Stopping(Then::Restart | Then::Policy | Then::Move { .. }) => {
                 local.left = Some(state);
             }

@@ -14,6 +14,7 @@ mod fingerprint;
 pub mod handoff;
 mod intensity;
 mod marks;
+pub mod merge;
 pub mod moves;
 pub mod placement;
 pub mod quorum;
@@ -25,6 +26,7 @@ mod show;
 pub mod spec;
 pub mod supervisor;
 pub mod tables;
+mod windows;
 pub mod wishes;
 pub mod words;
 

@@ -85,6 +85,7 @@ impl Supervisor {
         self.release_unless_held(id);
         self.keep_checkpoint(now, id, effects);
         self.review_copy(id);
+        self.pass_to_winner(now, id, effects);
         self.publish(now, id);
     }
 
@@ -392,6 +393,7 @@ impl Supervisor {
             given,
             left: None,
             checkpoint,
+            lost_to: None,
             timer: None,
             takes_place: false,
         };
@@ -526,6 +528,7 @@ impl Supervisor {
     pub(super) fn on_lost(&mut self, id: &ChildId, conflict: &NameConflict, effects: &mut Vec<Effect>) {
         if let Some(local) = self.local.get_mut(id) {
             local.reason = Some(format!("lost the name {} to {}", conflict.name, conflict.winner).into());
+            local.lost_to = Some(conflict.winner.clone()).filter(|_| conflict.name.as_str() == id.as_str());
         }
         if conflict.name.as_str() == id.as_str() && !is_present(Defect::ConflictIsRestart) {
             self.stop(id, Then::Gone, effects);

@@ -157,6 +157,7 @@ impl Supervisor {
         join_digests(effects, before);
         self.send_states(&peer, effects);
         self.keep_again(&peer);
+        self.merge_again(&peer);
     }
 
     pub(super) fn on_disconnected(&mut self, now: Now, peer: &NodeId, effects: &mut Vec<Effect>) {
@@ -178,6 +179,8 @@ impl Supervisor {
             Message::Control(Control::Drain { .. }) => {}
             Message::Control(Control::State { child, token, state }) => self.on_state(now, from, child, token, state),
             Message::Control(Control::Checkpoint(word)) => self.on_checkpoint_word(now, from, word, effects),
+            Message::Control(Control::Merge(left)) => self.on_left(now, from, left, effects),
+            Message::Control(Control::Merged { child, loser }) => self.on_left_taken(now, from, child, loser),
             Message::Control(Control::Cordon { on }) => self.set_cordoned(on),
             Message::Control(Control::Quorum(word)) => self.on_word(now, from, word, effects),
             Message::Control(Control::Rebalance { children }) => self.move_misplaced(now, children),

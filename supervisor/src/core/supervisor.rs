@@ -32,6 +32,7 @@ use super::counts::{Counts, Group};
 use super::durable::Disk;
 use super::expect::Waits;
 use super::handoff::{Handed, HandedKey};
+use super::merge::Merges;
 use super::moves::Redistribution;
 use super::placement::Preference;
 use super::quorum::{Partition, Votes};
@@ -101,6 +102,8 @@ pub struct Supervisor {
     pub(super) handed: BTreeMap<HandedKey, Handed>,
     /// Checkpoints of others' children, and what is under way.
     pub(super) checkpoints: Checkpoints,
+    /// What losers of conflicts left.
+    pub(super) merges: Merges,
     /// Processes that were stopped before they began.
     pub(super) never_begun: Vec<Pid>,
     pub(super) partition: Partition,
@@ -198,6 +201,7 @@ impl Supervisor {
             returns_until: None,
             handed: BTreeMap::new(),
             checkpoints: Checkpoints::new(copies),
+            merges: Merges::default(),
             never_begun: Vec::new(),
             partition,
             votes: None,
@@ -280,7 +284,6 @@ impl Supervisor {
         let waits = self.waits.as_ref().map(|waits| waits.until.unwrap_or_default());
         let returns = self.returns.then(|| self.returns_until.unwrap_or_default());
         let (moves, hears, votes) = (self.next_move_at, self.unheard.first(), self.next_vote());
-        let checkpoints = self.checkpoints.next();
         let own = [
             self.registry.poll_timeout(),
             child,
@@ -291,7 +294,8 @@ impl Supervisor {
             hears,
             votes,
             self.room_due(),
-            checkpoints,
+            self.checkpoints.next(),
+            self.merges.next(),
         ];
         let crowded = (!self.crowded.is_empty()).then(Instant::default);
         own.into_iter().flatten().chain(tables).chain(crowded).min()
@@ -304,6 +308,7 @@ impl Supervisor {
         self.remove_void_marks();
         self.forget_states(now.at);
         self.tend_checkpoints(now);
+        self.tend_merges(now);
         while let Some((at, id)) = self.timers.first().filter(|(at, _)| *at <= now.at).cloned() {
             self.timers.remove(&(at, id.clone()));
             if let Some(local) = self.local.get_mut(&id) {

@@ -16,6 +16,7 @@ use super::child::Exit;
 use super::digests::Digests;
 use super::durable::Stored;
 use super::expect::Expect;
+use super::merge::Left;
 use super::moves::Redistribution;
 use super::placement::Preference;
 use super::quorum::{self, Partition};
@@ -84,6 +85,17 @@ pub enum Control {
     /// About what running children leave with other nodes.
     #[serde(rename = "p")]
     Checkpoint(checkpoint::Word),
+    /// What a process left that lost its child to a copy which is with you.
+    #[serde(rename = "w")]
+    Merge(Left),
+    /// I have that.
+    #[serde(rename = "e")]
+    Merged {
+        /// Of which child.
+        child: ChildId,
+        /// Of which process of it.
+        loser: Pid,
+    },
     /// About who may run what, in a cluster that needs a quorum.
     #[serde(rename = "q")]
     Quorum(quorum::Word),
@@ -214,6 +226,15 @@ pub enum Effect {
         number: u64,
         /// By so many; 0 where there is no other.
         keepers: usize,
+    },
+    /// Give this child what another process of it left, which lost to it in a conflict, or to one before it.
+    Merge {
+        /// Its process.
+        pid: Pid,
+        /// The process that lost.
+        loser: Pid,
+        /// What it left.
+        state: Bytes,
     },
     /// Make this local process, which is not a child, exit: it lost a conflict.
     Exit {

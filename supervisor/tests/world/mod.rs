@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) escalations: Vec<(NodeName, Escalation)>,
     /// What each process was given of its predecessor.
     pub(crate) given: BTreeMap<Pid, Option<Bytes>>,
+    /// What processes were given of those that lost to them, and of which.
+    pub(crate) merged: Vec<(Pid, Pid, Bytes)>,
     /// Which checkpoints processes were told of, and how many nodes have each.
     pub(crate) checkpointed: Vec<(Pid, u64, usize)>,
     /// What children leave is lost on its way.
@@ -75,6 +77,7 @@ impl World {
             escalations: Vec::new(),
             given: BTreeMap::new(),
             checkpointed: Vec::new(),
+            merged: Vec::new(),
             loses_states: false,
             next_request: 1,
             doubles: Vec::new(),
@@ -322,6 +325,7 @@ impl World {
                 Effect::Event(event) => self.events.push((at.clone(), event)),
                 Effect::Drained => self.nodes.get_mut(at).unwrap().stopping = true,
                 Effect::Fence { .. } | Effect::Exit { .. } | Effect::Visible { .. } | Effect::Member { .. } => {}
+                Effect::Merge { pid, loser, state } => self.merged.push((pid, loser, state)),
                 Effect::Checkpointed { pid, number, keepers } => self.checkpointed.push((pid, number, keepers)),
                 Effect::Lease { .. } => unreachable!("nobody needs a quorum here"),
                 Effect::Escalate(escalation) => self.escalations.push((at.clone(), escalation)),

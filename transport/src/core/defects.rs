@@ -98,6 +98,10 @@ pub enum Defect {
     CrashForgets,
     /// Who has some checkpoint of a child goes by it: the latest, which another has, is not looked for.
     StaleCheckpoint,
+    /// What the loser of a conflict leaves does not go to the winner.
+    LoserForgets,
+    /// What a loser left is sent again after a session broke, and taken again.
+    MergesTwice,
     /// A child is started before most members have granted it.
     StartsUngranted,
     /// A member grants a child to a second node while the first may still run it.
@@ -130,7 +134,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 53] = [
+    pub const ALL: [Defect; 55] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -170,6 +174,8 @@ impl Defect {
         Defect::MovesEmptyHanded,
         Defect::CrashForgets,
         Defect::StaleCheckpoint,
+        Defect::LoserForgets,
+        Defect::MergesTwice,
         Defect::StartsUngranted,
         Defect::GrantsTwice,
         Defect::ForgetsGrants,

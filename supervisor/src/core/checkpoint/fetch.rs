@@ -20,7 +20,11 @@ const FOUND_KEPT: Duration = Duration::from_secs(10);
 
 /// What is being found.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fetches(BTreeMap<ChildId, Fetch>);
+pub(super) struct Fetches {
+    under_way: BTreeMap<ChildId, Fetch>,
+    /// When each is forgotten.
+    ends: BTreeSet<(Instant, ChildId)>,
+}
 
 #[derive(Debug, Clone)]
 struct Fetch {
@@ -33,11 +37,27 @@ struct Fetch {
 
 impl Fetches {
     pub(super) fn forget(&mut self, now: Instant) {
-        self.0.retain(|_, fetch| fetch.until + FOUND_KEPT > now);
+        while let Some((end, id)) = self.ends.first().cloned()
+            && end <= now
+        {
+            self.remove(&id);
+        }
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.values().map(|fetch| fetch.until + FOUND_KEPT).min()
+        self.ends.first().map(|(end, _)| *end)
+    }
+
+    fn insert(&mut self, id: ChildId, fetch: Fetch) {
+        self.remove(&id);
+        self.ends.insert((fetch.until + FOUND_KEPT, id.clone()));
+        self.under_way.insert(id, fetch);
+    }
+
+    fn remove(&mut self, id: &ChildId) {
+        if let Some(fetch) = self.under_way.remove(id) {
+            self.ends.remove(&(fetch.until + FOUND_KEPT, id.clone()));
+        }
     }
 }
 
@@ -66,7 +86,7 @@ impl Supervisor {
             return Found::Known(None);
         }
         let view = self.registry.view();
-        if let Some(fetch) = self.checkpoints.fetches.0.get_mut(id).filter(|fetch| fetch.start == *start) {
+        if let Some(fetch) = self.checkpoints.fetches.under_way.get_mut(id).filter(|fetch| fetch.start == *start) {
             fetch.asked.retain(|node| view.is_living(node));
             if fetch.asked.is_empty() || fetch.until <= now.at {
                 let best = fetch.best.clone().into_iter().chain(own).max_by_key(|found| found.stamp);
@@ -85,18 +105,18 @@ impl Supervisor {
             effects.push(send(node, Word::Fetch { child: id.clone(), start: start.clone(), have }, Lane::Control));
         }
         let until = now.at + FETCH_MAX;
-        self.checkpoints.fetches.0.insert(id.clone(), Fetch { start: start.clone(), asked, best: own, until });
+        self.checkpoints.fetches.insert(id.clone(), Fetch { start: start.clone(), asked, best: own, until });
         self.timers.insert((until, id.clone()));
         Found::Waits
     }
 
     /// A child was started: what was found is of no use any more.
     pub(in crate::core) fn end_fetch(&mut self, id: &ChildId) {
-        self.checkpoints.fetches.0.remove(id);
+        self.checkpoints.fetches.remove(id);
     }
 
     pub(super) fn on_fetched(&mut self, from: &NodeId, child: ChildId, start: &Dot, found: Option<Checkpoint>) {
-        let fetch = self.checkpoints.fetches.0.get_mut(&child).filter(|fetch| fetch.start == *start);
+        let fetch = self.checkpoints.fetches.under_way.get_mut(&child).filter(|fetch| fetch.start == *start);
         let Some(fetch) = fetch.filter(|fetch| fetch.asked.contains(from)) else { return };
         fetch.asked.remove(from);
         let found = found.filter(|found| found.start == *start && found.state.len() <= STATE_BYTES_MAX);

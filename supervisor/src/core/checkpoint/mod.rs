@@ -31,7 +31,7 @@ use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now, Pid};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use self::copies::{Copies, Windows};
+use self::copies::Copies;
 pub use self::fetch::FETCH_MAX;
 use self::fetch::Fetches;
 pub(super) use self::fetch::Found;
@@ -40,6 +40,7 @@ use super::handoff::STATE_BYTES_MAX;
 use super::placement;
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::Supervisor;
+use super::windows::Windows;
 use super::words::{Control, Effect, Message};
 
 /// How many other nodes keep the checkpoint of a child, unless its node is told otherwise.
