@@ -36,6 +36,7 @@ const PLAIN: &[(Defect, u64)] = &[
     (Defect::FenceStays, 10),
     (Defect::NamelessChild, 5),
     (Defect::SlowInitDeadlock, 20),
+    (Defect::MergesTwice, 60),
     (Defect::FailedStartStays, 30),
     (Defect::RestartRevives, 5),
 ];

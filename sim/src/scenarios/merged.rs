@@ -19,7 +19,7 @@ use crate::script::Script;
 pub const SCENARIO: Scenario =
     story("merged", "a cut heals, and losers of conflicts leave something to the winners", Layer::Children, stage);
 /// What it catches.
-pub const CATCHES: &[Caught] = &[(Defect::LoserForgets, 3), (Defect::MergesTwice, 30)];
+pub const CATCHES: &[Caught] = &[(Defect::LoserForgets, 3), (Defect::MergesTwice, 120)];
 
 const CHILDREN: usize = 12;
 
