@@ -206,6 +206,7 @@ impl World {
 
     /// A core wants a child stopped.
     pub(crate) fn stop_child(&mut self, node: usize, pid: Pid, timeout: Duration) {
+        self.watch_stop(&pid);
         self.oracle.stopped(self.now, &pid);
         self.record.child_stops(self.now, &pid);
         let timeout_us = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);

@@ -301,6 +301,7 @@ fn spec(rng: &mut ChaCha8Rng, child: usize, nodes: usize) -> Spec {
     // Not drawn: what else a seed comes to stays as it was.
     let is_limited = child % LIMITED_EACH == 3 && restart != Restart::Temporary;
     Spec {
+        start_first: false,
         child,
         character,
         restart,

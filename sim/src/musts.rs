@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::children::Character;
 use crate::invariants::story;
-use crate::oracle::Killed;
+use crate::oracle::{Killed, Process};
 use crate::world::World;
 
 /// What must hold in a run, beside the promises.
@@ -56,6 +56,9 @@ pub enum Must {
     CheckpointsGoOn,
     /// What a process leaves that lost its child to a copy, some other process of the child is given.
     LosersMerge,
+    /// A permanent child whose caller was told that it runs is asked to stop only where another process of it is through its
+    /// init.
+    NeverAbsent,
     /// A child that is started after somebody was told that it is terminated has nothing from before.
     BeginsAnew,
     /// No two children are on one node that must not be, where there is room for each.
@@ -114,6 +117,19 @@ impl World {
         self.watch_checkpoint(pid, state.as_ref());
         if let Some(state) = state {
             self.oracle.child_gets(pid, state);
+        }
+    }
+
+    /// A core wants a child stopped.
+    pub(crate) fn watch_stop(&mut self, pid: &Pid) {
+        if !self.plan.musts.contains(&Must::NeverAbsent) || !self.oracle.has_run(pid) {
+            return;
+        }
+        let Some(id) = self.oracle.child_of(pid).filter(|id| self.oracle.accepted.contains(*id)) else { return };
+        let runs = |(other, process): (&Pid, &Process)| other != pid && process.ended_us.is_none();
+        if !self.oracle.runs_of(id).any(runs) {
+            let what = format!("{pid:?} of {id:?} is asked to stop, and no other process of it runs");
+            self.oracle.break_promise(story::NAME, what);
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ordu_registry::core::{Entry, Fence, Name, Rank};
 use ordu_supervisor::core::tables::Desired;
-use ordu_supervisor::core::{Call, ChildId, ChildSpec, Restart};
+use ordu_supervisor::core::{Call, ChildId, ChildSpec, Handover, Restart};
 use ordu_transport::core::{NodeId, Now, Pid, SKEW_MAX};
 
 use crate::replies::Replies;
@@ -29,6 +29,8 @@ pub(crate) struct Child {
     pub(crate) id: ChildId,
     ran: bool,
     stops: u32,
+    /// Whether it may take the place of one that runs.
+    pub(crate) start_first: bool,
     /// When its init has taken too long.
     late_us: u64,
     /// What its predecessor left for it.
@@ -286,8 +288,16 @@ impl Oracle {
         if let Some(process) = self.processes.get_mut(pid) {
             let init_us = u64::try_from(spec.init_timeout.as_micros()).unwrap_or(u64::MAX);
             let late_us = process.activated_us.min(at_us).saturating_add(init_us);
-            process.child =
-                Some(Child { id, ran: false, stops: 0, late_us, given: None, left: None, states: Vec::new() });
+            process.child = Some(Child {
+                start_first: spec.handover == Handover::StartFirst,
+                id,
+                ran: false,
+                stops: 0,
+                late_us,
+                given: None,
+                left: None,
+                states: Vec::new(),
+            });
         }
         if let Ok(name) = Name::new(spec.id.as_str()) {
             self.follows(pid, &name);
@@ -330,6 +340,11 @@ impl Oracle {
         if let Some(child) = self.processes.get_mut(pid).and_then(|process| process.child.as_mut()) {
             child.ran = true;
         }
+    }
+
+    /// The child that a process is of.
+    pub(crate) fn child_of(&self, pid: &Pid) -> Option<&ChildId> {
+        self.processes.get(pid)?.child.as_ref().map(|child| &child.id)
     }
 
     pub(crate) fn is_child(&self, pid: &Pid) -> bool {
@@ -380,18 +395,19 @@ impl Oracle {
         }
     }
 
-    /// A process gets what another of its child left: that must have lost and be over, and each comes once.
+    /// A process gets what another of its child left: that must have been asked to stop and be over, and each comes once.
     pub(crate) fn child_merges(&mut self, pid: &Pid, loser: &Pid, state: &Bytes) {
         let Some(id) = self.processes.get(pid).and_then(|process| process.child.as_ref()).map(|child| &child.id) else {
             return;
         };
-        let lost = self.processes.get(loser).filter(|process| !process.told.is_empty() && process.ended_us.is_some());
-        let left = lost.and_then(|process| process.child.as_ref()).filter(|child| child.id == *id);
+        let over = self.processes.get(loser).filter(|process| process.ended_us.is_some());
+        let left = over.and_then(|process| process.child.as_ref()).filter(|child| child.id == *id && child.stops > 0);
         let is_of =
             |child: &Child| child.states.iter().any(|(_, of)| of == state) || child.given.as_ref() == Some(state);
         if pid == loser || !left.is_some_and(is_of) {
-            let what =
-                format!("{pid:?} of {id:?} was given {state:?} of {loser:?}, which has not lost or not left that");
+            let what = format!(
+                "{pid:?} of {id:?} was given {state:?} of {loser:?}, which was not asked to stop or has not left that"
+            );
             self.lie(what);
         }
         if !self.merged.entry(loser.clone()).or_default().insert(pid.clone()) {

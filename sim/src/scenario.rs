@@ -12,7 +12,7 @@ use crate::draw::{FaultKind, OpKind};
 use crate::file::Fixed;
 use crate::musts::Must;
 use crate::scenarios;
-use crate::script::Script;
+use crate::script::{Act, Op, Script};
 
 /// What runs on every node above membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +133,11 @@ fn with_quorum(_: &mut ChaCha8Rng, script: &mut Script) {
 /// Children make checkpoints.
 fn with_checkpoints(rng: &mut ChaCha8Rng, script: &mut Script) {
     script.plan.checkpoint_ms = rng.random_range(100..2_000);
+    for step in &mut script.steps {
+        if let Act::Op { ask: Op::Start { spec, .. }, .. } = &mut step.act {
+            spec.start_first = spec.child % 3 == 0;
+        }
+    }
 }
 
 /// Every scenario, the default one first.
@@ -283,7 +288,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: Cow::Borrowed("checkpointed"),
         about: Cow::Borrowed(
-            "every kind of fault and operation, and children that say now and then what they need to go on",
+            "every kind of fault and operation, and children that make checkpoints, or start before they stop",
         ),
         layer: Layer::Children,
         faults: Cow::Borrowed(EVERY_FAULT),
@@ -310,6 +315,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenarios::empty_handed::SCENARIO,
     scenarios::checkpoints::SCENARIO,
     scenarios::merged::SCENARIO,
+    scenarios::start_first::SCENARIO,
     scenarios::minority::SCENARIO,
     scenarios::kept_apart::SCENARIO,
     scenarios::least_loaded::SCENARIO,

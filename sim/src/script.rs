@@ -216,6 +216,9 @@ pub struct Spec {
     /// How long its init may take, in milliseconds; as long as is usual, if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_timeout_ms: Option<u64>,
+    /// Where it is moved, whether it starts there before it stops here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub start_first: bool,
     /// How long it may take to stop, in milliseconds.
     pub stop_timeout_ms: u64,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::core::{GroupEntry, Name, RegisterError};
-use ordu_supervisor::core::{Call, ChildId, ChildSpec, Placement};
+use ordu_supervisor::core::{Call, ChildId, ChildSpec, Handover, Placement};
 use ordu_transport::core::Pid;
 
 use crate::invariants::truth;
@@ -120,6 +120,7 @@ impl World {
         asked.affinity.require = spec.zone.map(|zone| (ZONE.to_owned(), zone_of(zone))).into_iter().collect();
         asked.intensity = spec.intensity.map(Allowed::intensity);
         asked.init_timeout = spec.init_timeout_ms.map_or(asked.init_timeout, Duration::from_millis);
+        asked.handover = if spec.start_first { Handover::StartFirst } else { Handover::StopFirst };
         asked.stop_timeout = Duration::from_millis(spec.stop_timeout_ms);
         asked
     }

@@ -129,10 +129,12 @@ impl Registry {
             return;
         }
         process.lost_to = Some(conflict.winner.clone());
-        self.conflicts_total += 1;
         self.rewrite_claims(pid);
         let conflict = Box::new(conflict);
-        effects.push(Effect::Conflict { loser: pid.clone(), conflict: conflict.clone() });
+        if self.successors.get(pid) != Some(&conflict.winner.node) {
+            self.conflicts_total += 1;
+            effects.push(Effect::Conflict { loser: pid.clone(), conflict: conflict.clone() });
+        }
         effects.push(Effect::Exit { pid: pid.clone(), conflict });
     }
 

@@ -176,6 +176,8 @@ pub struct Registry {
     pub(super) shown_len: usize,
     pub(super) shown_revision: u64,
     pub(super) conflicts_total: u64,
+    /// Local processes that are to lose to one on another node, on purpose, and which node that is.
+    pub(super) successors: BTreeMap<Pid, NodeId>,
     pub(super) skews_refused: u64,
     superseded: bool,
 }
@@ -201,6 +203,7 @@ impl Registry {
             shown_len: 0,
             shown_revision: 0,
             conflicts_total: 0,
+            successors: BTreeMap::new(),
             skews_refused: 0,
             superseded: false,
         }
@@ -279,6 +282,15 @@ impl Registry {
     /// The process that a local one lost to, if it was told so.
     pub fn lost_to(&self, pid: &Pid) -> Option<&Pid> {
         self.processes.get(pid)?.lost_to.as_ref()
+    }
+
+    /// A local process is to lose to one on this node, on purpose, or to nobody: then that is no conflict, and not told as
+    /// one.
+    pub fn set_successor(&mut self, pid: &Pid, node: Option<NodeId>) {
+        match node {
+            Some(node) => self.successors.insert(pid.clone(), node),
+            None => self.successors.remove(pid),
+        };
     }
 
     /// The local processes that live, by pid.
@@ -602,13 +614,40 @@ impl Registry {
         value: Bytes,
         effects: &mut Vec<Effect>,
     ) -> Result<(), RegisterError> {
-        let place = name.place();
-        let mut others = self.names.table().events_at(place, &name).peekable();
+        let mut others = self.names.table().events_at(name.place(), &name).peekable();
         let first = others.peek().is_none();
         let visible = others.filter(|event| self.is_shown(&event.dot.actor)).filter_map(|event| event.value.as_ref());
         if let Some(holder) = visible.min_by_key(|claim| (claim.losing.is_some(), claim.order())) {
             return Err(RegisterError::AlreadyRegistered { pid: holder.pid.clone() });
         }
+        self.claim(now, pid, name, value, first, effects)
+    }
+
+    /// The same beside whoever else holds the name: of both the one with the better rank keeps it, see
+    /// [`Activation::takes_place_of`].
+    pub fn succeed(
+        &mut self,
+        now: Now,
+        pid: &Pid,
+        name: Name,
+        value: Bytes,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), RegisterError> {
+        let first = self.names.table().events_at(name.place(), &name).next().is_none();
+        self.claim(now, pid, name, value, first, effects)
+    }
+
+    /// `first`: nobody else is heard of that ever held the name.
+    fn claim(
+        &mut self,
+        now: Now,
+        pid: &Pid,
+        name: Name,
+        value: Bytes,
+        first: bool,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), RegisterError> {
+        let place = name.place();
         let Some(process) = self.processes.get_mut(pid) else { return Err(RegisterError::NoProcess) };
         if value.len() > VALUE_BYTES_MAX {
             return Err(RegisterError::ValueTooLong);
@@ -672,6 +711,7 @@ impl Registry {
     /// A local process ended: all its names are given up.
     pub fn ended(&mut self, now: Now, pid: &Pid, effects: &mut Vec<Effect>) {
         let Some(process) = self.processes.remove(pid) else { return };
+        self.successors.remove(pid);
         for name in process.names.iter() {
             self.names.remove(name);
         }

@@ -61,6 +61,16 @@ impl Rank {
         }
     }
 
+    /// The next better one of the same length: what takes a process's place gets it. `None`: there is none.
+    #[must_use]
+    pub fn before(&self) -> Option<Rank> {
+        let mut key = self.as_bytes().to_vec();
+        let last = key.iter().rposition(|byte| *byte > 0)?;
+        key[last] -= 1;
+        key[last + 1..].fill(u8::MAX);
+        Some(Rank::new(key))
+    }
+
     /// Its length in bytes.
     pub fn size_bytes(&self) -> usize {
         self.as_bytes().len()
@@ -150,12 +160,17 @@ pub struct Activation<'a> {
     /// Under [`RankPolicy::HomeNode`] the name whose home decides. If none is given, it is the first that the process
     /// registers.
     pub first: Option<&'a Name>,
+    /// The rank of the process whose place it takes, whatever the policy: it comes right before that one.
+    pub takes_place_of: Option<&'a Rank>,
 }
 
 impl RankPolicy {
     /// The rank of a process activated at `since`. By [`RankPolicy::HomeNode`] it has none, which is the best, until its
     /// first name is known.
     pub fn rank(self, pid: &Pid, since: Hlc, activation: Activation<'_>) -> Rank {
+        if let Some(rank) = activation.takes_place_of.and_then(Rank::before) {
+            return rank;
+        }
         match self {
             RankPolicy::LongestRunning if is_present(Defect::FreshWins) => Self::Newest.rank(pid, since, activation),
             RankPolicy::HomeNode => activation.first.map(|first| Rank::home(&pid.node.name, first)).unwrap_or_default(),
@@ -214,7 +229,7 @@ mod tests {
     use super::*;
     use ordu_transport::core::{NodeId, NodeName};
 
-    const ANY: Activation<'static> = Activation { priority: 0, first: None };
+    const ANY: Activation<'static> = Activation { priority: 0, first: None, takes_place_of: None };
 
     fn pid(node: &str) -> Pid {
         Pid::new(NodeId::new(NodeName::new(node).unwrap(), 1, 1), 1)

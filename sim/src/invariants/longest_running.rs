@@ -30,6 +30,10 @@ fn check(world: &World, _: Moment) -> Option<Broken> {
     losers.flat_map(|(pid, loser)| loser.told.iter().map(move |told| (pid, loser, told))).find_map(
         |(pid, loser, told)| {
             let winner = processes.get(&told.by)?;
+            // It has its rank of the one whose place it took.
+            if winner.child.as_ref().is_some_and(|child| child.start_first) {
+                return None;
+            }
             let (first, then) = (loser.activated_us, winner.activated_us);
             (first + STAMP_US + lead < then).then(|| {
                 Broken::Safety(format!(

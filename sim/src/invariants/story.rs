@@ -130,7 +130,7 @@ fn broken(world: &World, must: Must) -> Option<String> {
         Must::Unburied => None,
         Must::TwinAlways | Must::SharedTwinAlways | Must::RefusedGoes | Must::GoodStarts => None,
         Must::AcceptedRuns | Must::EndedStays | Must::StateGoesOn => None,
-        Must::LosersMerge => None,
+        Must::LosersMerge | Must::NeverAbsent => None,
         Must::CheckpointsGoOn | Must::BeginsAnew => None,
         Must::KeptApart | Must::Even => None,
         Must::NothingMoves => world.up().find_map(|(node, life)| {

@@ -47,6 +47,7 @@ pub mod slow_answer;
 pub mod slow_init;
 pub mod split_sync;
 pub mod stale_snapshot;
+pub mod start_first;
 mod tale;
 pub mod two_names;
 pub mod typed_at;
@@ -81,6 +82,7 @@ pub const STORIES: &[(Scenario, &[Caught])] = &[
     (empty_handed::SCENARIO, empty_handed::CATCHES),
     (checkpoints::SCENARIO, checkpoints::CATCHES),
     (merged::SCENARIO, merged::CATCHES),
+    (start_first::SCENARIO, start_first::CATCHES),
     (minority::SCENARIO, minority::CATCHES),
     (kept_apart::SCENARIO, kept_apart::CATCHES),
     (least_loaded::SCENARIO, least_loaded::CATCHES),

@@ -144,6 +144,7 @@ impl<'a> Tale<'a> {
             placed: None,
             intensity: None,
             init_timeout_ms: None,
+            start_first: false,
             stop_timeout_ms: 2_000,
         };
         self.ask(node, Op::Start { spec, ensure: false, wait_ms: WAIT_MS });
@@ -161,6 +162,7 @@ impl<'a> Tale<'a> {
             placed: None,
             intensity,
             init_timeout_ms: None,
+            start_first: false,
             stop_timeout_ms: 2_000,
         };
         self.ask(node, Op::Start { spec, ensure: false, wait_ms: WAIT_MS });
@@ -177,9 +179,18 @@ impl<'a> Tale<'a> {
             placed: Some(placed),
             intensity: None,
             init_timeout_ms: None,
+            start_first: false,
             stop_timeout_ms: 2_000,
         };
         self.ask(node, Op::Start { spec, ensure: false, wait_ms: WAIT_MS });
+    }
+
+    /// A permanent child shall run, anywhere, and where it is moved start there before it stops.
+    pub(super) fn start_first(&mut self, node: usize, child: usize, character: Character) {
+        self.start(node, child, character);
+        if let Some(Step { act: Act::Op { ask: Op::Start { spec, .. }, .. }, .. }) = self.script.steps.last_mut() {
+            spec.start_first = true;
+        }
     }
 
     /// Many steady children, asked for at any nodes.

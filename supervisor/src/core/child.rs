@@ -12,6 +12,7 @@ use ordu_transport::core::{Instant, NodeId, Pid, SKEW_MAX};
 use super::checkpoint::Own;
 use super::intensity::Failures;
 use super::spec::{ChildSpec, Restart};
+use super::successor::Successor;
 use super::tables::State;
 use super::wishes::Wishes;
 
@@ -155,6 +156,10 @@ pub(super) struct Local {
     pub(super) left: Option<Bytes>,
     /// What its process said last that it needs to go on, and who keeps that.
     pub(super) checkpoint: Option<Own>,
+    /// Its process was started while that runs on which it is to succeed, and has no name before it is through its init.
+    pub(super) ahead: bool,
+    /// The process that is being started in place of ours.
+    pub(super) successor: Option<Successor>,
     /// The copy of the child that its process lost to.
     pub(super) lost_to: Option<Pid>,
     /// When it is looked at again, if nothing happens before.
@@ -168,14 +173,23 @@ impl Local {
     pub(super) fn state(&self) -> State {
         match &self.phase {
             Phase::Starting { .. } => State::Starting,
-            Phase::Running { .. } => State::Running,
+            Phase::Running { .. } => match &self.successor {
+                Some(Successor { to, token, .. }) => {
+                    State::Moving { to: to.clone(), token: *token, released: false, carries: false, ahead: true }
+                }
+                None => State::Running,
+            },
             Phase::Stopping(Then::Move { to, token }) => {
-                State::Moving { to: to.clone(), token: *token, released: false, carries: false }
+                State::Moving { to: to.clone(), token: *token, released: false, carries: false, ahead: false }
             }
             Phase::Stopping(Then::Gone | Then::Restart | Then::Policy | Then::Late) => State::Stopping,
-            Phase::Released { to, token, .. } => {
-                State::Moving { to: to.clone(), token: *token, released: true, carries: self.given.is_some() }
-            }
+            Phase::Released { to, token, .. } => State::Moving {
+                to: to.clone(),
+                token: *token,
+                released: true,
+                carries: self.given.is_some(),
+                ahead: false,
+            },
             Phase::Backoff { .. } => State::Backoff,
             Phase::Quarantined => State::Quarantined,
             Phase::Failed { .. } => State::Failed,
@@ -186,7 +200,8 @@ impl Local {
     /// When the phase ends by itself.
     pub(super) fn expires(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Running { .. } | Phase::Stopping(_) | Phase::Quarantined => None,
+            Phase::Running { .. } => self.successor.as_ref().map(|successor| successor.until),
+            Phase::Stopping(_) | Phase::Quarantined => None,
             Phase::Starting { until }
             | Phase::Backoff { until }
             | Phase::Released { until, .. }

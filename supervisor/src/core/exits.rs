@@ -14,7 +14,7 @@ use super::supervisor::Supervisor;
 use super::words::{Effect, Escalation, StartedInfo};
 
 impl Supervisor {
-    pub(super) fn on_started(&mut self, now: Now, pid: &Pid, info: StartedInfo) {
+    pub(super) fn on_started(&mut self, now: Now, pid: &Pid, info: StartedInfo, effects: &mut Vec<Effect>) {
         let Some(id) = self.children_by_pid.get(pid).cloned() else { return };
         let Some(local) = self.local.get_mut(&id) else { return };
         (local.os_pid, local.log) = (info.os_pid, info.log);
@@ -24,6 +24,7 @@ impl Supervisor {
         if matches!(local.phase, Phase::Starting { .. }) {
             local.phase = Phase::Running { since: now.at };
             local.since_ms = now.wall_ms;
+            self.take_name(now, &id, effects);
         }
         self.dirty.insert(id);
     }
@@ -50,8 +51,10 @@ impl Supervisor {
         let Some(local) = self.local.get_mut(&id) else { return };
         (local.pid, local.os_pid) = (None, None);
         local.hand_on();
+        local.successor = None;
         let text = exit.text();
         match local.phase.clone() {
+            Phase::Starting { .. } | Phase::Stopping(Then::Late) if local.ahead => self.fail_ahead(now, &id, &text),
             Phase::Stopping(Then::Gone) => {
                 if let Some(winner) = self.local.get_mut(&id).and_then(|local| local.lost_to.take())
                     && self.spec(&id).is_some()

@@ -6,6 +6,8 @@
 //!   to       Starting{token}                      the holder sees its token and takes its own claim back
 //! ```
 //!
+//! That is a move of a child that stops first; one that starts first is in `successor`.
+//!
 //! If `to` goes down, refuses or is late, the holder starts the child again itself and does not offer it to that node for
 //! a while; if the holder goes down, its claim is hidden and the seat starts the child as after any loss.
 
@@ -160,8 +162,11 @@ impl Supervisor {
         if self.next_move_at.is_none_or(|at| now.at < at) {
             return;
         }
-        let moving = |phase: &Phase| matches!(phase, Phase::Stopping(Then::Move { .. }) | Phase::Released { .. });
-        let mut under_way = self.local.values().filter(|local| moving(&local.phase)).count();
+        let moving = |local: &Local| {
+            matches!(local.phase, Phase::Stopping(Then::Move { .. }) | Phase::Released { .. })
+                || local.successor.is_some()
+        };
+        let mut under_way = self.local.values().filter(|local| moving(local)).count();
         let queue = std::mem::take(&mut self.move_queue);
         let mut places: BTreeMap<NodeId, usize> = BTreeMap::new();
         for id in queue {
@@ -177,8 +182,10 @@ impl Supervisor {
                     };
                     *places = left;
                     under_way += 1;
-                    let token = self.rng.random();
-                    self.stop(&id, Then::Move { to, token }, effects);
+                    if !self.begin_successor(now, &id, &to) {
+                        let token = self.rng.random();
+                        self.stop(&id, Then::Move { to, token }, effects);
+                    }
                     if self.counts.is_some() {
                         // The next choice counts it.
                         self.publish(now, &id);
@@ -195,7 +202,10 @@ impl Supervisor {
 
     fn destination(&self, now: Now, id: &ChildId) -> Destination {
         let Some(local) = self.local.get(id) else { return Destination::None };
-        if !matches!(local.phase, Phase::Running { .. }) || self.keeps(self.id(), &local.spec) {
+        if !matches!(local.phase, Phase::Running { .. })
+            || local.successor.is_some()
+            || self.keeps(self.id(), &local.spec)
+        {
             return Destination::None;
         }
         let mut seat = self.home(now, self.id(), &local.spec).filter(|seat| seat != self.id());

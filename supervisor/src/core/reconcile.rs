@@ -214,6 +214,9 @@ impl Supervisor {
     fn tend_phase(&mut self, now: Now, id: &ChildId, spec: &ChildSpec, expired: bool, effects: &mut Vec<Effect>) {
         let seat = self.home(now, self.id(), spec);
         let ours = seat.as_ref() == Some(self.id());
+        if self.tend_ahead(id, expired, effects) {
+            return;
+        }
         let Some(local) = self.local.get(id) else { return };
         match &local.phase {
             Phase::Starting { .. } | Phase::Running { .. } if self.shutting_down && seat.is_none() => {
@@ -227,6 +230,7 @@ impl Supervisor {
                 self.stop(id, Then::Late, effects);
             }
             Phase::Starting { .. } | Phase::Stopping(_) => {}
+            Phase::Running { .. } if local.successor.is_some() => self.tend_successor(now, id, expired),
             // What runs once at most cannot be stopped here and started there.
             Phase::Running { .. } if spec.restart == Restart::Temporary => {}
             Phase::Running { .. } if !ours && seat.as_ref().is_some_and(|seat| self.gives_away(spec, seat)) => {
@@ -287,12 +291,15 @@ impl Supervisor {
             return;
         }
         let (mut token, mut blocked, mut restarts, mut taken_over, mut ran) = (None, false, 0, false, false);
-        let (mut handed, mut followed, mut assigned) = (None, Wishes::default(), false);
+        let (mut handed, mut followed, mut assigned, mut ahead) = (None, Wishes::default(), false, false);
         for (holder, claim) in self.claims(id).filter(|(_, claim)| claim.is_held()) {
             match &claim.state {
-                State::Moving { to, token: of, released, carries }
-                    if to == self.id() && token.is_none() && (*released || is_present(Defect::EarlyHandoff)) =>
+                State::Moving { to, token: of, released, carries, ahead: of_ahead }
+                    if to == self.id()
+                        && token.is_none()
+                        && (*released || *of_ahead || is_present(Defect::EarlyHandoff)) =>
                 {
+                    ahead = *of_ahead;
                     let (key, carries) = ((id.clone(), holder.clone(), *of), *carries && claim.kind == spec.kind);
                     blocked |= !self.has_state(&key, carries);
                     (token, restarts, ran) = (Some(*of), claim.restarts, claim.ran);
@@ -303,7 +310,7 @@ impl Supervisor {
             }
         }
         let early = is_present(Defect::EarlyHandoff) && token.is_some();
-        if blocked || (self.is_name_held(id) && !early) || self.shutting_down {
+        if blocked || (self.is_name_held(id) && !early && !ahead) || self.shutting_down {
             return;
         }
         let mut to = Some(self.id().clone());
@@ -357,7 +364,7 @@ impl Supervisor {
             let keeps = self.mark_of(id, &dot).keepers.is_some();
             checkpoint = keeps.then(|| Own::inherited(&dot, handed.state.clone()));
             given = Some(handed.state);
-        } else if to == *self.id() && (token.is_none() || assigned) && spec.restart != Restart::Temporary {
+        } else if to == *self.id() && (token.is_none() || assigned || ahead) && spec.restart != Restart::Temporary {
             match self.find_checkpoint(now, id, &dot, &spec, effects) {
                 Found::Known(found) => {
                     given = found.as_ref().map(|found| found.state.clone());
@@ -393,6 +400,8 @@ impl Supervisor {
             given,
             left: None,
             checkpoint,
+            ahead,
+            successor: None,
             lost_to: None,
             timer: None,
             takes_place: false,
@@ -428,10 +437,17 @@ impl Supervisor {
                 local.followed = local.followed.joined(&wished);
             }
         }
+        let place = self.predecessor(id).map(|claim| claim.rank.clone());
+        if let Some(local) = self.local.get_mut(id) {
+            local.ahead = place.is_some();
+        }
         let value = bytes::Bytes::new();
         let pid = self.with_registry_raw(now, effects, |registry, out| {
-            let pid = registry.activate_with(now, Activation { first: Some(&name), ..Activation::default() });
-            if is_present(Defect::NamelessChild) {
+            let pid = registry.activate_with(
+                now,
+                Activation { first: Some(&name), takes_place_of: place.as_ref(), ..Activation::default() },
+            );
+            if place.is_some() || is_present(Defect::NamelessChild) {
                 return pid;
             }
             if let Err(error) = registry.register(now, &pid, name, value, out) {
@@ -499,6 +515,7 @@ impl Supervisor {
         let asked = matches!(local.phase, Phase::Stopping(_));
         let timeout = local.spec.stop_timeout;
         local.phase = Phase::Stopping(then);
+        local.successor = None;
         let timeout = self.stop_timeout(timeout);
         if self.give_up_start(&pid) {
             self.never_begun.push(pid);
@@ -526,8 +543,12 @@ impl Supervisor {
 
     /// A child of ours lost a conflict: the winner is a copy of it, so it is done here.
     pub(super) fn on_lost(&mut self, id: &ChildId, conflict: &NameConflict, effects: &mut Vec<Effect>) {
+        let succeeded = self.is_succeeded(id, conflict);
         if let Some(local) = self.local.get_mut(id) {
             local.reason = Some(format!("lost the name {} to {}", conflict.name, conflict.winner).into());
+            if succeeded {
+                local.reason = Some(format!("moved to {}", conflict.winner.node.name).into());
+            }
             local.lost_to = Some(conflict.winner.clone()).filter(|_| conflict.name.as_str() == id.as_str());
         }
         if conflict.name.as_str() == id.as_str() && !is_present(Defect::ConflictIsRestart) {
@@ -577,7 +598,8 @@ impl Supervisor {
             fence: standing.map(|(_, fence)| fence).or(before.and_then(|before| before.fence)),
             state: local.state(),
             token: local.token,
-            losing: local.pid.as_ref().is_some_and(|pid| self.registry.lost_to(pid).is_some()),
+            losing: local.ahead && !is_present(Defect::SuccessorTooSoon)
+                || local.pid.as_ref().is_some_and(|pid| self.registry.lost_to(pid).is_some()),
             ran: local.ran,
             restarts: local.restarts,
             followed: local.followed.clone(),

@@ -237,6 +237,19 @@ pub(super) fn labels_bytes(labels: &BTreeMap<String, String>) -> usize {
     labels.iter().map(|(key, value)| key.len() + value.len() + 4).sum()
 }
 
+/// In which order a child that is moved stops where it was and starts where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Handover {
+    /// It stops first: there are never two.
+    #[default]
+    StopFirst,
+    /// It starts first: the one that is there goes on until the new one is through its init, and only then loses its name
+    /// and is asked to stop. It hands its state to the one that is running by then. In a cluster that needs a quorum it
+    /// stops first all the same.
+    StartFirst,
+}
+
 /// What should run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChildSpec {
@@ -261,6 +274,9 @@ pub struct ChildSpec {
     pub stop_timeout: Duration,
     /// Free-form text pairs, shown in its row.
     pub labels: BTreeMap<String, String>,
+    /// How it is moved.
+    #[serde(default)]
+    pub handover: Handover,
 }
 
 impl ChildSpec {
@@ -277,6 +293,7 @@ impl ChildSpec {
             init_timeout: INIT_TIMEOUT,
             stop_timeout: Duration::from_secs(10),
             labels: BTreeMap::new(),
+            handover: Handover::default(),
         }
     }
 }

@@ -332,7 +332,7 @@ impl Supervisor {
             Input::Disconnected(peer) => self.on_disconnected(now, &peer, effects),
             Input::Message { from, message } => self.on_message(now, &from, message, effects),
             Input::Reborn(id) => self.on_reborn(now, id, effects),
-            Input::Started { pid, info } => self.on_started(now, &pid, info),
+            Input::Started { pid, info } => self.on_started(now, &pid, info, effects),
             Input::HandedOff { pid, state } => self.on_handed_off(&pid, state),
             Input::Checkpoint { pid, number, state } => self.on_checkpoint(&pid, number, state),
             Input::Exited { pid, exit } => self.on_exited(now, &pid, exit, effects),

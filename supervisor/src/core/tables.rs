@@ -47,7 +47,8 @@ pub struct Actual {
     pub state: State,
     /// The move that brought it here, if one did.
     pub token: Option<u64>,
-    /// The process lost a conflict and is on its way out.
+    /// The process gives way to every other: it lost a conflict and is on its way out, or is to succeed one that runs and is
+    /// not through its init.
     pub losing: bool,
     /// Some process for its start got through its init.
     pub ran: bool,
@@ -88,6 +89,9 @@ pub enum State {
         released: bool,
         /// It left something for the next one, which is on its way.
         carries: bool,
+        /// Its process here runs on until that of `to` is through its init: `to` may start it now.
+        #[serde(default)]
+        ahead: bool,
     },
     /// It ended and waits to be started again, here.
     #[serde(rename = "b")]

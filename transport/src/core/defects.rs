@@ -102,6 +102,8 @@ pub enum Defect {
     LoserForgets,
     /// What a loser left is sent again after a session broke, and taken again.
     MergesTwice,
+    /// A child that is to be started elsewhere before it stops here stops when that begins.
+    SuccessorTooSoon,
     /// A child is started before most members have granted it.
     StartsUngranted,
     /// A member grants a child to a second node while the first may still run it.
@@ -134,7 +136,7 @@ pub enum Defect {
 
 impl Defect {
     /// Every defect, in the order of the rooms.
-    pub const ALL: [Defect; 55] = [
+    pub const ALL: [Defect; 56] = [
         Defect::WideContext,
         Defect::BareRemoval,
         Defect::OmittedSuperseder,
@@ -176,6 +178,7 @@ impl Defect {
         Defect::StaleCheckpoint,
         Defect::LoserForgets,
         Defect::MergesTwice,
+        Defect::SuccessorTooSoon,
         Defect::StartsUngranted,
         Defect::GrantsTwice,
         Defect::ForgetsGrants,

@@ -232,7 +232,9 @@ impl Supervisor {
     pub(super) fn keep_checkpoint(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(Local { checkpoint: Some(own), dot, spec, .. }) = self.local.get(id) else { return };
         let (start, spec) = (dot.clone(), spec.clone());
-        if own.checkpoint.kind.is_empty() {
+        // Another process of it makes them now.
+        let is_other = self.local.get(id).is_some_and(|local| local.ahead || local.lost_to.is_some());
+        if is_other || own.checkpoint.kind.is_empty() {
             return;
         }
         let living = |node: &NodeId| self.registry.view().is_living(node) && !self.has_no_room(now, node);
