@@ -77,6 +77,7 @@ pub(crate) async fn start(
         version: env!("CARGO_PKG_VERSION").into(),
         keep_done: config.keep_done,
         partition: config.partition,
+        copies: config.checkpoint_copies,
         watchdog: Some(Watchdog::new(move |within| keeper.lease(within))),
         ..SupervisorConfig::default()
     };
@@ -185,6 +186,16 @@ impl Host for ContextHost {
             tracing::warn!(child = %self.0.id(), %error, "a child's state is not handed on");
         }
     }
+
+    fn checkpoint(&self, state: Vec<u8>) {
+        if let Err(error) = self.0.checkpoint(state) {
+            tracing::warn!(child = %self.0.id(), %error, "a child's checkpoint is not kept");
+        }
+    }
+
+    async fn merged(&self) -> Bytes {
+        self.0.merged().await.state
+    }
 }
 
 /// The supervisor as the HTTP interface sees it.
@@ -215,6 +226,7 @@ impl Backend for Face {
             running: status.running as u64,
             names: status.names as u64,
             conflicts_total: status.conflicts_total,
+            checkpoints: status.checkpoints as u64,
             clock_hash: format!("{:016x}", status.clock_hash),
             converged: status.converged,
             progress: status.progress.map(|Progress { taken, expected }| rows::Progress { taken, expected }),
@@ -432,8 +444,17 @@ pub(crate) fn spec(wish: Wish) -> Result<ChildSpec, String> {
         backend::Restart::Transient => Restart::Transient,
         backend::Restart::Temporary => Restart::Temporary,
     };
-    let Wish { kind, args, labels, affinity, intensity, stop_timeout, .. } = wish;
-    Ok(ChildSpec { restart, intensity, placement, affinity, stop_timeout, labels, ..ChildSpec::new(id, &kind, args) })
+    let Wish { kind, args, labels, affinity, intensity, stop_timeout, handover, .. } = wish;
+    Ok(ChildSpec {
+        restart,
+        intensity,
+        placement,
+        affinity,
+        stop_timeout,
+        labels,
+        handover,
+        ..ChildSpec::new(id, &kind, args)
+    })
 }
 
 fn child(row: ChildRow) -> rows::Child {

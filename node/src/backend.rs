@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
-use ordu_supervisor::core::{Affinity, Intensity, Placement};
+use ordu_supervisor::core::{Affinity, Handover, Intensity, Placement};
 
 use crate::logs::Output;
 use crate::rows::{Child, Event, Explanation, Member, Moves, Name, StartRequest, Status};
@@ -51,6 +51,8 @@ pub struct Wish {
     pub affinity: Affinity,
     /// How it goes by where other children are, if it does.
     pub placed: Option<Placement>,
+    /// How it is moved.
+    pub handover: Handover,
 }
 
 /// Why a request is not done.

@@ -237,6 +237,7 @@ fn sample(id: &str, script: &str) -> StartRequest {
         max_restarts: None,
         within: None,
         escalate: false,
+        start_first: false,
     }
 }
 

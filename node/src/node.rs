@@ -73,6 +73,8 @@ pub struct NodeConfig {
     pub expect: (usize, Duration),
     /// What it does when it is cut off from most others.
     pub partition: Partition,
+    /// How many other nodes keep the checkpoints of its children.
+    pub checkpoint_copies: usize,
     /// How long a child that is done keeps its row.
     pub keep_done: Duration,
     /// How it writes its log.

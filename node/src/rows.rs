@@ -142,6 +142,9 @@ pub struct Status {
     pub names: u64,
     /// Processes of this node that lost a name conflict since it started.
     pub conflicts_total: u64,
+    /// Checkpoints that this node keeps for children of others.
+    #[serde(default)]
+    pub checkpoints: u64,
     /// Equal on two nodes exactly when their tables are; in hex.
     pub clock_hash: String,
     /// Whether every member that is up showed our own digests lately.
@@ -286,6 +289,9 @@ pub struct StartRequest {
     /// Whether its node gives its children away and ends once it was restarted too often there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub escalate: bool,
+    /// Whether, when it is moved, it starts there before it stops here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub start_first: bool,
 }
 
 /// Why a child is where it is, and where it would go, as the node that was asked sees it.

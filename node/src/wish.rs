@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ordu_supervisor::core::spec::{self, Affinity, ChildSpec, Intensity, Placement};
+use ordu_supervisor::core::spec::{self, Affinity, ChildSpec, Handover, Intensity, Placement};
 use ordu_transport::core::id::validate_name;
 
 use crate::backend::{Restart, Wish};
@@ -55,8 +55,9 @@ pub fn check(request: StartRequest) -> Result<Wish, String> {
     } else {
         STOP_TIMEOUT
     };
-    let StartRequest { id, kind, node, .. } = request;
-    Ok(Wish { id, kind, args, restart, node, stop_timeout, intensity, labels, affinity, placed })
+    let StartRequest { id, kind, node, start_first, .. } = request;
+    let handover = if start_first { Handover::StartFirst } else { Handover::StopFirst };
+    Ok(Wish { id, kind, args, restart, node, stop_timeout, intensity, labels, affinity, placed, handover })
 }
 
 /// How often the child may be restarted after failures, within how long.
@@ -127,6 +128,7 @@ pub(crate) fn request(spec: &ChildSpec) -> StartRequest {
         max_restarts: spec.intensity.map(|intensity| intensity.restarts),
         within: spec.intensity.map(|intensity| format_duration(intensity.within)),
         escalate: spec.intensity.is_some_and(|intensity| intensity.escalates),
+        start_first: spec.handover == Handover::StartFirst,
     }
 }
 
@@ -171,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_spec_is_told_as_the_request_that_makes_it() {
-        let json = r#"{"id":"web","kind":"exec","args":{"cmd":["a"],"env":{"K":"v"},"user":"www:7","limits":{"memory.max":"1G","nofile":64},"stop_signal":"INT","stop_timeout":"3s"},"restart":"transient","node":"n2","labels":{"a":"b"},"max_restarts":3,"within":"90s","escalate":true}"#;
+        let json = r#"{"id":"web","kind":"exec","args":{"cmd":["a"],"env":{"K":"v"},"user":"www:7","limits":{"memory.max":"1G","nofile":64},"stop_signal":"INT","stop_timeout":"3s"},"restart":"transient","node":"n2","labels":{"a":"b"},"max_restarts":3,"within":"90s","escalate":true,"start_first":true}"#;
         let asked: StartRequest = serde_json::from_str(json).unwrap();
         let spec = crate::adapter::spec(check(asked.clone()).unwrap()).unwrap();
         assert_eq!(request(&spec), asked);

@@ -69,6 +69,7 @@ impl Backend for MadeUp {
             running: 1,
             names: 1,
             conflicts_total: 0,
+            checkpoints: 0,
             clock_hash: "00000000000000ab".into(),
             converged: true,
             progress: Some(Progress { taken: 3, expected: 12 }),
@@ -311,7 +312,7 @@ fn rows_are_those_of_the_contract() {
     );
     assert_eq!(
         served.get("/v1/status").1,
-        r#"{"cluster":"ordu","name":"n1","boot":3,"healthy":true,"members_up":2,"members":3,"children":2,"running":1,"names":1,"conflicts_total":0,"clock_hash":"00000000000000ab","converged":true,"progress":{"taken":3,"expected":12}}"#
+        r#"{"cluster":"ordu","name":"n1","boot":3,"healthy":true,"members_up":2,"members":3,"children":2,"running":1,"names":1,"conflicts_total":0,"checkpoints":0,"clock_hash":"00000000000000ab","converged":true,"progress":{"taken":3,"expected":12}}"#
     );
     let cart = r#"{"name":"shop/cart","pid":"n2#1.7","node":"n2","since":"2026-01-02T03:04:05.678Z","fence":"00ff","value":"v"}"#;
     assert_eq!(served.get("/v1/names?prefix=shop/").1, format!("[{cart}]"));

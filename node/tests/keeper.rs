@@ -355,6 +355,12 @@ impl Host for TestHost {
     }
 
     fn hand_off(&self, _: Vec<u8>) {}
+
+    fn checkpoint(&self, _: Vec<u8>) {}
+
+    async fn merged(&self) -> bytes::Bytes {
+        std::future::pending().await
+    }
 }
 
 struct Harness {

@@ -85,3 +85,40 @@ fn a_program_goes_on_where_the_one_before_it_stopped() {
     }
     cluster.terminate_all();
 }
+
+/// It says what the next one would need, and is there for good.
+const SAYS: &str = "n=$(cat \"$ORDU_STATE_FILE\" 2>/dev/null || echo 0)
+echo $((n + 1)) > \"$ORDU_CHECKPOINT_FILE.new\" && mv \"$ORDU_CHECKPOINT_FILE.new\" \"$ORDU_CHECKPOINT_FILE\"
+while [ -e \"$ORDU_CHECKPOINT_FILE\" ]; do sleep 0.1; done
+echo $n
+while :; do sleep 1000; done";
+
+/// What a program said by the file of its checkpoints is there after it was killed, and after its node was.
+#[test]
+fn a_program_goes_on_from_its_checkpoint_after_a_crash() {
+    let mut cluster = Cluster::start(Scenario::new("checkpoint"), 3);
+    cluster.ordu(0, &["start", "says", "--", "sh", "-c", SAYS]).ok();
+    let row = counted(&cluster, 0, "says", "0");
+    kill(Pid::from_raw(i32::try_from(row["os_pid"].as_i64().unwrap()).unwrap()), Signal::SIGKILL).unwrap();
+    let row = counted(&cluster, 0, "says", "1");
+    let at = cluster.nodes.iter().position(|node| node.name == row["node"].as_str().unwrap()).unwrap();
+    // Its node has taken it; the others have what they had before, until the later one comes.
+    within(SOON, "both others keep the checkpoint", || {
+        let kept = |node: usize| cluster.nodes[node].get("/v1/status")["checkpoints"].as_u64().unwrap();
+        let kept = [kept((at + 1) % 3), kept((at + 2) % 3)];
+        if kept == [1, 1] { Ok(()) } else { Err(format!("{kept:?}")) }
+    });
+    cluster.nodes[at].signal(Signal::SIGKILL);
+    cluster.nodes[at].wait(SOON);
+    within(SOON, "it goes on elsewhere", || {
+        let printed = printed(&cluster, (at + 1) % 3, "says", "1");
+        // The last word may not have left the node that died.
+        if ["1", "2"].contains(&printed.trim()) { Ok(()) } else { Err(printed) }
+    });
+    cluster.up(at);
+    cluster.meet(3);
+    cluster.ordu(at, &["terminate", "says"]).ok();
+    for node in &cluster.nodes {
+        assert_eq!(node.get("/v1/status")["checkpoints"], json!(0), "{} keeps what nobody needs", node.name);
+    }
+}

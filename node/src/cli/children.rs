@@ -103,6 +103,9 @@ pub(crate) struct Start {
     /// When it is put into quarantine, have its node give its children away and end with exit code 1
     #[arg(long, requires = "max_restarts")]
     escalate: bool,
+    /// When it is moved, start it at its new node before it stops at the old one: for a while there are two
+    #[arg(long)]
+    start_first: bool,
     #[command(flatten)]
     connect: Connect,
     /// The program and its arguments
@@ -156,6 +159,7 @@ impl Start {
             max_restarts: self.max_restarts,
             within: self.within.map(format_duration),
             escalate: self.escalate,
+            start_first: self.start_first,
         })
     }
 }

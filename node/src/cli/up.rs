@@ -9,6 +9,7 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use ordu_supervisor::core::Bounds;
+use ordu_supervisor::core::checkpoint::{COPIES, COPIES_MAX};
 use ordu_supervisor::core::quorum::{QUORUM_MAX, TIME_MAX};
 use ordu_supervisor::core::{Partition, Quorum};
 use ordu_transport::core::NodeName;
@@ -101,6 +102,10 @@ pub(crate) struct Up {
     /// With quorum:Q: the longest time that a child may take to stop. The same on every node
     #[arg(long, env = "ORDU_UP_QUORUM_STOP_TIMEOUT", value_name = "D", default_value = "10s", value_parser = parse_duration)]
     quorum_stop_timeout: Duration,
+    /// How many other nodes keep what children of this one say by ORDU_CHECKPOINT_FILE, 0 to 7
+    #[arg(long, env = "ORDU_UP_CHECKPOINT_COPIES", value_name = "N", default_value_t = COPIES as u64,
+          value_parser = clap::value_parser!(u64).range(..=COPIES_MAX as u64))]
+    checkpoint_copies: u64,
     /// When to give away children that run: active, whenever they belong elsewhere; passive, when the node drains
     #[arg(long, env = "ORDU_UP_REDISTRIBUTION", value_name = "MODE", default_value = "active")]
     redistribution: String,
@@ -166,6 +171,7 @@ impl Up {
             "partition" => partition,
             "quorum-grace" => quorum_grace,
             "quorum-stop-timeout" => quorum_stop_timeout,
+            "checkpoint-copies" => checkpoint_copies,
             "redistribution" => redistribution,
             "drain-timeout" => drain_timeout,
             "keep-done" => keep_done,
@@ -235,6 +241,7 @@ impl Up {
             partition,
             drain_timeout: self.drain_timeout,
             keep_done: self.keep_done,
+            checkpoint_copies: usize::try_from(self.checkpoint_copies).unwrap_or(COPIES),
             log_format: self.log_format,
         })
     }

@@ -46,7 +46,7 @@ pub use log_reader::{LogBegin, LogReader};
 pub use output::{OUTPUT_BYTES_PER_S_MAX, OUTPUT_BYTES_PER_S_MAX_ALL};
 pub use protocol::{Ended, FRAME_BYTES_MAX, Job, Order, Report, read_frame, write_frame};
 pub use signals::StopSignal;
-use states::States;
+use states::{Checkpoints, States};
 pub use user::RunAs;
 
 use crate::text::format_duration;
@@ -65,6 +65,10 @@ pub trait Host: Send {
     fn handed_off(&self) -> Option<Bytes>;
     /// What this one leaves: at most [`STATE_BYTES_MAX`](ordu_supervisor::core::handoff::STATE_BYTES_MAX) bytes.
     fn hand_off(&self, state: Vec<u8>);
+    /// What the next one would need if this one failed: as long at most.
+    fn checkpoint(&self, state: Vec<u8>);
+    /// Resolves with the next state of a copy that lost to this activation.
+    fn merged(&self) -> impl Future<Output = Bytes> + Send;
 }
 
 /// Who is activated.
@@ -151,7 +155,7 @@ impl Exec {
         }
         let running = self.keeper.spawn(job).await?;
         host.started(running.os_pid(), &log);
-        let (ended, late) = attend(running, &host, &args, fence, &fence_file).await;
+        let (ended, late) = attend(running, &host, &args, fence, &fence_file, states.as_ref()).await;
         let fenced = states.as_ref().map_or(Ok(None), States::fenced);
         // Who had to be killed may have been in the middle of it. Whether it was asked to stop knows who takes it.
         if let Some(states) = states.filter(|_| late.is_none()) {
@@ -210,6 +214,14 @@ impl Exec {
     }
 }
 
+/// The next checkpoint that a program makes.
+async fn next(checkpoints: &mut Option<Checkpoints<'_>>) -> Result<Vec<u8>, String> {
+    match checkpoints {
+        Some(checkpoints) => checkpoints.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// From the start of a program to its end; and if it had to be killed, for how long it had been asked to stop.
 async fn attend(
     mut running: Running,
@@ -217,8 +229,10 @@ async fn attend(
     args: &ExecArgs,
     mut fence: String,
     fence_file: &FenceFile,
+    states: Option<&States>,
 ) -> (Ended, Option<Duration>) {
     let mut timeout = args.stop_timeout;
+    let mut checkpoints = states.map(States::checkpoints);
     loop {
         fence = tokio::select! {
             ended = running.ended() => return (ended, None),
@@ -227,6 +241,19 @@ async fn attend(
                 break;
             }
             raised = host.fence_raised(&fence) => raised,
+            checkpoint = next(&mut checkpoints) => {
+                match checkpoint {
+                    Ok(state) => host.checkpoint(state),
+                    Err(why) => tracing::warn!(fence, why, "a child's checkpoint is not kept"),
+                }
+                continue;
+            }
+            merged = host.merged(), if states.is_some() => {
+                if let Some(Err(why)) = states.map(|states| states.merge(&merged)) {
+                    tracing::warn!(fence, why, "a child is not given what the loser of a conflict left");
+                }
+                continue;
+            }
         };
         if let Err(error) = fence_file.write(&fence) {
             // It would go on with a fence that others have passed: its writes would be refused for ever.

@@ -9,11 +9,14 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
-use nix::unistd::geteuid;
+use nix::unistd::{Gid, Uid, geteuid};
 use ordu_registry::core::Fence;
 use ordu_supervisor::core::handoff::STATE_BYTES_MAX;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::user::Account;
 
@@ -21,6 +24,16 @@ use super::user::Account;
 const GIVEN: &str = "state";
 /// What is left.
 const LEFT: &str = "handoff";
+/// What it says while it runs that the next would need.
+const CHECKPOINT: &str = "checkpoint";
+/// The same while it is read.
+const TAKEN: &str = "checkpoint.taken";
+/// How often a running program is asked for that.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// Most states of losers that a program finds.
+const MERGES_MAX: u32 = 64;
+/// What the names of the directories of those end with.
+const MERGES_ENDING: &str = ".merged";
 /// The later fence under which a store refused it.
 const FENCED: &str = "fenced";
 /// Longest that a program may write there, in bytes: a fence, and blanks around it.
@@ -31,6 +44,10 @@ const ENDING: &str = ".state";
 /// The directory of one activation; removed when the activation is over.
 pub(super) struct States {
     directory: PathBuf,
+    /// Where it finds what copies left that lost to it: it may read that and write nothing.
+    merges: PathBuf,
+    merged: AtomicU32,
+    account: Option<(Uid, Gid)>,
     owner: u32,
     is_given: bool,
 }
@@ -47,17 +64,17 @@ impl States {
         let directory = below.join(format!("{activation}{ENDING}"));
         let account = account.filter(|_| geteuid().is_root());
         let owner = account.map_or(geteuid(), |account| account.uid).as_raw();
-        let states = States { directory, owner, is_given: given.is_some() };
+        let merges = below.join(format!("{activation}{MERGES_ENDING}"));
+        let (merged, ids) = (AtomicU32::new(0), account.map(|account| (account.uid, account.gid)));
+        let states = States { directory, merges, merged, account: ids, owner, is_given: given.is_some() };
         let cannot = |error: io::Error| format!("cannot make the directory {}: {error}", states.directory.display());
-        states.make(given, account).map_err(cannot)?;
+        states.make(given).map_err(cannot)?;
         Ok(states)
     }
 
-    fn make(&self, given: Option<&[u8]>, account: Option<&Account>) -> io::Result<()> {
+    fn make(&self, given: Option<&[u8]>) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(&self.directory)?;
-        let own = |path: &Path| {
-            account.map_or(Ok(()), |Account { uid, gid, .. }| chown(path, Some(uid.as_raw()), Some(gid.as_raw())))
-        };
+        let own = |path: &Path| self.give(path);
         if let Some(given) = given {
             let path = self.directory.join(GIVEN);
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
@@ -67,11 +84,46 @@ impl States {
         own(&self.directory)
     }
 
+    fn give(&self, path: &Path) -> io::Result<()> {
+        self.account.map_or(Ok(()), |(uid, gid)| chown(path, Some(uid.as_raw()), Some(gid.as_raw())))
+    }
+
+    /// Gives the program what a copy left that lost to it: a file more in its directory of those, whole when it is there. The
+    /// error is one sentence.
+    pub(super) fn merge(&self, state: &[u8]) -> Result<(), String> {
+        let number = self.merged.fetch_add(1, Ordering::Relaxed) + 1;
+        if number > MERGES_MAX {
+            return Err(format!("it has found {MERGES_MAX} already"));
+        }
+        let write = || -> io::Result<()> {
+            match DirBuilder::new().mode(0o755).create(&self.merges) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            let (begun, path) = (self.merges.join(".next"), self.merges.join(format!("{number:02}")));
+            let _ = fs::remove_file(&begun);
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&begun)?;
+            file.write_all(state)?;
+            self.give(&begun)?;
+            fs::rename(&begun, &path)
+        };
+        write().map_err(|error| format!("{}: {error}", self.merges.display()))
+    }
+
+    /// What the program says while it runs that the next would need.
+    pub(super) fn checkpoints(&self) -> Checkpoints<'_> {
+        let mut looks = tokio::time::interval(CHECKPOINT_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Checkpoints { states: self, looks }
+    }
+
     /// The variables that tell the program of them.
     pub(super) fn environment(&self) -> Vec<(String, String)> {
         let path = |name: &str| self.directory.join(name).to_string_lossy().into_owned();
         let given = self.is_given.then(|| ("ORDU_STATE_FILE".to_owned(), path(GIVEN)));
-        let own = [("ORDU_HANDOFF_FILE", LEFT), ("ORDU_FENCED_FILE", FENCED)];
+        let own = [("ORDU_HANDOFF_FILE", LEFT), ("ORDU_CHECKPOINT_FILE", CHECKPOINT), ("ORDU_FENCED_FILE", FENCED)];
+        let merges = ("ORDU_MERGE_DIR".to_owned(), self.merges.to_string_lossy().into_owned());
+        let given = given.into_iter().chain([merges]);
         given.into_iter().chain(own.map(|(variable, name)| (variable.to_owned(), path(name)))).collect()
     }
 
@@ -117,8 +169,39 @@ impl States {
     }
 }
 
+/// The checkpoints of a program: it makes one by renaming a file to the name that it was told, and finds it gone once it is
+/// taken.
+pub(super) struct Checkpoints<'a> {
+    states: &'a States,
+    looks: Interval,
+}
+
+impl Checkpoints<'_> {
+    /// Resolves with the next one, which is taken away. The error is one sentence, told once for each. Safe to cancel.
+    pub(super) async fn next(&mut self) -> Result<Vec<u8>, String> {
+        loop {
+            self.looks.tick().await;
+            let [made, taken] = [CHECKPOINT, TAKEN].map(|name| self.states.directory.join(name));
+            // Whole, and before it may be replaced by a later one.
+            if fs::rename(made, &taken).is_err() {
+                continue;
+            }
+            let read = self.states.read(TAKEN, STATE_BYTES_MAX);
+            let _ = fs::remove_file(&taken);
+            match read {
+                Ok(None) => {}
+                Ok(Some(state)) => return Ok(state),
+                Err(why) => return Err(format!("what it wrote to the file of ORDU_CHECKPOINT_FILE {why}")),
+            }
+        }
+    }
+}
+
 impl Drop for States {
     fn drop(&mut self) {
+        if self.merged.load(Ordering::Relaxed) > 0 {
+            let _ = fs::remove_dir_all(&self.merges);
+        }
         if let Err(error) = remove(&self.directory) {
             tracing::warn!(directory = %self.directory.display(), %error, "a program left more than its state behind");
         }
@@ -130,12 +213,15 @@ pub(super) fn clear(below: &Path) {
     for entry in fs::read_dir(below).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().ends_with(ENDING) {
             let _ = remove(&entry.path());
+        } else if entry.file_name().to_string_lossy().ends_with(MERGES_ENDING) {
+            // The node's own: nobody else can put anything there.
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
 
 fn remove(directory: &Path) -> io::Result<()> {
-    for name in [GIVEN, LEFT, FENCED] {
+    for name in [GIVEN, LEFT, CHECKPOINT, TAKEN, FENCED] {
         let _ = fs::remove_file(directory.join(name));
     }
     fs::remove_dir(directory)
@@ -188,8 +274,10 @@ mod tests {
         let states = States::create(below.path(), "a", Some(b"seven"), None).unwrap();
         let environment = states.environment();
         let names: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["ORDU_STATE_FILE", "ORDU_HANDOFF_FILE", "ORDU_FENCED_FILE"]);
-        let [given_path, left_path, fenced_path] = [0, 1, 2].map(|index| &environment[index].1);
+        let expected =
+            ["ORDU_STATE_FILE", "ORDU_MERGE_DIR", "ORDU_HANDOFF_FILE", "ORDU_CHECKPOINT_FILE", "ORDU_FENCED_FILE"];
+        assert_eq!(names, expected);
+        let [given_path, left_path, fenced_path] = [0, 2, 4].map(|index| &environment[index].1);
         assert_eq!(fs::read(given_path).unwrap(), b"seven");
         assert_eq!(states.left(), Ok(None));
         fs::write(left_path, "eight").unwrap();
@@ -201,7 +289,7 @@ mod tests {
         drop(states);
         assert_eq!(fs::read_dir(below.path()).unwrap().count(), 0);
         let first = States::create(below.path(), "a", None, None).unwrap();
-        assert_eq!(first.environment().len(), 2);
+        assert_eq!(first.environment().len(), 4);
         // A node that was killed leaves them; what is more than its state nobody touches.
         std::mem::forget(first);
         let other = States::create(below.path(), "b", Some(b"x"), None).unwrap();
@@ -210,6 +298,49 @@ mod tests {
         clear(below.path());
         let left = fs::read_dir(below.path()).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(left.collect::<Vec<_>>(), ["b.state"]);
+    }
+
+    #[tokio::test]
+    async fn each_checkpoint_is_told_once_and_nothing_else_is_taken_for_one() {
+        let below = tempfile::tempdir().unwrap();
+        let states = States::create(below.path(), "a", None, None).unwrap();
+        let (path, begun) = (below.path().join("a.state/checkpoint"), below.path().join("a.state/begun"));
+        let mut checkpoints = states.checkpoints();
+        for text in ["one", "two"] {
+            fs::write(&begun, text).unwrap();
+            fs::rename(&begun, &path).unwrap();
+            assert_eq!(checkpoints.next().await, Ok(text.into()));
+            let again = tokio::time::timeout(CHECKPOINT_EVERY * 2, checkpoints.next()).await;
+            assert!(again.is_err(), "told twice: {again:?}");
+        }
+        fs::write(&begun, vec![1; STATE_BYTES_MAX + 1]).unwrap();
+        fs::rename(&begun, &path).unwrap();
+        assert!(checkpoints.next().await.unwrap_err().contains("longer"));
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        assert!(checkpoints.next().await.is_err());
+    }
+
+    #[test]
+    fn what_losers_left_is_found_whole_and_in_order_and_goes_with_the_activation() {
+        let below = tempfile::tempdir().unwrap();
+        let states = States::create(below.path(), "a", None, None).unwrap();
+        let directory = states.environment().into_iter().find(|(name, _)| name == "ORDU_MERGE_DIR").unwrap().1;
+        assert!(!Path::new(&directory).exists(), "nothing was left yet");
+        for number in 1..=MERGES_MAX {
+            states.merge(format!("state {number}").as_bytes()).unwrap();
+        }
+        assert!(states.merge(b"one more").unwrap_err().contains("64 already"));
+        let mut found: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        found.sort();
+        let texts: Vec<String> = found.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        assert_eq!(texts, (1..=MERGES_MAX).map(|number| format!("state {number}")).collect::<Vec<_>>());
+        drop(states);
+        assert_eq!(fs::read_dir(below.path()).unwrap().count(), 0);
+        let states = States::create(below.path(), "a", None, None).unwrap();
+        states.merge(b"left behind").unwrap();
+        std::mem::forget(states);
+        clear(below.path());
+        assert_eq!(fs::read_dir(below.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -111,6 +111,12 @@ fn metrics_text(status: &Status, children: &[Child]) -> String {
         "Processes that lost a name conflict.",
         &one(status.conflicts_total),
     );
+    family(
+        "ordu_checkpoints",
+        "gauge",
+        "Checkpoints that this node keeps for children of others.",
+        &one(status.checkpoints),
+    );
     family("ordu_converged", "gauge", "1 if every member that is up has our state.", &one(status.converged.into()));
     let progress = status.progress.clone().unwrap_or_default();
     let (taken, left) = (progress.taken, progress.expected.saturating_sub(progress.taken));

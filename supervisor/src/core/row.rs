@@ -122,6 +122,8 @@ pub struct StatusRow {
     pub names: usize,
     /// Processes of this node that lost a name conflict since it started.
     pub conflicts_total: u64,
+    /// Checkpoints that this node keeps for children of others.
+    pub checkpoints: usize,
     /// A digest over every table; equal on two nodes exactly when their tables are.
     pub clock_hash: u64,
     /// Whether every member that is up showed our own digests within the last two repair intervals.

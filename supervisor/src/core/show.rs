@@ -126,6 +126,7 @@ impl Supervisor {
             running: rows.iter().filter(|row| row.status == ChildStatus::Running).count(),
             names: self.registry.len(),
             conflicts_total: self.registry.conflicts_total(),
+            checkpoints: self.copies_len(),
             clock_hash: self.digest(),
             converged: self.is_converged(now),
             progress: self.progress(now),

@@ -6,3 +6,4 @@ mod nodes;
 mod partition;
 mod relay;
 mod single;
+mod states;

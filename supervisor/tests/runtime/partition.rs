@@ -11,7 +11,10 @@ use crate::nodes::{Nodes, PATIENCE, spec};
 
 /// The processes that are alive, by child, whatever their supervisors believe.
 #[derive(Clone, Default)]
-struct Alive(Arc<Mutex<BTreeMap<ChildId, Vec<Pid>>>>);
+struct Alive(Arc<Mutex<BTreeMap<ChildId, Vec<Pid>>>>, Losers);
+
+/// Each process that was given what another left, and which other. Every process leaves its pid.
+type Losers = Arc<Mutex<Vec<(Pid, Pid)>>>;
 
 impl Alive {
     fn kinds(&self) -> Kinds {
@@ -20,7 +23,16 @@ impl Alive {
             let alive = alive.clone();
             async move {
                 alive.0.lock().unwrap().entry(ctx.id().clone()).or_default().push(ctx.pid().clone());
-                ctx.stopping().await;
+                loop {
+                    tokio::select! {
+                        () = ctx.stopping() => break,
+                        merged = ctx.merged() => {
+                            assert_eq!(merged.state, merged.loser.to_string());
+                            alive.1.lock().unwrap().push((ctx.pid().clone(), merged.loser));
+                        }
+                    }
+                }
+                ctx.hand_off(ctx.pid().to_string()).unwrap();
                 alive.0.lock().unwrap().get_mut(ctx.id()).unwrap().retain(|pid| pid != ctx.pid());
             }
         })
@@ -60,6 +72,7 @@ async fn a_split_heals_to_the_originals() {
         node.until("a copy of each on either side", everything_here).await;
     }
     assert!(alive.pids().values().all(|pids| pids.len() == 2), "{:#?}", alive.pids());
+    let both = alive.pids();
 
     nodes.heal();
     for node in [&n1, &n2, &n3] {
@@ -67,6 +80,17 @@ async fn a_split_heals_to_the_originals() {
         node.until("alike", |supervisor| supervisor.status().converged).await;
     }
     assert_eq!(alive.pids(), originals);
+    // What each copy left, the original of its child was given.
+    let copies =
+        both.iter().map(|(id, pids)| (originals[id][0].clone(), pids.iter().find(|pid| **pid != originals[id][0])));
+    let mut expected: Vec<(Pid, Pid)> = copies.map(|(pid, copy)| (pid, copy.unwrap().clone())).collect();
+    expected.sort();
+    n1.until("all merged", |_| {
+        let mut merged = alive.1.lock().unwrap().clone();
+        merged.sort();
+        merged == expected
+    })
+    .await;
     let conflicts = |supervisor: &Supervisor| {
         let events = supervisor.recent_events();
         let own = events.into_iter().filter(|event| event.node == supervisor.cluster().id().name);

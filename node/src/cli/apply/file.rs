@@ -63,6 +63,8 @@ struct Declared {
     within: Option<String>,
     #[serde(default)]
     escalate: bool,
+    #[serde(default)]
+    start_first: bool,
 }
 
 impl Declaration {
@@ -134,6 +136,7 @@ fn request(id: &str, declared: Declared, name: &str, directory: &Path) -> Result
         max_restarts,
         within,
         escalate: declared.escalate,
+        start_first: declared.start_first,
     };
     // There and back, so that it has every default, as a node tells it.
     adapter::spec(wish::check(request)?).map(|spec| wish::request(&spec))

@@ -28,7 +28,7 @@ const STARTS_AT_ONCE: usize = 500;
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
     /// A TOML file: [children.ID] with cmd, and env, cwd, user, limits, restart, node, labels, require, avoid, prefer,
-    /// placement, apart, spread, stop_signal, stop_timeout, max_restarts, within, escalate
+    /// placement, apart, spread, stop_signal, stop_timeout, max_restarts, within, escalate, start_first
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Stop children that an earlier apply of the file started and that it declares no more

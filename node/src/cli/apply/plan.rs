@@ -181,6 +181,7 @@ fn fields(spec: &StartRequest) -> BTreeMap<String, String> {
     put("max_restarts", spec.max_restarts.map(|restarts| restarts.to_string()));
     put("within", spec.within.clone());
     put("escalate", spec.escalate.then(|| "true".to_owned()));
+    put("start_first", spec.start_first.then(|| "true".to_owned()));
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let asked = [("require", &spec.require), ("avoid", &spec.avoid), ("prefer", &spec.prefer)];
     for (field, labels) in [("labels", &spec.labels)].into_iter().chain(asked) {

@@ -64,6 +64,7 @@ fn snapshot(children: Vec<Child>) -> Snapshot {
         running: 9,
         names: 11,
         conflicts_total: 0,
+        checkpoints: 0,
         clock_hash: "ab".into(),
         converged: true,
         progress: None,
