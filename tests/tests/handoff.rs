@@ -117,7 +117,7 @@ fn a_program_goes_on_from_its_checkpoint_after_a_crash() {
     });
     cluster.up(at);
     cluster.meet(3);
-    cluster.ordu(at, &["terminate", "says"]).ok();
+    cluster.ordu(at, &["stop", "says"]).ok();
     for node in &cluster.nodes {
         assert_eq!(node.get("/v1/status")["checkpoints"], json!(0), "{} keeps what nobody needs", node.name);
     }
