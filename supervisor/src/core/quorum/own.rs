@@ -28,11 +28,12 @@ impl Supervisor {
         if let Some(epoch) = votes.grants.vouch(now.at, votes.life, &own) {
             votes.leases.own_vouch(now.at, std::mem::replace(&mut votes.own_epoch, epoch) == epoch);
         }
-        let Votes { leaving, members, .. } = votes;
+        let Votes { leaving, members, lives, .. } = votes;
         leaving.retain(|name, until| {
             let counts = *until > now.at;
             if !counts {
                 members.remove(name);
+                lives.remove(name);
             }
             counts
         });
