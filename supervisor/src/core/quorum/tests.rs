@@ -130,3 +130,27 @@ fn of_members_that_have_left_nothing_is_kept() {
         world.run(Quorum::of(2).void_after().as_millis() as u64 + 1_000);
     }
 }
+
+/// Its clock goes on while a node's host sleeps, or its process is paused: what it was granted before is void.
+#[test]
+fn a_node_that_stood_still_starts_nothing_by_what_it_was_granted_before() {
+    let mut world = World::new(&["b", "c"]);
+    world.run(2_000);
+    assert!(world.core.quorum(world.now()).is_some_and(|quorum| quorum.is_held));
+    world.start(1, "x");
+    world.start(2, "y");
+    world.run(2_000);
+    let [x, y] = &world.started[..] else { panic!("{:?}", world.started) };
+    let (x, y) = (x.clone(), y.clone());
+    world.others.clear();
+    world.at_ms += 60_000;
+    world.input(Input::Exited { pid: x, exit: Exit::Abnormal("it failed".into()) });
+    assert_eq!((world.started.len(), &world.stopped[..]), (2, &[y.clone()][..]));
+    assert!(world.core.quorum(world.now()).is_some_and(|quorum| !quorum.is_held));
+    world.input(Input::Exited { pid: y, exit: Exit::Normal });
+    world.run(60_000);
+    assert_eq!(world.started.len(), 2, "alone it runs nothing");
+    world.others = vec!["b", "c"];
+    world.run(5_000);
+    assert_eq!(world.started.len(), 4);
+}
