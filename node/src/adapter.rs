@@ -25,7 +25,7 @@ use ordu_transport::{Cluster, ClusterConfig, TlsMaterial};
 use tokio::sync::broadcast;
 
 use crate::backend::{self, Answer, Answers, Backend, Refusal, Wish};
-use crate::exec::{Activation, Exec, Host, KIND};
+use crate::exec::{Activation, Exec, Hold, Host, KIND};
 use crate::explain;
 use crate::failure::Failure;
 use crate::logs::{self, Logs, Output};
@@ -155,6 +155,10 @@ impl Kind for ExecKind {
 struct ContextHost(Context);
 
 impl Host for ContextHost {
+    fn hold(&self) -> Option<Hold> {
+        self.0.hold().map(|hold| Box::new(hold) as Hold)
+    }
+
     fn started(&self, os_pid: u32, log: &Path) {
         self.0.started(Started { os_pid: Some(os_pid), log: Some(log.to_string_lossy().into()) });
     }

@@ -10,7 +10,7 @@ use ordu_registry::core::Fence;
 use ordu_registry::process::describe;
 use ordu_transport::core::Pid;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::context::{Context, Told};
@@ -57,8 +57,17 @@ impl Children {
         let told = watch::Sender::new(Told { fence, stopping: None });
         let (stop, stopped) = watch::channel(None);
         let (told_here, is_started) = (told.subscribe(), Arc::default());
-        let context = Context { pid: pid.clone(), spec: spec.clone(), state, told: told_here, is_started, supervisor };
-        self.runtime.spawn(attend(context, kind, stopped));
+        let holds = mpsc::channel(1);
+        let context = Context {
+            pid: pid.clone(),
+            spec: spec.clone(),
+            state,
+            told: told_here,
+            is_started,
+            supervisor,
+            holds: holds.0.downgrade(),
+        };
+        self.runtime.spawn(attend(context, kind, stopped, holds));
         self.running.insert(pid, Running { told, stop, stop_timeout: spec.stop_timeout });
     }
 
@@ -90,7 +99,12 @@ impl Children {
 }
 
 /// One activation, from its first poll to the report of its exit.
-async fn attend(context: Context, kind: Option<Arc<dyn Kind>>, mut stopped: watch::Receiver<Option<Duration>>) {
+async fn attend(
+    context: Context,
+    kind: Option<Arc<dyn Kind>>,
+    mut stopped: watch::Receiver<Option<Duration>>,
+    (holds, held): (mpsc::Sender<()>, mpsc::Receiver<()>),
+) {
     let (supervisor, pid) = (context.supervisor.clone(), context.pid.clone());
     let is_started = context.is_started.clone();
     let Some(kind) = kind else {
@@ -105,6 +119,8 @@ async fn attend(context: Context, kind: Option<Arc<dyn Kind>>, mut stopped: watc
         ended = &mut task => ended,
         timeout = late(&mut stopped) => abort(&pid, timeout, task).await,
     };
+    drop(holds);
+    let_go(&pid, held).await;
     let exit = ended.unwrap_or_else(|error| Exit::Abnormal(describe(error)));
     if exit == Exit::Normal && !is_started.load(Ordering::Relaxed) {
         // One that did all its work before it said so has run.
@@ -121,6 +137,13 @@ async fn late(stopped: &mut watch::Receiver<Option<Duration>>) -> Duration {
     };
     tokio::time::sleep(timeout.saturating_add(STOP_GRACE)).await;
     timeout
+}
+
+/// Resolves when nobody holds the child's end back any more.
+async fn let_go(pid: &Pid, mut held: mpsc::Receiver<()>) {
+    while tokio::time::timeout(STUCK_EVERY, held.recv()).await.is_err() {
+        tracing::error!(%pid, "a child has ended but for what it began elsewhere, of which the end is not known");
+    }
 }
 
 async fn abort(pid: &Pid, timeout: Duration, mut task: JoinHandle<Exit>) -> Result<Exit, JoinError> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ordu_registry::Registry;
 use ordu_registry::core::{Fence, Name, RegisterError};
 use ordu_transport::core::{NodeName, Pid};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::core::handoff::STATE_BYTES_MAX;
 use crate::core::{ChildId, ChildSpec, StartedInfo};
@@ -40,6 +40,14 @@ pub struct Context {
     pub(crate) told: watch::Receiver<Told>,
     pub(crate) is_started: Arc<AtomicBool>,
     pub(crate) supervisor: Supervisor,
+    pub(crate) holds: mpsc::WeakSender<()>,
+}
+
+/// As long as anybody has one, the end of its activation is not told, though its future have ended: something of it may still
+/// run elsewhere, and a second copy must not be started beside it.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    _sender: mpsc::Sender<()>,
 }
 
 /// What the supervisor tells a running child.
@@ -149,6 +157,13 @@ impl Context {
     /// See [`RegisterError`]; nothing changed.
     pub fn register(&self, name: Name, value: impl Into<Bytes>) -> Result<(), RegisterError> {
         self.registry().register(&self.pid, name, value)
+    }
+
+    /// Keeps this activation's end from being told until the hold is dropped: for who has something run outside of this
+    /// future, as another process, and cannot tell at once that it is gone when the future is dropped. `None` once the future
+    /// has ended.
+    pub fn hold(&self) -> Option<Hold> {
+        self.holds.upgrade().map(|sender| Hold { _sender: sender })
     }
 
     /// This node's registry.
