@@ -205,6 +205,7 @@ impl Backend for Face {
         let quorum = status.quorum.map(|quorum| rows::Quorum {
             needed: quorum.needed as u64,
             vouching: quorum.vouching as u64,
+            members: quorum.members as u64,
             held: quorum.is_held,
             waits_ms: u64::try_from(quorum.waits.as_millis()).unwrap_or(u64::MAX),
         });
