@@ -25,7 +25,7 @@ use ordu_transport::{Cluster, ClusterConfig, TlsMaterial};
 use tokio::sync::broadcast;
 
 use crate::backend::{self, Answer, Answers, Backend, Refusal, Wish};
-use crate::exec::{Activation, Exec, Host, KIND};
+use crate::exec::{Activation, Exec, Hold, Host, KIND};
 use crate::explain;
 use crate::failure::Failure;
 use crate::logs::{self, Logs, Output};
@@ -156,6 +156,10 @@ impl Kind for ExecKind {
 struct ContextHost(Context);
 
 impl Host for ContextHost {
+    fn hold(&self) -> Option<Hold> {
+        self.0.hold().map(|hold| Box::new(hold) as Hold)
+    }
+
     fn started(&self, os_pid: u32, log: &Path) {
         self.0.started(Started { os_pid: Some(os_pid), log: Some(log.to_string_lossy().into()) });
     }
@@ -212,6 +216,7 @@ impl Backend for Face {
         let quorum = status.quorum.map(|quorum| rows::Quorum {
             needed: quorum.needed as u64,
             vouching: quorum.vouching as u64,
+            members: quorum.members as u64,
             held: quorum.is_held,
             waits_ms: u64::try_from(quorum.waits.as_millis()).unwrap_or(u64::MAX),
         });

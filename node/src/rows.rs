@@ -120,7 +120,7 @@ pub struct Name {
 }
 
 /// The cluster, as the node that was asked sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The cluster's name.
     pub cluster: String,
@@ -164,6 +164,9 @@ pub struct Quorum {
     pub needed: u64,
     /// How many vouch for the node, itself included.
     pub vouching: u64,
+    /// How many members there are.
+    #[serde(default)]
+    pub members: u64,
     /// Whether the node may run children.
     pub held: bool,
     /// For how long it takes no part at most, in milliseconds, because it has just begun.

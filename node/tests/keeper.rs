@@ -473,3 +473,30 @@ async fn what_an_earlier_node_left_is_killed_at_the_next_start() {
     other.kill().unwrap();
     other.wait().unwrap();
 }
+
+/// The node may stand still and read no reports: that is what a lease is for.
+#[test]
+fn a_lease_ends_though_nobody_reads_what_the_keeper_tells() {
+    let directory = tempfile::tempdir().unwrap();
+    let (read, write) = nix::unistd::pipe().unwrap();
+    nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let mut keeper =
+        Command::new(ORDU).arg(SUBCOMMAND).stdin(Stdio::piped()).stdout(Stdio::from(write)).spawn().unwrap();
+    let (mut orders, mut reports) = (keeper.stdin.take().unwrap(), fs::File::from(read));
+    write_frame(&mut orders, &Order::Spawn { key: 1, job: job(directory.path(), &["sleep", "1000"]) }).unwrap();
+    let leased = match read_frame(&mut reports).unwrap().unwrap() {
+        Report::Started { os_pid, .. } => pid(os_pid),
+        other => panic!("{other:?}"),
+    };
+    let boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap();
+    let until_us = Some((boot + Duration::from_secs(3)).as_micros() as u64);
+    write_frame(&mut orders, &Order::Lease { until_us }).unwrap();
+    // About as many reports as wait at most, told by whoever takes orders; then more, by those that see how programs fare.
+    let failing = (2..1_000).map(|key| Order::Spawn { key, job: job(directory.path(), &[]) });
+    let running = (1_000..1_150).map(|key| Order::Spawn { key, job: job(directory.path(), &["true"]) });
+    let further: Vec<Order> = failing.chain(running).collect();
+    std::thread::spawn(move || further.iter().try_for_each(|order| write_frame(&mut orders, order)));
+    until("it is killed", || !lives(leased));
+    drop(reports);
+    keeper.wait().unwrap();
+}

@@ -10,10 +10,10 @@ use ordu_registry::core::Fence;
 use ordu_registry::process::describe;
 use ordu_transport::core::Pid;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::context::{Context, MERGES_MAX, Merged, Told};
+use crate::context::{Context, Merged, Shared, Told};
 use crate::core::{ChildSpec, Exit, StartedInfo};
 use crate::kinds::Kind;
 use crate::supervisor::Supervisor;
@@ -34,7 +34,7 @@ pub(crate) struct Children {
 #[derive(Debug)]
 struct Running {
     told: watch::Sender<Told>,
-    merges: mpsc::Sender<Merged>,
+    shared: Arc<Shared>,
     /// How long it may take once it is asked to stop; set by whoever asks, before `told`.
     stop: watch::Sender<Option<Duration>>,
     stop_timeout: Duration,
@@ -57,14 +57,19 @@ impl Children {
     ) {
         let told = watch::Sender::new(Told { fence, stopping: None, kept: None });
         let (stop, stopped) = watch::channel(None);
-        let (told_here, is_started, checkpoints) = (told.subscribe(), Arc::default(), Arc::default());
-        let (merges, merged) = mpsc::channel(MERGES_MAX);
-        let merged = Arc::new(Mutex::new(merged));
-        let (id, what) = (pid.clone(), spec.clone());
-        let context =
-            Context { pid: id, spec: what, state, told: told_here, is_started, checkpoints, merged, supervisor };
-        self.runtime.spawn(attend(context, kind, stopped));
-        self.running.insert(pid, Running { told, merges, stop, stop_timeout: spec.stop_timeout });
+        let (told_here, shared) = (told.subscribe(), Arc::<Shared>::default());
+        let holds = mpsc::channel(1);
+        let context = Context {
+            pid: pid.clone(),
+            spec: spec.clone(),
+            state,
+            told: told_here,
+            shared: shared.clone(),
+            supervisor,
+            holds: holds.0.downgrade(),
+        };
+        self.runtime.spawn(attend(context, kind, stopped, holds));
+        self.running.insert(pid, Running { told, shared, stop, stop_timeout: spec.stop_timeout });
     }
 
     /// Asks a child to stop; its task is aborted some time after `timeout`.
@@ -92,7 +97,7 @@ impl Children {
     /// What another process of a child left that lost to it.
     pub(crate) fn merge(&self, pid: &Pid, loser: Pid, state: Bytes) {
         let Some(running) = self.running.get(pid) else { return };
-        if running.merges.try_send(Merged { loser, state }).is_err() {
+        if !running.shared.put(Merged { loser, state }) {
             tracing::warn!(%pid, "a child does not take what losers of conflicts left: there is no room for more");
         }
     }
@@ -110,9 +115,14 @@ impl Children {
 }
 
 /// One activation, from its first poll to the report of its exit.
-async fn attend(context: Context, kind: Option<Arc<dyn Kind>>, mut stopped: watch::Receiver<Option<Duration>>) {
+async fn attend(
+    context: Context,
+    kind: Option<Arc<dyn Kind>>,
+    mut stopped: watch::Receiver<Option<Duration>>,
+    (holds, held): (mpsc::Sender<()>, mpsc::Receiver<()>),
+) {
     let (supervisor, pid) = (context.supervisor.clone(), context.pid.clone());
-    let is_started = context.is_started.clone();
+    let shared = context.shared.clone();
     let Some(kind) = kind else {
         // The core places children only where their kind is offered.
         let exit = Exit::Abnormal(format!("this node does not offer the kind {:?}", &*context.spec.kind));
@@ -125,8 +135,10 @@ async fn attend(context: Context, kind: Option<Arc<dyn Kind>>, mut stopped: watc
         ended = &mut task => ended,
         timeout = late(&mut stopped) => abort(&pid, timeout, task).await,
     };
+    drop(holds);
+    let_go(&pid, held).await;
     let exit = ended.unwrap_or_else(|error| Exit::Abnormal(describe(error)));
-    if exit == Exit::Normal && !is_started.load(Ordering::Relaxed) {
+    if exit == Exit::Normal && !shared.is_started.load(Ordering::Relaxed) {
         // One that did all its work before it said so has run.
         supervisor.child_started(&pid, StartedInfo::default());
     }
@@ -141,6 +153,13 @@ async fn late(stopped: &mut watch::Receiver<Option<Duration>>) -> Duration {
     };
     tokio::time::sleep(timeout.saturating_add(STOP_GRACE)).await;
     timeout
+}
+
+/// Resolves when nobody holds the child's end back any more.
+async fn let_go(pid: &Pid, mut held: mpsc::Receiver<()>) {
+    while tokio::time::timeout(STUCK_EVERY, held.recv()).await.is_err() {
+        tracing::error!(%pid, "a child has ended but for what it began elsewhere, of which the end is not known");
+    }
 }
 
 async fn abort(pid: &Pid, timeout: Duration, mut task: JoinHandle<Exit>) -> Result<Exit, JoinError> {

@@ -1,14 +1,15 @@
 //! What a child sees of its supervisor.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ordu_registry::Registry;
 use ordu_registry::core::{Fence, Name, RegisterError};
 use ordu_transport::core::{NodeName, Pid};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::core::handoff::STATE_BYTES_MAX;
 use crate::core::{ChildId, ChildSpec, StartedInfo};
@@ -50,12 +51,50 @@ pub struct Context {
     pub(crate) spec: Arc<ChildSpec>,
     pub(crate) state: Option<Bytes>,
     pub(crate) told: watch::Receiver<Told>,
-    pub(crate) is_started: Arc<AtomicBool>,
-    /// How many checkpoints it made.
-    pub(crate) checkpoints: Arc<AtomicU64>,
-    /// What losers of conflicts left.
-    pub(crate) merged: Arc<Mutex<mpsc::Receiver<Merged>>>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) supervisor: Supervisor,
+    pub(crate) holds: mpsc::WeakSender<()>,
+}
+
+/// As long as anybody has one, the end of its activation is not told, though its future have ended: something of it may still
+/// run elsewhere, and a second copy must not be started beside it.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    _sender: mpsc::Sender<()>,
+}
+
+/// What all clones of a context share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) is_started: AtomicBool,
+    /// How many checkpoints it made.
+    checkpoints: AtomicU64,
+    /// What losers of conflicts left, and nobody has taken.
+    merged: Mutex<VecDeque<Merged>>,
+    arrived: Notify,
+}
+
+impl Shared {
+    /// False, and it is dropped, if there is no room.
+    pub(crate) fn put(&self, merged: Merged) -> bool {
+        let mut waiting = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = waiting.len() < MERGES_MAX;
+        if has_room {
+            waiting.push_back(merged);
+            self.arrived.notify_one();
+        }
+        has_room
+    }
+
+    fn take(&self) -> Option<Merged> {
+        let mut waiting = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        let merged = waiting.pop_front();
+        if !waiting.is_empty() {
+            // For whoever else waits.
+            self.arrived.notify_one();
+        }
+        merged
+    }
 }
 
 /// What the supervisor tells a running child.
@@ -114,7 +153,7 @@ impl Context {
 
     /// The init is over: the child runs. Further calls only change what is shown of it.
     pub fn started(&self, started: Started) {
-        self.is_started.store(true, Ordering::Relaxed);
+        self.shared.is_started.store(true, Ordering::Relaxed);
         let info = StartedInfo { os_pid: started.os_pid, log: started.log.map(Arc::from) };
         self.supervisor.child_started(&self.pid, info);
     }
@@ -169,7 +208,7 @@ impl Context {
         if state.len() > STATE_BYTES_MAX {
             return Err(StateTooLong { bytes: state.len() });
         }
-        let number = self.checkpoints.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.shared.checkpoints.fetch_add(1, Ordering::Relaxed) + 1;
         self.supervisor.child_checkpoints(&self.pid, number, state);
         Ok(())
     }
@@ -177,7 +216,7 @@ impl Context {
     /// Resolves once other nodes keep the last checkpoint that was made before the call, or a later one. Returns how many:
     /// 0 where there is no other node, or none with room. Never for a child that made none, or may not. Safe to cancel.
     pub async fn checkpointed(&self) -> usize {
-        let (mut told, number) = (self.told.clone(), self.checkpoints.load(Ordering::Relaxed));
+        let (mut told, number) = (self.told.clone(), self.shared.checkpoints.load(Ordering::Relaxed));
         let is_kept = |told: &Told| told.kept.is_some_and(|(kept, _)| kept >= number);
         match told.wait_for(is_kept).await.map(|told| told.kept) {
             Ok(kept) => kept.map_or(0, |(_, keepers)| keepers),
@@ -196,10 +235,11 @@ impl Context {
     /// before. Each comes once, unless a node dies meanwhile: the loser's pid tells which it is. What nobody takes is gone
     /// when this activation ends, so take all that there is before you hand off. Safe to cancel; clones share it.
     pub async fn merged(&self) -> Merged {
-        match self.merged.lock().await.recv().await {
-            Some(merged) => merged,
-            // It has ended: nothing comes any more.
-            None => std::future::pending().await,
+        loop {
+            if let Some(merged) = self.shared.take() {
+                return merged;
+            }
+            self.shared.arrived.notified().await;
         }
     }
 
@@ -210,6 +250,13 @@ impl Context {
     /// See [`RegisterError`]; nothing changed.
     pub fn register(&self, name: Name, value: impl Into<Bytes>) -> Result<(), RegisterError> {
         self.registry().register(&self.pid, name, value)
+    }
+
+    /// Keeps this activation's end from being told until the hold is dropped: for who has something run outside of this
+    /// future, as another process, and cannot tell at once that it is gone when the future is dropped. `None` once the future
+    /// has ended.
+    pub fn hold(&self) -> Option<Hold> {
+        self.holds.upgrade().map(|sender| Hold { _sender: sender })
     }
 
     /// This node's registry.

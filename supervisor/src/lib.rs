@@ -67,7 +67,7 @@ mod supervisor;
 #[cfg(feature = "runtime")]
 pub use self::{
     children::STOP_GRACE,
-    context::{Context, MERGES_MAX, Merged, Started, StateTooLong},
+    context::{Context, Hold, MERGES_MAX, Merged, Started, StateTooLong},
     core::Exit,
     driver::{EVENTS_BEHIND_MAX, EVENTS_KEPT_MAX},
     error::{DrainError, RemoveError, RestartError, StartError, TerminateError},

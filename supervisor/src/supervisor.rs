@@ -412,6 +412,11 @@ impl Supervisor {
     /// Forgets a member that is down and will not return: what it was the only one to know of is given up, and a temporary
     /// child that ran there has had its run. All others learn it. One that does return is another incarnation, and welcome.
     ///
+    /// With a quorum ([`Partition::Quorum`]) this is what lets one form again where members will not return, and so it needs
+    /// none: the survivors may do it. It is the operator's word that the node is dead. To remove one that lives, and is only
+    /// cut off from here, gives up the promise that no child runs twice: its grants count only for as long again as anything
+    /// could have run by them, and then a quorum may form without it.
+    ///
     /// # Errors
     /// See [`RemoveError`].
     pub async fn remove(&self, node: &NodeName, deadline: Duration) -> Result<(), RemoveError> {

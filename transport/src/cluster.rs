@@ -10,6 +10,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::Clock;
 use crate::core::membership::{Membership, MembershipConfig, Timings};
 use crate::core::overlay::Mesh;
 use crate::core::{Addr, FRAME_BYTES_MAX, Hlc, Lane, NodeId, NodeName, Now, View};
@@ -19,7 +20,7 @@ use crate::endpoint;
 use crate::events::{self, ClusterEvents};
 use crate::metrics::Metrics;
 use crate::request::{self, RequestError, Requests, Response};
-use crate::shared::{Clock, Shared};
+use crate::shared::Shared;
 use crate::tls::{TlsError, TlsMaterial};
 
 /// Who a node is and how it finds others.

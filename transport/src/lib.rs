@@ -10,6 +10,9 @@ pub mod core;
 #[cfg(feature = "runtime")]
 mod channel;
 #[cfg(feature = "runtime")]
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the clock of the runtime half")]
+mod clock;
+#[cfg(feature = "runtime")]
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the runtime half draws the seeds")]
 mod cluster;
 #[cfg(feature = "runtime")]
@@ -31,7 +34,6 @@ mod request;
 #[cfg(feature = "runtime")]
 mod session;
 #[cfg(feature = "runtime")]
-#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the clock of the runtime half")]
 mod shared;
 #[cfg(feature = "runtime")]
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "quinn's timers have the system's clock")]

@@ -1,42 +1,20 @@
-//! What a cluster's handles may read while its driver works, and the clock that all drivers of a node share.
+//! What a cluster's handles may read while its driver works.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::core::membership::Membership;
 use crate::core::message::Hello;
 use crate::core::ways::{Passed, Step};
-use crate::core::{self, Addr, Lane, NodeId, Now, View, Ways};
+use crate::core::{Addr, Lane, NodeId, View, Ways};
 use crate::metrics::Counters;
 use crate::request::Request;
 use crate::session::Session;
-
-/// One clock for all drivers of a node.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock(Instant);
-
-impl Clock {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(crate) fn now(&self) -> Now {
-        let micros = u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { at: core::Instant::from_micros(micros), wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
-    }
-
-    /// When the driver's timers see this point of the cores' clock.
-    pub(crate) fn at(&self, instant: core::Instant) -> Instant {
-        self.0 + Duration::from_micros(instant.as_micros())
-    }
-}
 
 /// What handles may read while the driver works.
 #[derive(Debug)]

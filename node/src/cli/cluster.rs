@@ -67,7 +67,7 @@ pub(crate) fn status(connect: &Connect) -> Result<(), Failure> {
 }
 
 fn describe_quorum(quorum: &Quorum) -> String {
-    let Quorum { needed, vouching, held, waits_ms } = quorum;
+    let Quorum { needed, vouching, held, waits_ms, .. } = quorum;
     let verdict = match (held, waits_ms) {
         (true, _) => "this node runs children".to_owned(),
         (false, 0) => "this node runs no children".to_owned(),

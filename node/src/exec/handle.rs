@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::cgroup::Tree;
+use super::last_resort::{Leader, Program, see_off};
 use super::lease;
 use super::protocol::{Ended, Job, Order, Report, read_frame, write_frame};
 use super::strays::{Strays, Traces};
@@ -64,7 +66,11 @@ struct State {
     is_over: bool,
 }
 
+/// Whoever has one keeps the end of a child from being told.
+pub type Hold = Box<dyn Send>;
+
 struct Slot {
+    leader: Option<Leader>,
     os_pid: Option<u32>,
     mark: Option<String>,
     started: Option<oneshot::Sender<Result<u32, String>>>,
@@ -122,30 +128,53 @@ impl Keeper {
     /// # Errors
     /// One sentence on why it cannot be executed; nothing is left then.
     pub async fn spawn(&self, job: Job) -> Result<Running, String> {
+        self.spawn_holding(job, None).await
+    }
+
+    /// The same. What it is given is dropped when the program is gone, though the future or what it returns be dropped before.
+    ///
+    /// # Errors
+    /// As [`Keeper::spawn`].
+    pub async fn spawn_holding(&self, job: Job, hold: Option<Hold>) -> Result<Running, String> {
         let key = self.shared.next_key.fetch_add(1, Ordering::Relaxed);
         let (started, is_started) = oneshot::channel();
         let (ended, is_ended) = oneshot::channel();
         {
             let mut state = lock(&self.shared.state);
-            state.slots.insert(key, Slot { os_pid: None, mark: job.mark.clone(), started: Some(started), ended });
+            state.slots.insert(
+                key,
+                Slot { leader: None, os_pid: None, mark: job.mark.clone(), started: Some(started), ended },
+            );
             state.order(Order::Spawn { key, job });
         }
         // From here on dropping `running` kills the program, in whatever state it is.
-        let mut running = Running { key, os_pid: 0, keeper: self.clone(), ended: is_ended, is_over: false };
+        let mut running = Running { key, os_pid: 0, keeper: self.clone(), ended: Some(is_ended), hold };
         match is_started.await {
             Ok(Ok(os_pid)) => {
                 running.os_pid = os_pid;
                 Ok(running)
             }
             Ok(Err(why)) => {
-                running.is_over = true;
+                running.ended = None;
                 Err(why)
             }
             Err(_) => {
-                running.is_over = true;
+                running.ended = None;
                 Err("the keeper of the node's processes died".into())
             }
         }
+    }
+
+    /// What is known of a program, once it is known to run.
+    pub(super) fn program(&self, key: u64) -> Option<Program> {
+        let state = lock(&self.shared.state);
+        let Slot { leader, mark, .. } = state.slots.get(&key)?;
+        Some(Program { leader: (*leader)?, mark: mark.clone() })
+    }
+
+    /// Whoever waits for its end has it.
+    pub(super) fn forget(&self, key: u64) {
+        lock(&self.shared.state).slots.remove(&key);
     }
 
     /// Ends the keeper and with it every program that still runs, and waits until all are gone. Blocks.
@@ -162,8 +191,9 @@ pub struct Running {
     key: u64,
     os_pid: u32,
     keeper: Keeper,
-    ended: oneshot::Receiver<Ended>,
-    is_over: bool,
+    /// Until it is over.
+    ended: Option<oneshot::Receiver<Ended>>,
+    hold: Option<Hold>,
 }
 
 impl Running {
@@ -179,19 +209,33 @@ impl Running {
 
     /// Waits for its end. May be dropped and called again.
     pub async fn ended(&mut self) -> Ended {
-        if self.is_over {
-            return Ended::Lost;
-        }
-        let ended = (&mut self.ended).await.unwrap_or(Ended::Lost);
-        self.is_over = true;
+        let Some(ended) = &mut self.ended else { return Ended::Lost };
+        let ended = ended.await.unwrap_or(Ended::Lost);
+        self.ended = None;
+        ended
+    }
+
+    /// Kills its group, and waits for its end: though the keeper do not answer. May be dropped and called again.
+    pub async fn killed(&mut self) -> Ended {
+        self.signal(Signal::SIGKILL);
+        let Some(ended) = &mut self.ended else { return Ended::Lost };
+        let ended = see_off(&self.keeper, self.key, ended).await;
+        self.ended = None;
         ended
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.signal(Signal::SIGKILL);
+        let Some(mut ended) = self.ended.take() else { return };
+        self.signal(Signal::SIGKILL);
+        let (keeper, key, hold) = (self.keeper.clone(), self.key, self.hold.take());
+        // Without a runtime nobody is told of an end.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                see_off(&keeper, key, &mut ended).await;
+                drop(hold);
+            });
         }
     }
 }
@@ -216,7 +260,7 @@ impl State {
         match report {
             Report::Started { key, os_pid } => {
                 if let Some(slot) = self.slots.get_mut(&key) {
-                    slot.os_pid = Some(os_pid);
+                    (slot.os_pid, slot.leader) = (Some(os_pid), Some(Leader::see(os_pid)));
                     slot.started.take().map(|started| started.send(Ok(os_pid)));
                 }
             }

@@ -11,8 +11,9 @@
 //! kills when a lease is over. Only `waitid` that peeks is called without the table's lock: a pid is reaped
 //! under the lock, so while the table knows a pid, no other process has it, and the wait inside a failing `Command::spawn`
 //! is never robbed.
+//! Nothing is told under that lock: who tells waits while nobody reads, and the lock is what a lease that is over needs.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -72,6 +73,7 @@ pub fn run(input: impl Read, output: impl Write + Send + 'static) -> io::Result<
         outputs,
         lease: Lease::default(),
         reports,
+        telling: Mutex::default(),
         nofile: raise_nofile(),
     });
     thread::spawn(move || write_reports(output, written));
@@ -106,6 +108,8 @@ struct Keeper {
     outputs: Outputs,
     lease: Lease,
     reports: SyncSender<Report>,
+    /// Held by whoever tells, so that what is said first is told first.
+    telling: Mutex<()>,
     /// The bound of open files that children get, if the keeper raised its own.
     nofile: Option<(u64, u64)>,
 }
@@ -118,6 +122,8 @@ struct Table {
     /// Children that ended since strays were looked for.
     ended: Vec<(Traces, PathBuf)>,
     cgroups: Result<Tree, String>,
+    /// What is to be told, oldest first: no thread adds more than one look's worth before it tells.
+    untold: VecDeque<Report>,
     /// Directories to remove at the end.
     removed: Vec<PathBuf>,
 }
@@ -130,6 +136,7 @@ impl Default for Table {
             spawned: 0,
             ended: Vec::new(),
             cgroups: Err("this node makes none".into()),
+            untold: VecDeque::new(),
             removed: Vec::new(),
         }
     }
@@ -163,8 +170,18 @@ impl Keeper {
     }
 
     fn report(&self, report: Report) {
-        // The writer goes on to take reports when nobody reads them any more, so this cannot fail or hang for ever.
-        let _ = self.reports.send(report);
+        self.lock().untold.push_back(report);
+        self.tell();
+    }
+
+    /// Tells what is to be told, without the table's lock. Waits while nobody reads.
+    fn tell(&self) {
+        let _turn = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let Some(report) = self.lock().untold.pop_front() else { return };
+            // The writer goes on to take reports when nobody reads them any more, so this cannot fail or hang for ever.
+            let _ = self.reports.send(report);
+        }
     }
 
     fn take_orders(&self, mut input: impl Read) {
@@ -247,27 +264,17 @@ impl Keeper {
         let mut events = [EpollEvent::empty(); 64];
         loop {
             let count = self.launches.wait(&mut events, EpollTimeout::NONE).unwrap_or(0);
-            for event in &events[..count] {
-                if let Some(child) = self.lock().children.get_mut(&event.data()) {
-                    self.settle(event.data(), child);
+            {
+                let mut table = self.lock();
+                let Table { children, untold, .. } = &mut *table;
+                for event in &events[..count] {
+                    if let Some(child) = children.get_mut(&event.data()) {
+                        untold.extend(settle(event.data(), child));
+                    }
                 }
             }
+            self.tell();
         }
-    }
-
-    /// Under the lock, so that a child's start is told before its end. That there is no program is told at the end of the
-    /// process, when nothing of it is left.
-    fn settle(&self, key: u64, child: &mut Child) {
-        match child.launch.as_mut().map(Outcome::step) {
-            None | Some(Step::Pending) => return,
-            Some(Step::Executed) if child.failed.is_some() => {}
-            Some(Step::Executed) => {
-                let os_pid = u32::try_from(child.group.as_raw()).unwrap_or(0);
-                self.report(Report::Started { key, os_pid });
-            }
-            Some(Step::Failed(why)) => child.failed = Some(why),
-        }
-        child.launch = None;
     }
 
     /// Reaps whatever ends, children and adopted orphans alike.
@@ -318,7 +325,7 @@ impl Keeper {
         };
         let Some((key, mut child)) = key.and_then(|key| Some((key, table.children.remove(&key)?))) else { return };
         table.keys.remove(&pid.as_raw());
-        self.settle(key, &mut child);
+        table.untold.extend(settle(key, &mut child));
         drop(table);
         self.bury(key, child, ended);
     }
@@ -380,7 +387,8 @@ impl Keeper {
             }
             let what = format!("{} children were killed: this node was not heard of in time", table.children.len());
             drop(table);
-            self.report(Report::Complaint { what });
+            // Whether or not it can be told now: the next lease may be over before anybody reads.
+            let _ = self.reports.try_send(Report::Complaint { what });
         }
     }
 
@@ -412,6 +420,23 @@ impl Keeper {
             tree.remove();
         }
     }
+}
+
+/// What is to be told of a launch, under the lock, so that a child's start is told before its end. That there is no program is
+/// told at the end of the process, when nothing of it is left.
+fn settle(key: u64, child: &mut Child) -> Option<Report> {
+    let mut started = None;
+    match child.launch.as_mut().map(Outcome::step) {
+        None | Some(Step::Pending) => return None,
+        Some(Step::Executed) if child.failed.is_some() => {}
+        Some(Step::Executed) => {
+            let os_pid = u32::try_from(child.group.as_raw()).unwrap_or(0);
+            started = Some(Report::Started { key, os_pid });
+        }
+        Some(Step::Failed(why)) => child.failed = Some(why),
+    }
+    child.launch = None;
+    started
 }
 
 /// A start that failed leaves nothing behind; what an earlier run of the child wrote stays.

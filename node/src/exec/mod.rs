@@ -12,6 +12,7 @@ mod cgroup;
 mod fence;
 mod handle;
 mod keeper;
+mod last_resort;
 mod launch;
 mod lease;
 mod limits;
@@ -37,7 +38,7 @@ use ordu_supervisor::core::{ChildId, Exit};
 
 pub use args::{ExecArgs, KIND, STOP_TIMEOUT_DEFAULT};
 use fence::{FenceFile, Fences};
-pub use handle::{Keeper, KeeperConfig, Running, SUBCOMMAND};
+pub use handle::{Hold, Keeper, KeeperConfig, Running, SUBCOMMAND};
 pub use keeper::run as run_keeper;
 pub use launch::{SUBCOMMAND as LAUNCH_SUBCOMMAND, run as run_launch};
 pub use limits::Limits;
@@ -53,6 +54,10 @@ use crate::text::format_duration;
 
 /// What an activation of a child is told by whoever runs it, and tells them.
 pub trait Host: Send {
+    /// What keeps the activation's end from being told while a process of it may live, though the future be dropped.
+    fn hold(&self) -> Option<Hold> {
+        None
+    }
     /// The program was executed.
     fn started(&self, os_pid: u32, log: &Path);
     /// Resolves when the child shall stop, with how long it may take at most.
@@ -153,7 +158,7 @@ impl Exec {
         if host.is_stopping() {
             return Err("it was stopped before it began".into());
         }
-        let running = self.keeper.spawn(job).await?;
+        let running = self.keeper.spawn_holding(job, host.hold()).await?;
         host.started(running.os_pid(), &log);
         let (ended, late) = attend(running, &host, &args, fence, &fence_file, states.as_ref()).await;
         let fenced = states.as_ref().map_or(Ok(None), States::fenced);
@@ -264,9 +269,6 @@ async fn attend(
     running.signal(args.stop_signal.0);
     match tokio::time::timeout(timeout, running.ended()).await {
         Ok(ended) => (ended, None),
-        Err(_) => {
-            running.signal(Signal::SIGKILL);
-            (running.ended().await, Some(timeout))
-        }
+        Err(_) => (running.killed().await, Some(timeout)),
     }
 }

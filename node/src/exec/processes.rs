@@ -16,6 +16,7 @@ const PASSES_MAX: usize = 100;
 pub(crate) struct Process {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
+    pub(crate) group: i32,
     /// When it began, in ticks since the host's boot: tells it from a later one with its number.
     pub(crate) began: u64,
     /// It ended and waits to be reaped.
@@ -36,8 +37,9 @@ fn parse_stat(line: &str) -> Option<Process> {
     let mut fields = tail.split_ascii_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    let began = fields.nth(17)?.parse().ok()?;
-    Some(Process { pid, parent, began, ended: matches!(state, "Z" | "X") })
+    let group = fields.next()?.parse().ok()?;
+    let began = fields.nth(16)?.parse().ok()?;
+    Some(Process { pid, parent, group, began, ended: matches!(state, "Z" | "X") })
 }
 
 /// The living descendants of `root`, without `root`.
@@ -65,7 +67,8 @@ fn children(parent: i32) -> Vec<i32> {
     children.flat_map(|pids| pids.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()).collect()
 }
 
-fn read(pid: i32) -> Option<Process> {
+/// The process that has this number now.
+pub(crate) fn read(pid: i32) -> Option<Process> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -170,9 +173,9 @@ mod tests {
     #[test]
     fn a_stat_line_with_an_ugly_name_is_read() {
         let line = "42 (a) b (c) S 7 42 42 0 -1 4194304 102 0 0 0 1 2 0 0 20 0 1 0 777 5000";
-        assert_eq!(parse_stat(line), Some(Process { pid: 42, parent: 7, began: 777, ended: false }));
+        assert_eq!(parse_stat(line), Some(Process { pid: 42, parent: 7, group: 42, began: 777, ended: false }));
         let line = "43 (sh) Z 42 42 42 0 -1 4194304 102 0 0 0 1 2 0 0 20 0 1 0 778 0";
-        assert_eq!(parse_stat(line), Some(Process { pid: 43, parent: 42, began: 778, ended: true }));
+        assert_eq!(parse_stat(line), Some(Process { pid: 43, parent: 42, group: 42, began: 778, ended: true }));
         assert_eq!(parse_stat("43 (sh"), None);
         assert_eq!(parse_stat(""), None);
     }

@@ -122,6 +122,17 @@ fn metrics_text(status: &Status, children: &[Child]) -> String {
     let (taken, left) = (progress.taken, progress.expected.saturating_sub(progress.taken));
     family("ordu_sync_taken", "gauge", "Entries that came of what this node lacks and takes now.", &one(taken));
     family("ordu_sync_left", "gauge", "Entries that are still expected of it.", &one(left));
+    if let Some(quorum) = &status.quorum {
+        family("ordu_quorum_needed", "gauge", "Members that a quorum takes.", &one(quorum.needed));
+        family(
+            "ordu_quorum_vouching",
+            "gauge",
+            "Members that vouch for this node, itself included.",
+            &one(quorum.vouching),
+        );
+        family("ordu_quorum_members", "gauge", "Members that count, down or not.", &one(quorum.members));
+        family("ordu_quorum_held", "gauge", "1 if this node may run children.", &one(quorum.held.into()));
+    }
     family("ordu_healthy", "gauge", "1 if this node serves.", &one(status.healthy.into()));
     family("ordu_boot", "gauge", "This node's boot number.", &one(status.boot));
     text
@@ -152,4 +163,24 @@ pub(super) async fn page_js() -> impl IntoResponse {
 
 pub(super) async fn page_css() -> impl IntoResponse {
     (PAGE_HEADERS, [(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("page.css"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::Quorum;
+
+    #[test]
+    fn a_quorum_is_measured_where_one_is_needed() {
+        let status = Status { cluster: "c".into(), name: "n1".into(), ..Status::default() };
+        assert!(!metrics_text(&status, &[]).contains("quorum"));
+        let quorum = Quorum { needed: 3, vouching: 2, members: 5, held: false, waits_ms: 0 };
+        let text = metrics_text(&Status { quorum: Some(quorum), ..status }, &[]);
+        let value = |name: &str| {
+            let line = format!("ordu_quorum_{name}{{cluster=\"c\",node=\"n1\"}} ");
+            text.lines().find_map(|text| text.strip_prefix(&line)).map(ToOwned::to_owned)
+        };
+        let values = ["needed", "vouching", "members", "held"].map(|name| value(name).unwrap());
+        assert_eq!(values, ["3", "2", "5", "0"], "{text}");
+    }
 }

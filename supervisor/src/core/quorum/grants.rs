@@ -145,23 +145,10 @@ impl Grants {
 
 #[cfg(test)]
 mod tests {
-    use ordu_transport::core::NodeName;
-
     use super::*;
+    use crate::core::quorum::testing::{at, child, node};
 
     const W: Duration = Duration::from_secs(10);
-
-    fn at(ms: u64) -> Instant {
-        Instant::from_micros(ms * 1000)
-    }
-
-    fn node(name: &str) -> NodeId {
-        NodeId::new(NodeName::new(name).unwrap(), 1, 1)
-    }
-
-    fn child(name: &str) -> ChildId {
-        ChildId::new(name).unwrap()
-    }
 
     #[test]
     fn a_child_is_granted_to_one_at_a_time() {

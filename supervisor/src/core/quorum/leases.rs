@@ -319,18 +319,7 @@ impl Leases {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(ms: u64) -> Instant {
-        Instant::from_micros(ms * 1000)
-    }
-
-    fn node(name: &str) -> NodeId {
-        NodeId::new(NodeName::new(name).unwrap(), 1, 1)
-    }
-
-    fn child(name: &str) -> ChildId {
-        ChildId::new(name).unwrap()
-    }
+    use crate::core::quorum::testing::{at, child, node};
 
     /// Three of five: this node, and b and c that vouched as of a beat that was sent at 100 ms.
     fn leases() -> Leases {
