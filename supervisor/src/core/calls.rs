@@ -209,8 +209,9 @@ impl Supervisor {
     }
 
     pub(super) fn wait_for(&mut self, request: u64, waiting: Waiting) {
-        if let Some(id) = waiting.call.child() {
-            self.waiting_for.entry(id.clone()).or_default().insert(request);
+        match waiting.call.child() {
+            Some(id) => drop(self.waiting_for.entry(id.clone()).or_default().insert(request)),
+            None => drop(self.waiting_for_nodes.insert(request)),
         }
         self.waiting.insert(request, waiting);
     }
@@ -578,8 +579,11 @@ impl Supervisor {
 
     /// Tells the callers that wait for a node to drain, or to be cordoned, if it says that it does.
     pub(super) fn check_drains(&mut self, effects: &mut Vec<Effect>) {
-        let drains = self.waiting.iter().filter(|(_, waiting)| waiting.call.child().is_none());
-        let drains: Vec<(u64, Waited)> = drains.map(|(request, waiting)| (*request, waiting.call.clone())).collect();
+        if self.waiting_for_nodes.is_empty() {
+            return;
+        }
+        let drains = self.waiting_for_nodes.iter().filter_map(|request| Some((*request, self.waiting.get(request)?)));
+        let drains: Vec<(u64, Waited)> = drains.map(|(request, waiting)| (request, waiting.call.clone())).collect();
         for (request, call) in drains {
             if let Some(reply) = self.answer(&call) {
                 self.reply(request, reply, effects);
@@ -603,6 +607,7 @@ impl Supervisor {
 
     fn reply(&mut self, request: u64, reply: Reply, effects: &mut Vec<Effect>) {
         let Some(waiting) = self.waiting.remove(&request) else { return };
+        self.waiting_for_nodes.remove(&request);
         let deadline = waiting.deadline;
         if let Some(id) = waiting.call.child()
             && let Some(requests) = self.waiting_for.get_mut(id)

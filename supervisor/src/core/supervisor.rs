@@ -87,6 +87,8 @@ pub struct Supervisor {
     pub(super) void_since: Option<(Clock, Vec<MarkKey>)>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
+    /// Those of the calls that wait which are about a node.
+    pub(super) waiting_for_nodes: BTreeSet<u64>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
     /// What is known of the disk, where there is one.
     pub(super) disk: Option<Disk>,
@@ -187,6 +189,7 @@ impl Supervisor {
             void_since: None,
             waiting: BTreeMap::new(),
             waiting_for: BTreeMap::new(),
+            waiting_for_nodes: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             disk: None,
             waits,
