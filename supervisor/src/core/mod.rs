@@ -24,6 +24,7 @@ mod show;
 pub mod spec;
 pub mod supervisor;
 pub mod tables;
+mod wire;
 pub mod wishes;
 pub mod words;
 
