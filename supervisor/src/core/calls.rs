@@ -404,6 +404,11 @@ impl Supervisor {
     fn answer_start(&mut self, id: &ChildId, dot: &Dot, ensure: bool, fresh: bool) -> Option<Reply> {
         let ours = self.claims(id).filter(|(_, claim)| claim.dot == *dot || claim.begun() == dot);
         let ours = ours.min_by_key(|(_, claim)| claim.begun() != dot);
+        let waits =
+            |state: &State| matches!(state, State::Starting | State::Stopping | State::Moving { .. } | State::Backoff);
+        if ours.is_some_and(|(_, claim)| waits(&claim.state)) {
+            return None;
+        }
         if let Some((node, claim)) = ours.map(|(node, claim)| (node.clone(), claim.clone())) {
             match claim.state {
                 // It ended, and its init was never over.
@@ -471,7 +476,7 @@ impl Supervisor {
         let spec = self.spec(id)?.clone();
         let followed = self.actual.table().live(id).next().is_some() || self.is_name_held(id);
         let began = self.mark_of(id, dot).started.is_some();
-        if followed || began || self.seat(&spec).is_some() || !self.is_full_for(&spec) {
+        if followed || began || !self.is_full_for(&spec) || self.seat(&spec).is_some() {
             return None;
         }
         self.withdraw_start(id, dot);

@@ -267,8 +267,11 @@ impl Supervisor {
 
     /// A loss that children's claims tell of first holds for names too.
     fn tell_losers(&mut self, id: &ChildId) {
+        let mut losing = self.actual.table().live(id).filter(|(_, _, claim)| claim.losing).peekable();
+        if losing.peek().is_none() && !self.registry.has_losers() {
+            return;
+        }
         let Ok(name) = Name::new(id.as_str()) else { return };
-        let losing = self.actual.table().live(id).filter(|(_, _, claim)| claim.losing);
         let losers = losing.filter_map(|(_, _, claim)| claim.pid.clone()).collect();
         self.registry.set_losers(&name, losers);
     }

@@ -489,7 +489,9 @@ impl Supervisor {
 
     /// Looks again at every child that may have to change, until none has to, and pushes what was written.
     pub(super) fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        // Only of children that come again before their turn: those that follow one another come to an end.
         let mut steps: BTreeMap<ChildId, u32> = BTreeMap::new();
+        let mut last: Option<ChildId> = None;
         // Before anything is started that was to start long ago: this node may have stood still.
         self.vote(now, effects);
         self.hear(now);
@@ -508,7 +510,10 @@ impl Supervisor {
                 }
                 break;
             };
-            let step = steps.entry(id.clone()).or_default();
+            let step = match last.replace(id.clone()) {
+                Some(last) if id <= last => steps.entry(id.clone()).or_default(),
+                _ => &mut 0,
+            };
             *step += 1;
             if *step > SETTLE_STEPS_MAX {
                 debug_assert!(false, "child {id} does not settle");

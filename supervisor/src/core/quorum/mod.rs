@@ -371,7 +371,8 @@ impl Supervisor {
 
     /// Stops a child that we hold if too few members vouch for us, or for our having it.
     pub(super) fn heed_quorum(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
-        let (Some(votes), Some(local)) = (&mut self.votes, self.local.get_mut(id)) else { return };
+        let Some(votes) = &mut self.votes else { return };
+        let Some(local) = self.local.get_mut(id) else { return };
         if !is_under_grant(&local.phase) || is_present(Defect::RunsWithoutQuorum) {
             return;
         }
