@@ -577,7 +577,7 @@ impl Supervisor {
         let outlives =
             is_present(Defect::HastyAnswer) || dot.actor.name != self.id().name || self.desired.is_kept_elsewhere(dot);
         if !outlives {
-            self.unacked.insert(id.clone());
+            self.unacked.insert((id.clone(), dot.actor.clone(), dot.counter));
         }
         outlives
     }

@@ -1,5 +1,6 @@
 //! The pure half: what should run against what runs, for every child, under one node's view.
 
+mod by_child;
 pub mod calls;
 pub mod child;
 mod choice;

@@ -55,6 +55,12 @@ impl ChildId {
         &self.text
     }
 
+    /// One that is taken for another's neighbour.
+    #[cfg(test)]
+    pub(super) fn of_place(text: &str, place: u64) -> Self {
+        Self { text: text.into(), place }
+    }
+
     /// Where it belongs among the keys of a table.
     pub(super) fn place_in_tables(&self) -> u64 {
         self.place
