@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,7 +58,19 @@ impl Children {
         let (stop, stopped) = watch::channel(None);
         let (told_here, is_started) = (told.subscribe(), Arc::default());
         let context = Context { pid: pid.clone(), spec: spec.clone(), state, told: told_here, is_started, supervisor };
-        self.runtime.spawn(attend(context, kind, stopped));
+        match kind {
+            Some(kind) => {
+                let (supervisor, is_started) = (context.supervisor.clone(), context.is_started.clone());
+                // In a task of its own, so that a panic ends it and nothing else; `run` itself is called in there too.
+                let task = self.runtime.spawn(async move { kind.run(context).await });
+                self.runtime.spawn(attend(supervisor, pid.clone(), is_started, task, stopped));
+            }
+            None => {
+                // The core places children only where their kind is offered.
+                let exit = Exit::Abnormal(format!("this node does not offer the kind {:?}", &*spec.kind));
+                self.runtime.spawn(async move { context.supervisor.child_exited(&context.pid, exit) });
+            }
+        }
         self.running.insert(pid, Running { told, stop, stop_timeout: spec.stop_timeout });
     }
 
@@ -90,16 +102,13 @@ impl Children {
 }
 
 /// One activation, from its first poll to the report of its exit.
-async fn attend(context: Context, kind: Option<Arc<dyn Kind>>, mut stopped: watch::Receiver<Option<Duration>>) {
-    let (supervisor, pid) = (context.supervisor.clone(), context.pid.clone());
-    let is_started = context.is_started.clone();
-    let Some(kind) = kind else {
-        // The core places children only where their kind is offered.
-        let exit = Exit::Abnormal(format!("this node does not offer the kind {:?}", &*context.spec.kind));
-        return supervisor.child_exited(&pid, exit);
-    };
-    // In a task of its own, so that a panic ends it and nothing else; `run` itself is called in there too.
-    let mut task = tokio::spawn(async move { kind.run(context).await });
+async fn attend(
+    supervisor: Supervisor,
+    pid: Pid,
+    is_started: Arc<AtomicBool>,
+    mut task: JoinHandle<Exit>,
+    mut stopped: watch::Receiver<Option<Duration>>,
+) {
     let ended = tokio::select! {
         biased;
         ended = &mut task => ended,
