@@ -86,6 +86,12 @@ pub trait Core: Send + 'static {
 
     /// Something happened.
     fn handle(&mut self, now: Now, input: Input<Self::Message>, effects: &mut Vec<Self::Effect>);
+    /// The next of what happened, in its order: the first, or as many as the core takes at once.
+    fn handle_next(&mut self, now: Now, inputs: &mut VecDeque<Input<Self::Message>>, effects: &mut Vec<Self::Effect>) {
+        if let Some(input) = inputs.pop_front() {
+            self.handle(now, input, effects);
+        }
+    }
     /// Time has passed.
     fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Self::Effect>);
     /// When [`Core::handle_timeout`] wants to be called.
@@ -308,10 +314,10 @@ impl<C: Core> Driver<C> {
         }
     }
 
-    fn turn(&self, inputs: Vec<Input<C::Message>>) {
+    fn turn(&self, mut inputs: VecDeque<Input<C::Message>>) {
         self.call(|state, now| {
-            for input in inputs {
-                state.call(now, |core, now, effects| core.handle(now, input, effects));
+            while !inputs.is_empty() {
+                state.call(now, |core, now, effects| core.handle_next(now, &mut inputs, effects));
             }
             if state.core.poll_timeout().is_some_and(|at| at <= now.at) {
                 state.call(now, |core, now, effects| core.handle_timeout(now, effects));
@@ -319,10 +325,10 @@ impl<C: Core> Driver<C> {
         });
     }
 
-    fn decode(&self, taken: &mut Vec<ClusterEvent>, log: &mut MalformedLog) -> Vec<Input<C::Message>> {
-        let mut inputs = Vec::with_capacity(taken.len());
+    fn decode(&self, taken: &mut Vec<ClusterEvent>, log: &mut MalformedLog) -> VecDeque<Input<C::Message>> {
+        let mut inputs = VecDeque::with_capacity(taken.len());
         for event in taken.drain(..) {
-            inputs.push(match event {
+            inputs.push_back(match event {
                 ClusterEvent::Member(member) => Input::Member(member),
                 ClusterEvent::Connected(peer) => Input::Connected(peer),
                 ClusterEvent::Disconnected(peer) => Input::Disconnected(peer),

@@ -65,10 +65,21 @@ impl Children {
             state,
             told: told_here,
             shared: shared.clone(),
-            supervisor,
+            supervisor: supervisor.clone(),
             holds: holds.0.downgrade(),
         };
-        self.runtime.spawn(attend(context, kind, stopped, holds));
+        match kind {
+            Some(kind) => {
+                // In a task of its own, so that a panic ends it and nothing else; `run` itself is called in there too.
+                let task = self.runtime.spawn(async move { kind.run(context).await });
+                self.runtime.spawn(attend(supervisor, pid.clone(), shared.clone(), task, stopped, holds));
+            }
+            None => {
+                // The core places children only where their kind is offered.
+                let exit = Exit::Abnormal(format!("this node does not offer the kind {:?}", &*spec.kind));
+                self.runtime.spawn(async move { context.supervisor.child_exited(&context.pid, exit) });
+            }
+        }
         self.running.insert(pid, Running { told, shared, stop, stop_timeout: spec.stop_timeout });
     }
 
@@ -116,20 +127,13 @@ impl Children {
 
 /// One activation, from its first poll to the report of its exit.
 async fn attend(
-    context: Context,
-    kind: Option<Arc<dyn Kind>>,
+    supervisor: Supervisor,
+    pid: Pid,
+    shared: Arc<Shared>,
+    mut task: JoinHandle<Exit>,
     mut stopped: watch::Receiver<Option<Duration>>,
     (holds, held): (mpsc::Sender<()>, mpsc::Receiver<()>),
 ) {
-    let (supervisor, pid) = (context.supervisor.clone(), context.pid.clone());
-    let shared = context.shared.clone();
-    let Some(kind) = kind else {
-        // The core places children only where their kind is offered.
-        let exit = Exit::Abnormal(format!("this node does not offer the kind {:?}", &*context.spec.kind));
-        return supervisor.child_exited(&pid, exit);
-    };
-    // In a task of its own, so that a panic ends it and nothing else; `run` itself is called in there too.
-    let mut task = tokio::spawn(async move { kind.run(context).await });
     let ended = tokio::select! {
         biased;
         ended = &mut task => ended,

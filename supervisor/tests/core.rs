@@ -19,6 +19,35 @@ fn sixty(world: &mut World) {
     assert!(requests.iter().all(|&request| world.started(request)));
 }
 
+/// Children are started, ended, moved and replaced, on both sides of a cut too. Who runs what at the end.
+fn a_life(takes_all: bool) -> Vec<Vec<String>> {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.takes_all = takes_all;
+    sixty(&mut world);
+    let ended: Vec<u64> = (0..10).map(|n| world.call("b", Call::Terminate(id(&format!("c{n}"))))).collect();
+    world.run(Duration::from_secs(2));
+    assert!(ended.iter().all(|request| world.replies[request] == Reply::Done(Ok(()))));
+    world.split(&["a"], Status::Down);
+    for n in 60..80 {
+        world.start("a", spec(&format!("c{n}")));
+        world.start("b", spec(&format!("c{n}")));
+    }
+    world.call("c", Call::Terminate(id("c20")));
+    world.run(Duration::from_secs(3));
+    world.split(&["a"], Status::Up);
+    world.run(Duration::from_secs(10));
+    world.kill("c");
+    world.run(Duration::from_secs(20));
+    world.assert_alike();
+    assert_eq!(world.counts().iter().sum::<usize>(), 69);
+    (0..80).map(|n| world.copies(&format!("c{n}"))).collect()
+}
+
+#[test]
+fn messages_that_are_taken_together_come_to_the_same() {
+    assert_eq!(a_life(true), a_life(false));
+}
+
 #[test]
 fn children_spread_and_every_node_knows_them() {
     let mut world = World::new(&["a", "b", "c"]);

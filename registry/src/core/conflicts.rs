@@ -138,6 +138,11 @@ impl Registry {
         effects.push(Effect::Exit { pid: pid.clone(), conflict });
     }
 
+    /// Whether any process is said to have lost by [`Self::set_losers`].
+    pub fn has_losers(&self) -> bool {
+        !self.losers.is_empty()
+    }
+
     /// Says which processes with claims to a name are known to have lost, in place of what was said of it before: nobody
     /// gives way to one. For layers above that hear of losses by ways of their own.
     pub fn set_losers(&mut self, name: &Name, losers: BTreeSet<Pid>) {

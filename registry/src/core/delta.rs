@@ -56,7 +56,7 @@ pub trait Key: Payload + Ord + Hash {
 }
 
 /// A place that follows from all of this, the same on every machine.
-pub(super) fn place_of<T: Hash + ?Sized>(what: &T) -> u64 {
+pub fn place_of<T: Hash + ?Sized>(what: &T) -> u64 {
     stable_hash(PURPOSE_PLACE, what)
 }
 

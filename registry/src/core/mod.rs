@@ -29,7 +29,7 @@ pub mod sync;
 pub mod table;
 pub mod unheard;
 pub mod visible;
-mod wire;
+pub mod wire;
 
 pub use claim::{Claim, Entry, FENCE_DIGITS, Fence, InvalidFence, Name};
 pub use gone::Gone;

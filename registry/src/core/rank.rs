@@ -54,7 +54,8 @@ impl Rank {
         Self::new([&priority.to_be_bytes()[..], &since.as_u64().to_be_bytes()].concat())
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    /// The bytes that it consists of.
+    pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Key::Stamp(key) => key,
             Key::Long(key) => key,

@@ -333,8 +333,13 @@ impl<K: Key, V: Payload> Replica<K, V> {
     }
 
     /// The keys whose live values may have changed since the last call, in order.
-    pub fn take_touched(&mut self) -> BTreeSet<K> {
-        std::mem::take(&mut self.touched).into_iter().collect()
+    pub fn take_touched(&mut self) -> Vec<K> {
+        let mut touched = std::mem::take(&mut self.touched);
+        if touched.len() > 1 {
+            touched.sort_unstable();
+            touched.dedup();
+        }
+        touched
     }
 
     /// The same, as they were touched, and some perhaps more than once.

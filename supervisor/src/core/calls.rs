@@ -209,8 +209,9 @@ impl Supervisor {
     }
 
     pub(super) fn wait_for(&mut self, request: u64, waiting: Waiting) {
-        if let Some(id) = waiting.call.child() {
-            self.waiting_for.entry(id.clone()).or_default().insert(request);
+        match waiting.call.child() {
+            Some(id) => drop(self.waiting_for.entry(id.clone()).or_default().insert(request)),
+            None => drop(self.waiting_for_nodes.insert(request)),
         }
         self.waiting.insert(request, waiting);
     }
@@ -403,6 +404,11 @@ impl Supervisor {
     fn answer_start(&mut self, id: &ChildId, dot: &Dot, ensure: bool, fresh: bool) -> Option<Reply> {
         let ours = self.claims(id).filter(|(_, claim)| claim.dot == *dot || claim.begun() == dot);
         let ours = ours.min_by_key(|(_, claim)| claim.begun() != dot);
+        let waits =
+            |state: &State| matches!(state, State::Starting | State::Stopping | State::Moving { .. } | State::Backoff);
+        if ours.is_some_and(|(_, claim)| waits(&claim.state)) {
+            return None;
+        }
         if let Some((node, claim)) = ours.map(|(node, claim)| (node.clone(), claim.clone())) {
             match claim.state {
                 // It ended, and its init was never over.
@@ -470,7 +476,7 @@ impl Supervisor {
         let spec = self.spec(id)?.clone();
         let followed = self.actual.table().live(id).next().is_some() || self.is_name_held(id);
         let began = self.mark_of(id, dot).started.is_some();
-        if followed || began || self.seat(&spec).is_some() || !self.is_full_for(&spec) {
+        if followed || began || !self.is_full_for(&spec) || self.seat(&spec).is_some() {
             return None;
         }
         self.withdraw_start(id, dot);
@@ -571,15 +577,18 @@ impl Supervisor {
         let outlives =
             is_present(Defect::HastyAnswer) || dot.actor.name != self.id().name || self.desired.is_kept_elsewhere(dot);
         if !outlives {
-            self.unacked.insert(id.clone());
+            self.unacked.insert((id.clone(), dot.actor.clone(), dot.counter));
         }
         outlives
     }
 
     /// Tells the callers that wait for a node to drain, or to be cordoned, if it says that it does.
     pub(super) fn check_drains(&mut self, effects: &mut Vec<Effect>) {
-        let drains = self.waiting.iter().filter(|(_, waiting)| waiting.call.child().is_none());
-        let drains: Vec<(u64, Waited)> = drains.map(|(request, waiting)| (*request, waiting.call.clone())).collect();
+        if self.waiting_for_nodes.is_empty() {
+            return;
+        }
+        let drains = self.waiting_for_nodes.iter().filter_map(|request| Some((*request, self.waiting.get(request)?)));
+        let drains: Vec<(u64, Waited)> = drains.map(|(request, waiting)| (request, waiting.call.clone())).collect();
         for (request, call) in drains {
             if let Some(reply) = self.answer(&call) {
                 self.reply(request, reply, effects);
@@ -603,6 +612,7 @@ impl Supervisor {
 
     fn reply(&mut self, request: u64, reply: Reply, effects: &mut Vec<Effect>) {
         let Some(waiting) = self.waiting.remove(&request) else { return };
+        self.waiting_for_nodes.remove(&request);
         let deadline = waiting.deadline;
         if let Some(id) = waiting.call.child()
             && let Some(requests) = self.waiting_for.get_mut(id)

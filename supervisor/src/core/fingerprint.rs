@@ -23,7 +23,7 @@ impl Supervisor {
         self.actual.fingerprint(now, hasher);
         self.marks.fingerprint(now, hasher);
         self.facts.fingerprint(now, hasher);
-        for (id, local) in &self.local {
+        for (id, local) in self.local.iter() {
             id.hash(hasher);
             local.fingerprint(now, hasher);
         }

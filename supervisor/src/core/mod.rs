@@ -1,5 +1,6 @@
 //! The pure half: what should run against what runs, for every child, under one node's view.
 
+mod by_child;
 pub mod calls;
 pub mod checkpoint;
 pub mod child;
@@ -28,6 +29,7 @@ mod successor;
 pub mod supervisor;
 pub mod tables;
 mod windows;
+mod wire;
 pub mod wishes;
 pub mod words;
 

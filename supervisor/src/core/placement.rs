@@ -8,6 +8,7 @@
 //! "Weighted Distributed Hash Tables", 2005 (the logarithmic method), here in fixed point because floating-point
 //! logarithms differ between machines.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use ordu_transport::core::hash::StableHasher;
@@ -155,12 +156,54 @@ pub fn seat<'a>(
         });
         return scored.min().map(|(_, id)| id);
     }
-    let scored = candidates.filter_map(|candidate| Some((merit(spec, preference, candidate).ok()?, candidate.id)));
-    scored.min().map(|(_, id)| id)
+    let drawn = candidates.filter_map(|candidate| Drawn::new(spec, preference, candidate));
+    drawn.reduce(|best, other| if other.beats(&best) { other } else { best }).map(|drawn| drawn.id)
+}
+
+/// A node that may run a child, before its distance is worked out: where weights are even hashes that are far from each
+/// other tell as much, and the logarithm is most of the work.
+struct Drawn<'a> {
+    preference: u64,
+    lacking: u64,
+    hash: u64,
+    weight: u32,
+    id: &'a NodeId,
+}
+
+impl<'a> Drawn<'a> {
+    fn new(spec: &ChildSpec, preference: &Preference, candidate: Candidate<'a>) -> Option<Self> {
+        let (weight, facts) = (eligible(spec, candidate).ok()?, candidate.facts?);
+        let name = &candidate.id.name;
+        Some(Self {
+            preference: preference.score(spec, name, facts),
+            lacking: spec.affinity.dislikes(&facts.labels),
+            hash: draw(&[spec.id.as_str()], name),
+            weight,
+            id: candidate.id,
+        })
+    }
+
+    /// The order of merits, then of nodes.
+    fn beats(&self, other: &Self) -> bool {
+        /// Of two hashes that differ by more the logarithms differ by more than the greatest weight, and are not equal when
+        /// divided by it.
+        const FAR: u64 = 1 << 40;
+        let without_hash = |of: &Self| (of.preference, of.lacking);
+        match without_hash(self).cmp(&without_hash(other)) {
+            Ordering::Equal if self.weight == other.weight && self.hash.abs_diff(other.hash) > FAR => {
+                self.hash > other.hash
+            }
+            Ordering::Equal => {
+                let distance = |of: &Self| distance(of.hash, of.weight);
+                (distance(self), self.id) < (distance(other), other.id)
+            }
+            order => order.is_lt(),
+        }
+    }
 }
 
 /// Any of the candidates, the same for everybody: each gets the same share of children.
-pub(super) fn any<'a>(id: &ChildId, candidates: impl Iterator<Item = Candidate<'a>>) -> Option<&'a NodeId> {
+pub(super) fn first_of<'a>(id: &ChildId, candidates: impl Iterator<Item = Candidate<'a>>) -> Option<&'a NodeId> {
     candidates.min_by_key(|candidate| (score(&[id.as_str()], &candidate.id.name, 1), candidate.id)).map(|best| best.id)
 }
 
@@ -198,9 +241,17 @@ pub fn why_nowhere<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candid
 
 /// The lesser is the better: `-log2(u) / weight` for a hash `u` in (0, 1], in fixed point.
 fn score(of: &[&str], node: &NodeName, weight: u32) -> u64 {
+    distance(draw(of, node), weight)
+}
+
+fn draw(of: &[&str], node: &NodeName) -> u64 {
     let hasher = StableHasher::new(PURPOSE_PLACEMENT);
     let hasher = of.iter().chain([&node.as_str()]).fold(hasher, |hasher, text| hasher.bytes(text.as_bytes()));
-    neg_log2(hasher.finish()) / u64::from(weight.max(1))
+    hasher.finish()
+}
+
+fn distance(hash: u64, weight: u32) -> u64 {
+    neg_log2(hash) / u64::from(weight.max(1))
 }
 
 /// `-log2((hash + 1) / 2^64)` with 56 fractional bits.
@@ -225,6 +276,7 @@ fn neg_log2(hash: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use ordu_registry::core::{Name, Rank};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::core::spec::{Affinity, ChildId};
@@ -272,6 +324,38 @@ mod tests {
         assert_eq!(neg_log2(0), 64 << 56);
         let third = neg_log2(u64::MAX / 3) as f64 / (1u64 << 56) as f64;
         assert!((third - 3f64.log2()).abs() < 1e-12, "{third}");
+    }
+
+    proptest! {
+        /// However near their hashes are: by weights, by which the distances of nodes become alike too.
+        #[test]
+        fn the_seat_is_the_node_of_most_merit(
+            weights in prop::collection::vec(prop_oneof![Just(1), 1..4u32, Just(u32::MAX)], 1..5),
+            preferred in prop::collection::vec(0..2u64, 5),
+            child: u16,
+        ) {
+            let name = |n: usize| NodeName::new(&format!("n{n}")).unwrap();
+            let nodes: Vec<_> =
+                weights.iter().enumerate().map(|(n, weight)| (NodeId::new(name(n), 1, 1), facts(*weight))).collect();
+            let scores: BTreeMap<_, _> = preferred.iter().enumerate().map(|(n, score)| (name(n), *score)).collect();
+            let preference = Preference::by(move |_, node, _| scores[node]);
+            let spec = ChildSpec::new(ChildId::new(&format!("c{child}")).unwrap(), "k", "");
+            let candidates = || nodes.iter().map(|(id, facts)| Candidate { id, facts: Some(facts) });
+            let best = candidates().min_by_key(|candidate| (merit(&spec, &preference, *candidate).unwrap(), candidate.id));
+            prop_assert_eq!(seat(&spec, &preference, candidates()), best.map(|candidate| candidate.id));
+        }
+
+        #[test]
+        fn hashes_tell_as_much_as_distances(
+            hash: u64, by in prop_oneof![0..4u64, (1u64 << 40) - 2..(1 << 40) + 3, any::<u64>()], weight: u32,
+        ) {
+            let nodes = ["a", "b"].map(|name| NodeId::new(NodeName::new(name).unwrap(), 1, 1));
+            let drawn = |hash, id| Drawn { preference: 0, lacking: 0, hash, weight, id };
+            let (one, other) = (drawn(hash, &nodes[0]), drawn(hash.wrapping_sub(by), &nodes[1]));
+            let key = |of: &Drawn<'_>| (distance(of.hash, weight), of.id.clone());
+            prop_assert_eq!(one.beats(&other), key(&one) < key(&other));
+            prop_assert_eq!(other.beats(&one), key(&other) < key(&one));
+        }
     }
 
     #[test]

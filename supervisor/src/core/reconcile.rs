@@ -73,20 +73,27 @@ impl Supervisor {
         if self.spec(id).is_some_and(|spec| spec.placement.chooses()) {
             self.count();
         }
-        if self.local.contains_key(id) {
+        let mut is_held = self.local.contains_key(id);
+        if is_held {
             self.give_way(now, id, effects);
+            if self.local.contains_key(id) {
+                self.tend(now, id, effects);
+            }
+            is_held = self.local.contains_key(id);
         }
-        if self.local.contains_key(id) {
-            self.tend(now, id, effects);
-        }
-        if !self.local.contains_key(id) {
+        if !is_held {
             self.consider(now, id, effects);
+            is_held = self.local.contains_key(id);
         }
         self.release_unless_held(id);
-        self.keep_checkpoint(now, id, effects);
+        if is_held {
+            self.keep_checkpoint(now, id, effects);
+        }
         self.review_copy(id);
         self.pass_to_winner(now, id, effects);
-        self.publish(now, id);
+        if is_held {
+            self.publish(now, id);
+        }
     }
 
     /// Compares a child that we hold with what other nodes say of it.
@@ -212,12 +219,22 @@ impl Supervisor {
     }
 
     fn tend_phase(&mut self, now: Now, id: &ChildId, spec: &ChildSpec, expired: bool, effects: &mut Vec<Effect>) {
-        let seat = self.home(now, self.id(), spec);
-        let ours = seat.as_ref() == Some(self.id());
         if self.tend_ahead(id, expired, effects) {
             return;
         }
         let Some(local) = self.local.get(id) else { return };
+        let asks = match &local.phase {
+            Phase::Starting { .. } => self.shutting_down,
+            Phase::Running { .. } => spec.restart != Restart::Temporary || self.shutting_down,
+            Phase::Backoff { .. } => expired,
+            Phase::Stopping(_)
+            | Phase::Quarantined
+            | Phase::Released { .. }
+            | Phase::Failed { .. }
+            | Phase::Done { .. } => false,
+        };
+        let seat = if asks { self.home(now, self.id(), spec) } else { None };
+        let ours = seat.as_ref() == Some(self.id());
         match &local.phase {
             Phase::Starting { .. } | Phase::Running { .. } if self.shutting_down && seat.is_none() => {
                 self.stop(id, Then::Gone, effects);

@@ -5,6 +5,7 @@
 //! before that it should run no more.
 
 use ordu_registry::core::Name;
+use ordu_registry::core::clock::Dot;
 use ordu_registry::core::delta;
 use ordu_registry::core::names::{self, alike_window};
 use ordu_registry::core::reconcile::Progress;
@@ -165,7 +166,7 @@ impl Supervisor {
         let input = names::Input::Disconnected(peer.clone());
         self.with_registry_raw(now, effects, |registry, out| registry.handle(now, input, out));
         self.desired.disconnected(peer);
-        self.dirty.append(&mut self.unacked);
+        self.look_at_acked();
         self.actual.disconnected(peer);
         self.marks.disconnected(peer);
         self.facts.disconnected(peer);
@@ -208,13 +209,20 @@ impl Supervisor {
             }
             Message::Desired(message) => {
                 pass!(desired, message, Message::Desired);
-                self.dirty.append(&mut self.unacked);
+                self.look_at_acked();
             }
             Message::Actual(message) => pass!(actual, message, Message::Actual),
             Message::Marks(message) => pass!(marks, message, Message::Marks),
             Message::Facts(message) => pass!(facts, message, Message::Facts),
             Message::Digests(_) | Message::Control(_) => {}
         }
+    }
+
+    /// Looks again at the children of which somebody else knows by now what we wrote.
+    fn look_at_acked(&mut self) {
+        let is_acked = |actor: &NodeId, counter| self.desired.is_kept_elsewhere(&Dot::new(actor.clone(), counter));
+        let acked = self.unacked.extract_if(.., |(_, actor, counter)| is_acked(actor, *counter));
+        self.dirty.extend(acked.map(|(id, ..)| id));
     }
 
     pub(super) fn on_reborn(&mut self, now: Now, id: NodeId, effects: &mut Vec<Effect>) {
@@ -272,8 +280,11 @@ impl Supervisor {
 
     /// A loss that children's claims tell of first holds for names too.
     fn tell_losers(&mut self, id: &ChildId) {
+        let mut losing = self.actual.table().live(id).filter(|(_, _, claim)| claim.losing).peekable();
+        if losing.peek().is_none() && !self.registry.has_losers() {
+            return;
+        }
         let Ok(name) = Name::new(id.as_str()) else { return };
-        let losing = self.actual.table().live(id).filter(|(_, _, claim)| claim.losing);
         let losers = losing.filter_map(|(_, _, claim)| claim.pid.clone()).collect();
         self.registry.set_losers(&name, losers);
     }

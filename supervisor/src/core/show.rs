@@ -1,7 +1,6 @@
 //! What callers are shown: rows composed from the tables, and events when they change.
 
-use std::collections::BTreeSet;
-
+use ordu_registry::core::clock::Dot;
 use ordu_registry::core::{Entry, Name};
 use ordu_transport::core::hash::StableHasher;
 use ordu_transport::core::{Member, NodeId, NodeName, Now, Pid, Status};
@@ -43,17 +42,34 @@ impl Supervisor {
         })
     }
 
+    /// Status and process of its row.
+    fn shown_as(&self, id: &ChildId) -> Option<(ChildStatus, Option<&Pid>)> {
+        let winner = self.winner(id);
+        let over = winner.as_ref().is_none_or(|(dot, _)| self.is_over(id, dot));
+        match (self.shown_claim(id), winner) {
+            (Some((_, claim)), _) if claim.is_held() || over => Some((held_status(&claim.state), claim.pid.as_ref())),
+            (_, Some((dot, desired))) => Some((self.pending_status(id, &dot, &desired.spec).0, None)),
+            (_, None) => None,
+        }
+    }
+
+    /// The status of a child that runs nowhere, and the word by which it is in quarantine.
+    fn pending_status(&self, id: &ChildId, dot: &Dot, spec: &ChildSpec) -> (ChildStatus, Option<Quarantine>) {
+        let quarantine = self.quarantine_of(id, dot);
+        if spec.restart == Restart::Temporary && self.mark_of(id, dot).started.is_some() {
+            (ChildStatus::Suspended, quarantine)
+        } else if quarantine.is_some() {
+            (ChildStatus::Quarantined, quarantine)
+        } else {
+            (ChildStatus::Pending, None)
+        }
+    }
+
     fn pending_row(&self, id: &ChildId, spec: &ChildSpec) -> ChildRow {
         let (mut status, mut since_ms, mut quarantine) = (ChildStatus::Pending, 0, None);
         if let Some((dot, desired)) = self.winner(id) {
-            since_ms = desired.at.wall_ms();
-            quarantine = self.quarantine_of(id, &dot);
-            if let Some(Quarantine { at, .. }) = &quarantine {
-                (status, since_ms) = (ChildStatus::Quarantined, at.wall_ms());
-            }
-            if spec.restart == Restart::Temporary && self.mark_of(id, &dot).started.is_some() {
-                status = ChildStatus::Suspended;
-            }
+            (status, quarantine) = self.pending_status(id, &dot, spec);
+            since_ms = quarantine.as_ref().map_or(desired.at, |word| word.at).wall_ms();
         }
         let holder = Name::new(id.as_str()).ok().and_then(|name| self.registry.lookup(&name));
         let reason = match (status, holder, self.seat(spec)) {
@@ -162,15 +178,17 @@ impl Supervisor {
 
     /// Tells what changed in a child's row since it was last looked at.
     pub(super) fn show(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
-        let row = self.row(id);
-        let before = self.shown.get(id).cloned();
-        let Some(row) = row else {
-            self.shown.remove(id);
-            return;
-        };
-        if before.as_ref().is_some_and(|(status, pid)| *status == row.status && *pid == row.pid) {
-            return;
+        // Most looks at a child change nothing of it, and a whole row is much.
+        let before = self.shown.get(id).map(|(status, pid)| (*status, pid.as_ref()));
+        match self.shown_as(id) {
+            None => {
+                self.shown.remove(id);
+                return;
+            }
+            shown if shown == before => return,
+            Some(_) => {}
         }
+        let Some(row) = self.row(id) else { return };
         let child = id.clone();
         let node = row.node.clone().unwrap_or_else(|| self.id().name.clone());
         self.shown.insert(id.clone(), (row.status, row.pid.clone()));
@@ -211,7 +229,7 @@ impl Supervisor {
     }
 
     /// Tells which nodes began to drain.
-    pub(super) fn tell_draining(&mut self, now: Now, touched: BTreeSet<FactsKey>, effects: &mut Vec<Effect>) {
+    pub(super) fn tell_draining(&mut self, now: Now, touched: Vec<FactsKey>, effects: &mut Vec<Effect>) {
         for key in touched {
             let drains = self.facts.table().live(&key).any(|(_, _, facts)| facts.draining);
             if !drains {
@@ -245,9 +263,9 @@ pub(super) fn member_status(member: &Member, facts: Option<&Facts>) -> MemberSta
     }
 }
 
-/// What a node says of a child, as a row.
-pub(super) fn held_row(id: &ChildId, node: &NodeId, claim: &Actual, spec: Option<&ChildSpec>) -> ChildRow {
-    let status = match claim.state {
+/// The status of a child in this state.
+fn held_status(state: &State) -> ChildStatus {
+    match state {
         State::Starting => ChildStatus::Starting,
         State::Running => ChildStatus::Running,
         State::Stopping => ChildStatus::Stopping,
@@ -255,14 +273,18 @@ pub(super) fn held_row(id: &ChildId, node: &NodeId, claim: &Actual, spec: Option
         State::Backoff | State::Failed => ChildStatus::Backoff,
         State::Quarantined => ChildStatus::Quarantined,
         State::Done => ChildStatus::Done,
-    };
+    }
+}
+
+/// What a node says of a child, as a row.
+pub(super) fn held_row(id: &ChildId, node: &NodeId, claim: &Actual, spec: Option<&ChildSpec>) -> ChildRow {
     ChildRow {
         id: id.clone(),
         kind: claim.kind.clone(),
         node: Some(node.name.clone()),
         pid: claim.pid.clone(),
         os_pid: claim.os_pid,
-        status,
+        status: held_status(&claim.state),
         restarts: claim.restarts,
         since_ms: claim.since_ms,
         fence: claim.fence,

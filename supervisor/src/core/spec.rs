@@ -1,11 +1,14 @@
 //! What should run: the child spec, as callers write it and as it is replicated.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ordu_registry::core::delta::place_of;
 use ordu_transport::core::id::validate_name;
 use ordu_transport::core::{InvalidName, NodeName};
 use serde::{Deserialize, Serialize};
@@ -32,20 +35,61 @@ pub const INIT_TIMEOUT: Duration = Duration::from_secs(60);
 pub const INIT_TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
 /// The name of a child: 1 to 200 of `A-Z a-z 0-9 . _ : -`. A running child holds it as a registry name too.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "Arc<str>")]
-pub struct ChildId(Arc<str>);
+pub struct ChildId {
+    text: Arc<str>,
+    /// Follows from the text; children are looked for by it all the time.
+    place: u64,
+}
 
 impl ChildId {
     /// Checks and takes an id.
     pub fn new(text: &str) -> Result<Self, InvalidName> {
         validate_name(text, false)?;
-        Ok(Self(text.into()))
+        Ok(Self { text: text.into(), place: place_of(text) })
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// One that is taken for another's neighbour.
+    #[cfg(test)]
+    pub(super) fn of_place(text: &str, place: u64) -> Self {
+        Self { text: text.into(), place }
+    }
+
+    /// Where it belongs among the keys of a table.
+    pub(super) fn place_in_tables(&self) -> u64 {
+        self.place
+    }
+}
+
+impl PartialEq for ChildId {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place && (Arc::ptr_eq(&self.text, &other.text) || self.text == other.text)
+    }
+}
+
+impl Eq for ChildId {}
+
+impl PartialOrd for ChildId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ChildId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.text, &other.text) { Ordering::Equal } else { self.text.cmp(&other.text) }
+    }
+}
+
+impl Hash for ChildId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 
@@ -58,19 +102,19 @@ impl TryFrom<String> for ChildId {
 
 impl From<ChildId> for Arc<str> {
     fn from(id: ChildId) -> Self {
-        id.0
+        id.text
     }
 }
 
 impl fmt::Display for ChildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for ChildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -294,6 +338,26 @@ impl ChildSpec {
             stop_timeout: Duration::from_secs(10),
             labels: BTreeMap::new(),
             handover: Handover::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ordu_registry::core::delta::Key;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_its_text_in_order_in_hashes_and_in_tables() {
+        let id = |text: &str| ChildId::new(text).unwrap();
+        let texts = ["a", "a.b", "ab", "b"];
+        for one in texts {
+            for other in texts {
+                assert_eq!(id(one).cmp(&id(other)), one.cmp(other));
+                assert_eq!(id(one) == id(other), one == other);
+            }
+            assert_eq!((id(one).place(), place_of(&id(one))), (place_of(one), place_of(one)));
         }
     }
 }

@@ -25,6 +25,7 @@ use ordu_transport::core::{Instant, Member, NodeId, NodeName, Now, Overlay, Pid,
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::by_child::ByChild;
 use super::calls::Waiting;
 use super::checkpoint::Checkpoints;
 use super::child::{Exit, Local};
@@ -61,7 +62,7 @@ pub struct Supervisor {
     /// Most children that should run in the cluster when a start is asked for here.
     pub(super) cluster_max: Option<u32>,
     pub(super) keep_done: Duration,
-    pub(super) local: BTreeMap<ChildId, Local>,
+    pub(super) local: ByChild<Local>,
     pub(super) children_by_pid: BTreeMap<Pid, ChildId>,
     pub(super) timers: BTreeSet<(Instant, ChildId)>,
     pub(super) dirty: BTreeSet<ChildId>,
@@ -79,16 +80,18 @@ pub struct Supervisor {
     pub(super) counts: Option<Counts>,
     /// Groups of which a child has come or gone, and that others keep away from.
     pub(super) crowded: BTreeSet<Group>,
-    pub(super) shown: BTreeMap<ChildId, (ChildStatus, Option<Pid>)>,
+    pub(super) shown: ByChild<(ChildStatus, Option<Pid>)>,
     pub(super) shown_draining: BTreeSet<NodeName>,
-    /// Children whose callers wait until somebody else knows what we wrote.
-    pub(super) unacked: BTreeSet<ChildId>,
+    /// Children whose callers wait until somebody else knows what we wrote, and what that is.
+    pub(super) unacked: BTreeSet<(ChildId, NodeId, u64)>,
     /// Children with marks beside starts that are not live.
     pub(super) void_marks: BTreeSet<ChildId>,
     /// Marks that are void, and what we knew of what is desired when we saw that.
     pub(super) void_since: Option<(Clock, Vec<MarkKey>)>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) waiting_for: BTreeMap<ChildId, BTreeSet<u64>>,
+    /// Those of the calls that wait which are about a node.
+    pub(super) waiting_for_nodes: BTreeSet<u64>,
     pub(super) deadlines: BTreeSet<(Instant, u64)>,
     /// What is known of the disk, where there is one.
     pub(super) disk: Option<Disk>,
@@ -174,7 +177,7 @@ impl Supervisor {
             room: Room::new(bounds.node),
             cluster_max: bounds.cluster,
             keep_done,
-            local: BTreeMap::new(),
+            local: ByChild::default(),
             children_by_pid: BTreeMap::new(),
             timers: BTreeSet::new(),
             dirty: BTreeSet::new(),
@@ -187,13 +190,14 @@ impl Supervisor {
             to_even: BTreeSet::new(),
             counts: None,
             crowded: BTreeSet::new(),
-            shown: BTreeMap::new(),
+            shown: ByChild::default(),
             shown_draining: BTreeSet::new(),
             unacked: BTreeSet::new(),
             void_marks: BTreeSet::new(),
             void_since: None,
             waiting: BTreeMap::new(),
             waiting_for: BTreeMap::new(),
+            waiting_for_nodes: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             disk: None,
             waits,
@@ -347,6 +351,23 @@ impl Supervisor {
             }
             Input::Saved { number } => self.on_saved(number),
         }
+        self.follow(now, effects);
+    }
+
+    /// Peers said something, one after the other: as if each had been handled by itself, but what changes is looked at once.
+    pub fn handle_messages(
+        &mut self,
+        now: Now,
+        messages: impl IntoIterator<Item = (NodeId, Message)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.begin_votes(now);
+        messages.into_iter().for_each(|(from, message)| self.on_message(now, &from, message, effects));
+        self.follow(now, effects);
+    }
+
+    /// Follows what an input has changed.
+    fn follow(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.settle(now, effects);
         self.check_drains(effects);
         self.check_drained(effects);
@@ -506,14 +527,16 @@ impl Supervisor {
     pub(super) fn dirty_all(&mut self) {
         self.dirty.extend(self.desired.table().keys().cloned());
         self.dirty.extend(self.actual.table().keys().cloned());
-        self.dirty.extend(self.local.keys().cloned());
-        self.dirty.extend(self.shown.keys().cloned());
+        self.dirty.extend(self.local.unsorted().map(|(id, _)| id.clone()));
+        self.dirty.extend(self.shown.unsorted().map(|(id, _)| id.clone()));
         self.dirty.extend(self.marks.table().keys().map(|key| key.child.clone()));
     }
 
     /// Looks again at every child that may have to change, until none has to, and pushes what was written.
     pub(super) fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        // Only of children that come again before their turn: those that follow one another come to an end.
         let mut steps: BTreeMap<ChildId, u32> = BTreeMap::new();
+        let mut last: Option<ChildId> = None;
         // Before anything is started that was to start long ago: this node may have stood still.
         self.vote(now, effects);
         self.hear(now);
@@ -532,7 +555,10 @@ impl Supervisor {
                 }
                 break;
             };
-            let step = steps.entry(id.clone()).or_default();
+            let step = match last.replace(id.clone()) {
+                Some(last) if id <= last => steps.entry(id.clone()).or_default(),
+                _ => &mut 0,
+            };
             *step += 1;
             if *step > SETTLE_STEPS_MAX {
                 debug_assert!(false, "child {id} does not settle");

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use ordu_registry::core::clock::Dot;
 use ordu_registry::core::delta::{Key, Payload};
+use ordu_registry::core::wire::{Malformed, Reader, Writer};
 use ordu_registry::core::{Fence, Rank};
 use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Keepers;
 use super::spec::{ChildId, ChildSpec, labels_bytes};
+use super::wire;
 use super::wishes::Wishes;
 
 /// A start: it says that its child should run. Shared: written by whoever was asked, removed by whoever terminates.
@@ -231,7 +233,12 @@ pub struct FactsKey(pub NodeName);
 
 const FIXED_BYTES: usize = 48;
 
-impl Key for ChildId {}
+impl Key for ChildId {
+    fn place(&self) -> u64 {
+        self.place_in_tables()
+    }
+}
+
 impl Key for FactsKey {}
 
 impl Key for MarkKey {
@@ -244,6 +251,14 @@ impl Key for MarkKey {
 impl Payload for ChildId {
     fn size_bytes(&self) -> usize {
         self.as_str().len() + 2
+    }
+
+    fn write<'a>(&'a self, _: &NodeId, to: &mut Writer<'a>) {
+        wire::write_id(self, to);
+    }
+
+    fn read(from: &mut Reader<'_>, _: &NodeId) -> Result<Self, Malformed> {
+        wire::read_id(from)
     }
 }
 
@@ -266,6 +281,14 @@ impl Payload for Desired {
         let texts = self.spec.id.as_str().len() + self.spec.kind.len() + self.caller.name.as_str().len();
         2 * FIXED_BYTES + texts + placement + labels + self.spec.args.len()
     }
+
+    fn write<'a>(&'a self, origin: &NodeId, to: &mut Writer<'a>) {
+        wire::write_desired(self, origin, to);
+    }
+
+    fn read(from: &mut Reader<'_>, origin: &NodeId) -> Result<Self, Malformed> {
+        wire::read_desired(from, origin)
+    }
 }
 
 impl Payload for Actual {
@@ -276,6 +299,14 @@ impl Payload for Actual {
         let texts =
             self.kind.len() + self.log.as_deref().map_or(0, str::len) + self.reason.as_deref().map_or(0, str::len);
         3 * FIXED_BYTES + names + texts + self.followed.size_bytes()
+    }
+
+    fn write<'a>(&'a self, origin: &NodeId, to: &mut Writer<'a>) {
+        wire::write_actual(self, origin, to);
+    }
+
+    fn read(from: &mut Reader<'_>, origin: &NodeId) -> Result<Self, Malformed> {
+        wire::read_actual(from, origin)
     }
 }
 

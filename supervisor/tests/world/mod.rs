@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) checkpointed: Vec<(Pid, u64, usize)>,
     /// What children leave is lost on its way.
     pub(crate) loses_states: bool,
+    /// Nodes take all messages that have come, and not one at a time.
+    pub(crate) takes_all: bool,
     pub(crate) next_request: u64,
     pub(crate) doubles: Vec<String>,
     /// Children that do not stop before [`World::finish`].
@@ -79,6 +81,7 @@ impl World {
             checkpointed: Vec::new(),
             merged: Vec::new(),
             loses_states: false,
+            takes_all: false,
             next_request: 1,
             doubles: Vec::new(),
             slow: Vec::new(),
@@ -341,7 +344,19 @@ impl World {
             if self.cut.contains(&(from.name.to_string(), to.name.to_string())) || is_state && self.loses_states {
                 continue;
             }
-            if self.nodes.get(&to.name).is_some_and(|node| node.alive && *node.core.id() == to) {
+            if self.nodes.get(&to.name).is_none_or(|node| !node.alive || *node.core.id() != to) {
+                continue;
+            }
+            if self.takes_all {
+                let queued = std::mem::take(&mut self.messages).into_iter();
+                let (more, left): (VecDeque<_>, VecDeque<_>) = queued.partition(|(_, receiver, _)| *receiver == to);
+                self.messages = left;
+                let all: Vec<_> =
+                    [(from, message)].into_iter().chain(more.into_iter().map(|(from, _, it)| (from, it))).collect();
+                let (now, mut effects) = (self.now_of(&to.name), Vec::new());
+                self.nodes.get_mut(&to.name).unwrap().core.handle_messages(now, all, &mut effects);
+                self.execute(&to.name, effects);
+            } else {
                 self.input(to.name.clone().as_str(), Input::Message { from, message });
             }
         }

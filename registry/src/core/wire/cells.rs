@@ -20,9 +20,13 @@ pub enum Near {
     Serial,
     /// A stamp.
     Stamp,
+    /// The counter of another dot.
+    Other,
+    /// A time of a wall clock.
+    Time,
 }
 
-const NEAR: usize = 3;
+const NEAR: usize = 5;
 
 /// Why bytes are no events. The peer is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -287,7 +287,7 @@ impl Supervisor {
         };
         let free = || self.candidates().filter(|candidate| is_free(candidate.id));
         let seat = placement::seat(spec, &self.preference, free());
-        seat.or_else(|| placement::any(&spec.id, free())).cloned()
+        seat.or_else(|| placement::first_of(&spec.id, free())).cloned()
     }
 
     fn has_no_room(&self, now: Now, node: &NodeId) -> bool {
