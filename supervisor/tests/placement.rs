@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ordu_supervisor::core::{
-    Apart, Call, CallError, ChildSpec, ChildStatus, Exit, Explanation, Over, Placement, Reply, Restart,
+    Affinity, Apart, Call, CallError, ChildSpec, ChildStatus, Exit, Explanation, Over, Placement, Reply, Restart,
 };
 use ordu_transport::core::Status;
 
@@ -365,6 +365,25 @@ fn those_that_meet_after_a_cut_part() {
     world.run(secs(10));
     assert_eq!((at(&world, "w0"), at(&world, "w1")), ("a".to_owned(), "c".to_owned()));
     assert_sound(&mut world);
+}
+
+/// Of two that meet the lesser one stays, unless the other could not go anywhere.
+#[test]
+fn of_two_that_meet_the_one_goes_that_can() {
+    for (bound, free) in [("w0", "w1"), ("w1", "w0")] {
+        let mut world = zoned(&[("a", "east"), ("b", "east"), ("c", "west")]);
+        let apart = |text: &str| web(text, Over::Label("zone".to_owned()), true);
+        world.split(&["a"], Status::Down);
+        world.start("a", apart(free));
+        let require = BTreeMap::from([("zone".to_owned(), "east".to_owned())]);
+        world.start("b", ChildSpec { affinity: Affinity { require, ..Affinity::default() }, ..apart(bound) });
+        world.run(secs(1));
+        assert_eq!((at(&world, bound), at(&world, free)), ("b".to_owned(), "a".to_owned()));
+        world.split(&["a"], Status::Up);
+        world.run(secs(10));
+        assert_eq!((at(&world, bound), at(&world, free)), ("b".to_owned(), "c".to_owned()), "{bound} is bound");
+        assert_sound(&mut world);
+    }
 }
 
 #[test]

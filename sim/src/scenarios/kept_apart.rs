@@ -82,8 +82,7 @@ pub(crate) fn place_some(_: &mut ChaCha8Rng, script: &mut Script) {
                 0 | 3 | 5 => Some(Placed::LeastLoaded),
                 1 | 6 => Some(Placed::SpreadOverZones),
                 2 => Some(Placed::Alone),
-                // The one that yields is the one with the greater id, and must be able to.
-                4 if spec.zone.is_none() => Some(Placed::OneAZone),
+                4 => Some(Placed::OneAZone),
                 _ => None,
             };
         }

@@ -125,12 +125,39 @@ impl Supervisor {
         let refusing = || self.choose_by(&self.counts(), spec, |_| true).map(|(_, node)| node);
         let elsewhere = || self.choose(now, spec).or_else(refusing);
         match placement::eligible(spec, Candidate { id: holder, facts: self.facts_of(holder) }) {
-            Ok(_) if self.is_crowded(holder, &spec.id, spec) && !is_present(Defect::CrowdStays) => {
-                elsewhere().or_else(there)
-            }
+            Ok(_) if self.is_crowded(holder, spec) && !is_present(Defect::CrowdStays) => elsewhere().or_else(there),
             Ok(_) | Err(Ineligible::Cordoned) => there(),
             Err(_) => elsewhere(),
         }
+    }
+
+    /// Whether a child is to leave the node that has it, because another is where it must not be. Of those that can go elsewhere
+    /// all but the least go; and it too if one of them stays that cannot.
+    fn is_crowded(&self, holder: &NodeId, spec: &ChildSpec) -> bool {
+        let Some(apart) = spec.placement.required_apart() else { return false };
+        let counts = self.counts();
+        let here = place(&apart.over, holder, self.facts_of(holder));
+        let is_near = |node: &NodeId| place(&apart.over, node, self.facts_of(node)) == here;
+        let near: Vec<_> =
+            counts.of(&apart.group).filter(|(node, _)| is_near(node)).map(|(_, children)| children).collect();
+        let others = || near.iter().flat_map(|children| children.iter()).filter(|other| **other != spec.id);
+        let can_go = |spec: &ChildSpec| self.choose_by(&counts, spec, |_| true).is_some();
+        if others().next().is_none() || !can_go(spec) {
+            return false;
+        }
+        if near.iter().any(|children| children.first().is_some_and(|first| *first < spec.id)) {
+            return true;
+        }
+        // What one can do, another of the same wants can do too.
+        let mut able: Vec<&ChildSpec> = Vec::new();
+        others().any(|other| {
+            let Some(other) = counts.yields(other, apart) else { return true };
+            if able.iter().any(|one| (&one.kind, &one.affinity) == (&other.kind, &other.affinity)) {
+                return false;
+            }
+            able.push(other);
+            !can_go(other)
+        })
     }
 
     /// Where a child that runs on a node should rather be, so that children are spread more evenly.

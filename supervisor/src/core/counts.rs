@@ -130,13 +130,10 @@ impl Counts {
         self.of.get(group).into_iter().flatten()
     }
 
-    /// Whether of two children that are too near each other it is not this one that goes: it cannot move, or need not, or
-    /// is the lesser one.
-    fn stays(&self, other: &ChildId, id: &ChildId, apart: &Apart) -> bool {
-        let of = self.children.get(other);
-        let spec = of.and_then(|counted| counted.spec.as_ref());
-        let moves = spec.is_some_and(|spec| spec.restart != Restart::Temporary);
-        !moves || of.and_then(Counted::asks) != Some(apart) || other < id
+    /// What a child should be that goes elsewhere itself when another is too near, if it is one.
+    pub(super) fn yields(&self, id: &ChildId, apart: &Apart) -> Option<&ChildSpec> {
+        let counted = self.children.get(id).filter(|counted| counted.asks() == Some(apart));
+        counted.and_then(|counted| counted.spec.as_deref()).filter(|spec| spec.restart != Restart::Temporary)
     }
 
     /// As it is once a child is on this node.
@@ -214,16 +211,6 @@ impl Supervisor {
         for group in crowded {
             self.dirty.extend(counts.askers.get(&group).into_iter().flatten().cloned());
         }
-    }
-
-    /// Whether a child is to leave the node that has it, because another is where it must not be.
-    pub(super) fn is_crowded(&self, holder: &NodeId, id: &ChildId, spec: &ChildSpec) -> bool {
-        let Some(apart) = spec.placement.required_apart() else { return false };
-        let counts = self.counts();
-        let here = place(&apart.over, holder, self.facts_of(holder));
-        let mut near =
-            counts.of(&apart.group).filter(|(node, _)| place(&apart.over, node, self.facts_of(node)) == here);
-        near.any(|(_, children)| children.iter().any(|other| other != id && counts.stays(other, id, apart)))
     }
 
     /// Whether what is counted is what counting anew gives: for tests.

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "a test has no public face")]
 
 mod cluster;
+mod crash_loop;
 mod nodes;
 mod partition;
 mod relay;
