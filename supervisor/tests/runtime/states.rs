@@ -14,8 +14,11 @@ fn text(state: Option<&Bytes>) -> Option<String> {
     state.map(|state| String::from_utf8_lossy(state).into_owned())
 }
 
+/// What each process was given, and by how many nodes its checkpoint is kept.
+type Given = Arc<Mutex<Vec<(Option<String>, usize)>>>;
+
 /// A child that counts: it goes on from what it was given, and says it with two other nodes before it tells of it.
-fn counts(told: &Arc<Mutex<Vec<(Option<String>, usize)>>>) -> Kinds {
+fn counts(told: &Given) -> Kinds {
     let told = told.clone();
     Kinds::new().with_fn("counts", move |ctx: Context| {
         let told = told.clone();
@@ -35,7 +38,7 @@ fn counts(told: &Arc<Mutex<Vec<(Option<String>, usize)>>>) -> Kinds {
 
 #[tokio::test]
 async fn what_a_child_says_is_kept_by_others_and_given_back_after_a_crash() {
-    let told = Arc::default();
+    let told = Given::default();
     let nodes = Nodes::new().start_all(["n1", "n2", "n3"], |_| counts(&told)).await;
     nodes[0].start_child(spec("c", "counts"), PATIENCE).await.unwrap();
     let said = |count: usize| {

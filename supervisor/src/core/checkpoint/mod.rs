@@ -22,6 +22,8 @@
 mod copies;
 mod fetch;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +31,6 @@ use ordu_registry::core::Fence;
 use ordu_registry::core::clock::Dot;
 use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now, Pid};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 use self::copies::Copies;
 pub use self::fetch::FETCH_MAX;
@@ -40,6 +41,7 @@ use super::handoff::STATE_BYTES_MAX;
 use super::placement;
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::Supervisor;
+use super::tables::Mark;
 use super::windows::Windows;
 use super::words::{Control, Effect, Message};
 
@@ -167,7 +169,7 @@ pub(super) struct Checkpoints {
     windows: Windows,
     fetches: Fetches,
     /// Nodes without room, and until when they are not asked.
-    full: std::collections::BTreeMap<NodeId, Instant>,
+    full: BTreeMap<NodeId, Instant>,
 }
 
 impl Checkpoints {
@@ -177,7 +179,7 @@ impl Checkpoints {
             copies: Copies::default(),
             windows: Windows::default(),
             fetches: Fetches::default(),
-            full: Default::default(),
+            full: BTreeMap::new(),
         }
     }
 
@@ -247,11 +249,16 @@ impl Supervisor {
         }
         let names = || keepers.iter().map(|(node, _)| node.name.clone());
         let said = self.mark_of(id, &start).keepers;
-        if self.is_live(id, &start) && said.as_ref().is_none_or(|said| !names().eq(said.nodes.iter().cloned())) {
+        // Two that hold it would contradict one another until one of them has lost.
+        let contested = self.claims(id).any(|(node, claim)| node != self.id() && claim.has_process());
+        if !contested
+            && self.is_live(id, &start)
+            && said.as_ref().is_none_or(|said| !names().eq(said.nodes.iter().cloned()))
+        {
             let after = said.map(|said| Hlc::from_u64(said.at.as_u64().saturating_add(1)));
             let at = self.registry.tick(now).max(after.unwrap_or_default());
             let nodes = names().collect();
-            self.mark(id, &start, |mark| super::tables::Mark { keepers: Some(Keepers { at, nodes }), ..mark });
+            self.mark(id, &start, |mark| Mark { keepers: Some(Keepers { at, nodes }), ..mark });
         }
         let listed = self.mark_of(id, &start).keepers.map(|keepers| keepers.at).unwrap_or_default();
         let Some(Local { checkpoint: Some(own), .. }) = self.local.get_mut(id) else { return };
