@@ -415,11 +415,13 @@ impl Oracle {
         }
     }
 
-    /// When the processes of a child left each state, and whether they were asked to.
+    /// When the processes of a child left each state, and whether that goes to another process in a way of its own: they were
+    /// asked to stop, or lost to it.
     pub(crate) fn states_of(&self, id: &ChildId) -> impl Iterator<Item = (u64, &Bytes, bool)> {
-        let children = self.processes.values().filter_map(|process| process.child.as_ref());
-        children.filter(move |child| child.id == *id).flat_map(|child| {
-            child.states.iter().map(|(at_us, state)| (*at_us, state, child.left.as_ref() == Some(state)))
+        let children = self.processes.values().filter_map(|process| Some((process, process.child.as_ref()?)));
+        children.filter(move |(_, child)| child.id == *id).flat_map(|(process, child)| {
+            let is_left = |state: &Bytes| !process.told.is_empty() || child.left.as_ref() == Some(state);
+            child.states.iter().map(move |(at_us, state)| (*at_us, state, is_left(state)))
         })
     }
 
