@@ -17,6 +17,9 @@ use super::spec::{Apart, ChildSpec, Placement, Refused};
 use super::tables::Facts;
 
 const PURPOSE_PLACEMENT: u64 = 3;
+/// A hash that is so much less than another, for each unit of weight, has the greater distance: `-log2` falls by more than
+/// 2^-8 of its last place from one hash to the next, and is good to two of them.
+const SURELY_LESS: u64 = 1 << 12;
 
 /// A living node and what it says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -155,8 +158,28 @@ pub fn seat<'a>(
         });
         return scored.min().map(|(_, id)| id);
     }
-    let scored = candidates.filter_map(|candidate| Some((merit(spec, preference, candidate).ok()?, candidate.id)));
-    scored.min().map(|(_, id)| id)
+    let mut best: Option<(Merit, &NodeId, u64, u32)> = None;
+    for candidate in candidates {
+        let (Ok(weight), Some(facts)) = (eligible(spec, candidate), candidate.facts) else { continue };
+        let name = &candidate.id.name;
+        let (preference, lacking) = (preference.score(spec, name, facts), spec.affinity.dislikes(&facts.labels));
+        let hash = hash(&[spec.id.as_str()], name);
+        if let Some((merit, _, best_hash, best_weight)) = &best {
+            let is_alike = (preference, lacking, weight) == (merit.preference, merit.lacking, *best_weight);
+            // Most are far behind, and need no logarithm.
+            let sure = SURELY_LESS.saturating_mul(u64::from(weight.max(1)));
+            if (preference, lacking) > (merit.preference, merit.lacking)
+                || is_alike && best_hash.checked_sub(hash).is_some_and(|behind| behind > sure)
+            {
+                continue;
+            }
+        }
+        let merit = Merit { preference, lacking, distance: distance(hash, weight) };
+        if best.as_ref().is_none_or(|(least, id, ..)| (&merit, candidate.id) < (least, *id)) {
+            best = Some((merit, candidate.id, hash, weight));
+        }
+    }
+    best.map(|(_, id, ..)| id)
 }
 
 /// Why none of the candidates may run a child, in one sentence.
@@ -193,9 +216,16 @@ pub fn why_nowhere<'a>(spec: &ChildSpec, candidates: impl Iterator<Item = Candid
 
 /// The lesser is the better: `-log2(u) / weight` for a hash `u` in (0, 1], in fixed point.
 fn score(of: &[&str], node: &NodeName, weight: u32) -> u64 {
+    distance(hash(of, node), weight)
+}
+
+fn hash(of: &[&str], node: &NodeName) -> u64 {
     let hasher = StableHasher::new(PURPOSE_PLACEMENT);
-    let hasher = of.iter().chain([&node.as_str()]).fold(hasher, |hasher, text| hasher.bytes(text.as_bytes()));
-    neg_log2(hasher.finish()) / u64::from(weight.max(1))
+    of.iter().chain([&node.as_str()]).fold(hasher, |hasher, text| hasher.bytes(text.as_bytes())).finish()
+}
+
+fn distance(hash: u64, weight: u32) -> u64 {
+    neg_log2(hash) / u64::from(weight.max(1))
 }
 
 /// `-log2((hash + 1) / 2^64)` with 56 fractional bits.
@@ -267,6 +297,32 @@ mod tests {
         assert_eq!(neg_log2(0), 64 << 56);
         let third = neg_log2(u64::MAX / 3) as f64 / (1u64 << 56) as f64;
         assert!((third - 3f64.log2()).abs() < 1e-12, "{third}");
+    }
+
+    #[test]
+    fn a_hash_that_is_surely_less_has_the_greater_distance() {
+        for weight in [1, 3, 1_000_000] {
+            for hash in [u64::MAX, u64::MAX / 2 + 1, u64::MAX / 3] {
+                let behind = hash - SURELY_LESS * u64::from(weight) - 1;
+                assert!(distance(behind, weight) > distance(hash, weight), "{hash} {weight}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_seat_is_the_node_of_least_merit() {
+        let nodes: Vec<(NodeId, Facts)> = (0..40)
+            .map(|number| (NodeId::new(NodeName::new(&format!("n{number}")).unwrap(), 1, 1), facts(1 + number % 3)))
+            .collect();
+        let preference = Preference::by(|child, node, _| u64::from(child.id.as_str().len() == node.as_str().len()));
+        let candidates = || nodes.iter().map(|(id, facts)| Candidate { id, facts: Some(facts) });
+        for child in 0..2_000 {
+            let spec = ChildSpec::new(ChildId::new(&format!("c{child}")).unwrap(), "k", "");
+            for preference in [&preference, &Preference::default()] {
+                let least = candidates().min_by_key(|node| (merit(&spec, preference, *node).unwrap(), node.id));
+                assert_eq!(seat(&spec, preference, candidates()), least.map(|node| node.id));
+            }
+        }
     }
 
     #[test]
