@@ -108,6 +108,8 @@ pub mod report;
 pub mod scenario;
 pub mod scenarios;
 pub mod script;
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "what is measured here is time")]
+pub mod seats;
 pub mod shrink;
 pub mod sweep;
 pub mod trace;

@@ -1,10 +1,12 @@
-//! `ordu-sim cost`: bytes and inputs of one registration, and of heals, by the size of the cluster.
+//! `ordu-sim cost`: bytes and inputs of one registration, and of heals, by the size of the cluster; or what it costs to find
+//! the seats of many children.
 
 use std::io::Write;
 
 use clap::value_parser;
 use ordu_sim::cost::{NAMES_MAX, head, heal_table, measure, row};
 use ordu_sim::plan::{NODES_MAX, SEED_MAX};
+use ordu_sim::seats::{SEATS_MAX, seat_table};
 
 use super::bar;
 
@@ -21,6 +23,9 @@ pub(super) struct Args {
     /// Names that everybody holds before the cut.
     #[arg(long, default_value_t = 0, value_parser = value_parser!(u64).range(..=NAMES_MAX as u64))]
     held: u64,
+    /// Measure instead what the change of one member costs where so many children are placed, on each of these sizes.
+    #[arg(long, value_parser = value_parser!(u64).range(1..=SEATS_MAX))]
+    seats: Option<u64>,
     /// The seed.
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(..=SEED_MAX))]
     seed: u64,
@@ -31,6 +36,13 @@ const HEAL_NODES_MAX: usize = 10;
 
 pub(super) fn run(args: Args) -> anyhow::Result<u8> {
     let heals = args.heals.into_iter().map(usize::try_from).collect::<Result<Vec<_>, _>>()?;
+    if let Some(children) = args.seats {
+        let children = usize::try_from(children)?;
+        for nodes in args.nodes {
+            println!("{}", seat_table(children, usize::try_from(nodes)?));
+        }
+        return Ok(0);
+    }
     let held = usize::try_from(args.held)?;
     let bar = bar(args.nodes.len() as u64, "{bar:40} {pos}/{len} sizes, {elapsed}", true);
     let mut out = std::io::stdout().lock();

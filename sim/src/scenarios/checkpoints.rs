@@ -36,8 +36,9 @@ fn stage(rng: &mut ChaCha8Rng, script: &mut Script) {
     tale.wait(4_000);
     for _ in 0..3 {
         let [killed, deaf, asked, drained] = tale.pick();
-        tale.breaks(Fault::OneWay { from: killed, to: deaf }, 1_600);
-        tale.wait_us(1_500_000);
+        // Too short for anybody to be taken for dead.
+        tale.breaks_us(Fault::OneWay { from: killed, to: deaf }, 950_000);
+        tale.wait_us(900_000);
         tale.breaks(Fault::Crash { node: killed, disk: Disk::Kept }, 3_000);
         tale.wait(9_000);
         let child = tale.below(CHILDREN);
