@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ordu_registry::core::clock::Dot;
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Instant, Lane, NodeId, Now, Pid};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ const LEFT_BYTES: usize = 512;
 pub struct Left {
     /// The child.
     pub child: ChildId,
+    /// The start that it ran: another of this child has nothing to do with it.
+    pub start: Dot,
     /// The process that lost.
     pub loser: Pid,
     /// The process that it lost to.
@@ -62,6 +65,8 @@ struct Held {
     until: Instant,
     /// Who sent it here, and until when it is not sent back: both may know of the other's loss only.
     from: Option<(NodeId, Instant)>,
+    /// Who it was sent to: he may have taken it, and until he answers or is down nobody else is to have it.
+    sent: Option<NodeId>,
 }
 
 /// What losers left, and who is to have it.
@@ -82,6 +87,10 @@ impl Merges {
         self.held.get(child)?.get(loser)
     }
 
+    fn get_mut(&mut self, child: &ChildId, loser: &Pid) -> Option<&mut Held> {
+        self.held.get_mut(child)?.get_mut(loser)
+    }
+
     /// Takes what a loser left. Whether it is here now, or was given to a process here.
     fn put(&mut self, now: Instant, left: Left, from: Option<&NodeId>) -> bool {
         let (child, loser) = (left.child.clone(), left.loser.clone());
@@ -90,13 +99,15 @@ impl Merges {
             return true;
         }
         let bytes = left.state.len() + LEFT_BYTES;
-        if left.state.len() > STATE_BYTES_MAX || self.bytes + bytes > STATES_BYTES_MAX {
+        // What others send leaves room for what our own processes leave.
+        let most = if from.is_some() { STATES_BYTES_MAX / 2 } else { STATES_BYTES_MAX };
+        if left.state.len() > STATE_BYTES_MAX || self.bytes + bytes > most {
             return false;
         }
         let (until, from) = (now + MERGE_MAX, from.map(|from| (from.clone(), now + BACK_AFTER)));
         self.bytes += bytes;
         self.ends.insert((until, child.clone(), loser.clone()));
-        self.held.entry(child).or_default().insert(loser, Held { left, until, from });
+        self.held.entry(child).or_default().insert(loser, Held { left, until, from, sent: None });
         true
     }
 
@@ -134,8 +145,11 @@ impl Supervisor {
     pub(super) fn leave_to_winner(&mut self, now: Now, id: &ChildId, loser: &Pid, winner: Pid) {
         let Some(local) = self.local.get_mut(id) else { return };
         let Some(state) = local.given.take().filter(|_| !is_present(Defect::LoserForgets)) else { return };
-        let (child, loser, kind) = (id.clone(), loser.clone(), local.kind.clone());
-        let left = Left { child, loser, winner, kind, hops: 0, state };
+        let (child, loser, kind, start) = (id.clone(), loser.clone(), local.kind.clone(), local.dot.clone());
+        let left = Left { child, start, loser, winner, kind, hops: 0, state };
+        if !self.is_live(id, &left.start) {
+            return;
+        }
         if !self.merges.put(now.at, left, None) {
             tracing::warn!(child = %id, "what the loser of a conflict left is lost: there is no room");
         }
@@ -145,7 +159,12 @@ impl Supervisor {
     /// What losers of a child left, as far as it is here: to the winner, or to the node that has it.
     pub(super) fn pass_to_winner(&mut self, now: Now, id: &ChildId, effects: &mut Vec<Effect>) {
         let Some(of_child) = self.merges.held.get(id) else { return };
-        for loser in of_child.keys().cloned().collect::<Vec<_>>() {
+        let losers: Vec<_> = of_child.iter().map(|(loser, held)| (loser.clone(), held.left.start.clone())).collect();
+        for (loser, start) in losers {
+            if self.is_gone(id, &start) {
+                self.merges.remove(id, &loser);
+                continue;
+            }
             match self.taker(id, &loser) {
                 Taker::Here(pid) => {
                     if let Some(Left { loser, state, kind, .. }) = self.merges.remove(id, &loser)
@@ -164,6 +183,9 @@ impl Supervisor {
                     if self.merges.windows.open(now.at, &node, id, left.state.len() + LEFT_BYTES) {
                         let left = Left { hops: left.hops.saturating_add(1), ..left };
                         effects.push(send(&node, Control::Merge(left), Lane::Bulk));
+                        if let Some(held) = self.merges.get_mut(id, &loser) {
+                            held.sent = Some(node);
+                        }
                     }
                 }
                 Taker::NotYet => {}
@@ -173,6 +195,10 @@ impl Supervisor {
 
     /// Who is to have what a loser left.
     fn taker(&self, id: &ChildId, loser: &Pid) -> Taker {
+        let sent = self.merges.get(id, loser).and_then(|held| held.sent.as_ref());
+        if let Some(node) = sent.filter(|node| self.registry.view().is_living(node)) {
+            return Taker::At(node.clone());
+        }
         if let Some(local) = self.local.get(id) {
             let pid = local.pid.as_ref().filter(|pid| *pid != loser && self.registry.lost_to(pid).is_none());
             match (&local.phase, pid) {

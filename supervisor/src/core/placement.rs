@@ -289,6 +289,7 @@ mod tests {
             cordoned: false,
             passive: false,
             powerless: false,
+            terms: None,
             max_children: None,
             full: false,
             crowded: false,

@@ -11,13 +11,13 @@ use ordu_registry::core::{Activation, Name, NameConflict};
 use ordu_transport::core::defects::{Defect, is_present};
 use ordu_transport::core::{Hlc, NodeId, Now, Pid};
 
-use super::checkpoint::{Found, Own};
+use super::checkpoint::{CATCH_UP_PAUSE, Found, Own};
 use super::child::{Exit, Local, Phase, Then};
 use super::intensity::Failures;
 use super::placement::{self, Candidate, Ineligible};
 use super::spec::{ChildId, ChildSpec, Restart};
 use super::supervisor::Supervisor;
-use super::tables::{Actual, Desired, State};
+use super::tables::{Actual, Desired, Facts, State};
 use super::wishes::Wishes;
 use super::words::Effect;
 
@@ -50,7 +50,11 @@ impl Supervisor {
 
     pub(super) fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
         let living = self.registry.view().living().map(|member| &member.id).filter(|id| *id != self.id());
-        living.chain([self.id()]).map(|id| Candidate { id, facts: self.facts_of(id) })
+        let all = living.chain([self.id()]).map(|id| Candidate { id, facts: self.facts_of(id) });
+        // Who goes by other rules has no part in this.
+        let ours = self.own_facts.terms;
+        let alike = move |facts: &Facts| facts.terms == ours;
+        all.filter(move |candidate| candidate.facts.is_none_or(alike))
     }
 
     /// The node that a child belongs on, as far as we see.
@@ -82,10 +86,12 @@ impl Supervisor {
             is_held = self.local.contains_key(id);
         }
         if !is_held {
+            self.doubt_fetch(id);
             self.consider(now, id, effects);
             is_held = self.local.contains_key(id);
         }
         self.release_unless_held(id);
+        self.end_vain_fetch(id);
         if is_held {
             self.keep_checkpoint(now, id, effects);
         }
@@ -173,6 +179,11 @@ impl Supervisor {
         // What is on its way out ends as what it was; a later start is looked at then.
         if local.dot != dot && local.phase != Phase::Stopping(Then::Gone) {
             let same = *local.spec == *spec;
+            // What it left is of a start that was terminated.
+            let (former, ended) = (local.dot.clone(), local.pid.is_none());
+            if ended && !self.is_live(id, &former) {
+                self.forget_what_was_left(id);
+            }
             // What is to run once may have had its run, of which we know only once we have heard where it was asked for.
             if !same && spec.restart == Restart::Temporary && !self.may_know_of_runs(&dot) {
                 self.deferred.insert(id.clone(), now.at + HEAR_MAX);
@@ -497,6 +508,12 @@ impl Supervisor {
         let has_place = local.takes_place || self.has_place();
         let had_its_run = spec.restart == Restart::Temporary && self.ran_elsewhere(id, &dot);
         if self.may_run(&spec) && has_place && !self.is_name_held(id) && !had_its_run && !self.runs_elsewhere(id) {
+            if !self.catch_up(now, id, effects) {
+                if let Some(local) = self.local.get_mut(id) {
+                    local.phase = Phase::Backoff { until: now.at + CATCH_UP_PAUSE };
+                }
+                return;
+            }
             self.activate(now, id, effects);
         } else {
             self.drop_local(id);

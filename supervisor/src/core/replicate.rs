@@ -274,6 +274,7 @@ impl Supervisor {
         let facts = self.facts.take_touched();
         if !facts.is_empty() {
             self.tell_draining(now, facts, effects);
+            self.look_at_terms();
             self.dirty_all();
         }
     }

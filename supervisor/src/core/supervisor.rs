@@ -112,6 +112,8 @@ pub struct Supervisor {
     pub(super) partition: Partition,
     /// Its part in the quorum, once it knows what time it is.
     pub(super) votes: Option<Votes>,
+    /// Whether it needs no quorum among members that do.
+    pub(super) is_mixed: bool,
     pub(super) shutting_down: bool,
     /// The revisions of all tables when their retirements were last compared.
     pub(super) shared_at: [u64; 5],
@@ -147,6 +149,7 @@ impl Supervisor {
         let passive = redistribution == Redistribution::Passive;
         let (draining, waiting, cordoned) = (false, waits.is_some(), false);
         let powerless = matches!(partition, Partition::Quorum(_));
+        let terms = if let Partition::Quorum(quorum) = partition { Some(quorum.terms()) } else { None };
         let (max_children, full, crowded) = (bounds.node, false, false);
         let own_facts = Facts {
             draining,
@@ -157,6 +160,7 @@ impl Supervisor {
             max_children,
             full,
             crowded,
+            terms,
             weight,
             labels,
             kinds,
@@ -209,6 +213,7 @@ impl Supervisor {
             never_begun: Vec::new(),
             partition,
             votes: None,
+            is_mixed: false,
             shutting_down: false,
             shared_at: [0; 5],
             overlay: None,
@@ -492,6 +497,7 @@ impl Supervisor {
         }
         self.share_retired(now, effects);
         self.counts = None;
+        self.look_at_terms();
         self.dirty_all();
     }
 

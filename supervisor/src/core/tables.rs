@@ -11,6 +11,7 @@ use ordu_transport::core::{Hlc, NodeId, NodeName, Pid};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Keepers;
+use super::quorum::Terms;
 use super::spec::{ChildId, ChildSpec, labels_bytes};
 use super::wire;
 use super::wishes::Wishes;
@@ -225,6 +226,9 @@ pub struct Facts {
     /// It was full, and has few places yet: children that run elsewhere are not moved to it.
     #[serde(default)]
     pub crowded: bool,
+    /// By which quorum it runs children, if by any.
+    #[serde(default)]
+    pub terms: Option<Terms>,
 }
 
 /// The key of a node's facts.

@@ -1,12 +1,12 @@
 //! What is kept for others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ordu_registry::core::clock::Dot;
 use ordu_transport::core::{Instant, Now};
 
-use super::{COPIES_BYTES_MAX, Checkpoint};
+use super::{COPIES_BYTES_MAX, Checkpoint, Stamp};
 use crate::core::handoff::STATE_BYTES_MAX;
 use crate::core::spec::ChildId;
 use crate::core::supervisor::Supervisor;
@@ -30,6 +30,7 @@ pub(super) struct Copies {
     bytes: usize,
     /// Those whose start is not known here, and until when they are kept all the same.
     unknown: BTreeMap<ChildId, Instant>,
+    ends: BTreeSet<(Instant, ChildId)>,
 }
 
 impl Copies {
@@ -41,23 +42,36 @@ impl Copies {
         self.held.len()
     }
 
-    /// Keeps a checkpoint, unless there is a later one. Whether one of both is here now.
-    fn put(&mut self, child: &ChildId, checkpoint: Checkpoint) -> bool {
-        let had = self.held.get(child);
-        if let Some(had) = had.filter(|had| had.stamp > checkpoint.stamp) {
-            return had.start == checkpoint.start;
+    /// Keeps a checkpoint, unless there is a later one of the same start. Returns which is here now, if there was room.
+    fn put(&mut self, child: &ChildId, checkpoint: Checkpoint) -> Option<Stamp> {
+        let (had, stamp) = (self.held.get(child), checkpoint.stamp);
+        if let Some(had) = had.filter(|had| had.start == checkpoint.start && had.stamp > stamp) {
+            return Some(had.stamp);
         }
         let bytes = self.bytes - had.map_or(0, Checkpoint::size_bytes) + checkpoint.size_bytes();
         if bytes > COPIES_BYTES_MAX {
-            return false;
+            return None;
         }
         self.bytes = bytes;
         self.held.insert(child.clone(), checkpoint);
-        true
+        Some(stamp)
+    }
+
+    fn wait_for(&mut self, child: &ChildId, until: Instant) {
+        if !self.unknown.contains_key(child) {
+            self.unknown.insert(child.clone(), until);
+            self.ends.insert((until, child.clone()));
+        }
+    }
+
+    fn is_known(&mut self, child: &ChildId) {
+        if let Some(until) = self.unknown.remove(child) {
+            self.ends.remove(&(until, child.clone()));
+        }
     }
 
     fn remove(&mut self, child: &ChildId) -> Option<Checkpoint> {
-        self.unknown.remove(child);
+        self.is_known(child);
         let copy = self.held.remove(child)?;
         self.bytes -= copy.size_bytes();
         Some(copy)
@@ -65,30 +79,30 @@ impl Copies {
 
     /// When one is to be looked at.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.unknown.values().min().copied()
+        self.ends.first().map(|(until, _)| *until)
     }
 }
 
 impl Supervisor {
-    /// Keeps a checkpoint of somebody else's child. Whether it is safe here, or need not be: its child is no more.
-    pub(super) fn keep_copy(&mut self, now: Now, child: &ChildId, checkpoint: Checkpoint) -> bool {
+    /// Keeps a checkpoint of somebody else's child. Returns which one is here, and whether that is safe or need not be: its
+    /// child is no more.
+    pub(super) fn keep_copy(&mut self, now: Now, child: &ChildId, checkpoint: Checkpoint) -> (Stamp, bool) {
+        let (start, stamp) = (checkpoint.start.clone(), checkpoint.stamp);
         if checkpoint.state.len() > STATE_BYTES_MAX {
-            return false;
+            return (stamp, false);
         }
-        let start = checkpoint.start.clone();
         if self.is_gone(child, &start) {
-            return true;
+            return (stamp, true);
         }
-        let copies = &mut self.checkpoints.copies;
-        let taken = copies.put(child, checkpoint);
-        if taken && !self.is_live(child, &start) {
-            self.checkpoints.copies.unknown.entry(child.clone()).or_insert(now.at + UNKNOWN_MAX);
+        let has = self.checkpoints.copies.put(child, checkpoint);
+        if has.is_some() && !self.is_live(child, &start) {
+            self.checkpoints.copies.wait_for(child, now.at + UNKNOWN_MAX);
         }
-        taken
+        (has.unwrap_or(stamp), has.is_some())
     }
 
     /// Whether a start was here and is no more.
-    fn is_gone(&self, child: &ChildId, start: &Dot) -> bool {
+    pub(in crate::core) fn is_gone(&self, child: &ChildId, start: &Dot) -> bool {
         self.desired.table().context().contains(&start.actor, start.counter) && !self.is_live(child, start)
     }
 
@@ -102,7 +116,7 @@ impl Supervisor {
         let own = self.local.get(child).and_then(|local| local.checkpoint.as_ref());
         let later = own.is_some_and(|own| own.checkpoint.start == start && own.checkpoint.stamp >= copy.stamp);
         if known {
-            self.checkpoints.copies.unknown.remove(child);
+            self.checkpoints.copies.is_known(child);
         }
         if later || others || self.is_gone(child, &start) {
             self.checkpoints.copies.remove(child);
@@ -118,9 +132,10 @@ impl Supervisor {
 
     /// Drops what was kept for children of which nobody has told.
     pub(super) fn forget_unknown(&mut self, now: Now) {
-        let copies = &mut self.checkpoints.copies;
-        let over: Vec<ChildId> =
-            copies.unknown.iter().filter(|(_, until)| **until <= now.at).map(|(child, _)| child.clone()).collect();
-        over.iter().for_each(|child| drop(copies.remove(child)));
+        while let Some((until, child)) = self.checkpoints.copies.ends.first().cloned()
+            && until <= now.at
+        {
+            self.checkpoints.copies.remove(&child);
+        }
     }
 }

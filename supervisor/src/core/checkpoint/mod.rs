@@ -22,7 +22,7 @@
 mod copies;
 mod fetch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,9 +33,9 @@ use ordu_transport::core::{Hlc, Instant, Lane, NodeId, NodeName, Now, Pid};
 use serde::{Deserialize, Serialize};
 
 use self::copies::Copies;
-pub use self::fetch::FETCH_MAX;
 use self::fetch::Fetches;
 pub(super) use self::fetch::Found;
+pub use self::fetch::{CATCH_UP_PAUSE, FETCH_MAX};
 use super::child::{Local, Phase};
 use super::handoff::STATE_BYTES_MAX;
 use super::placement;
@@ -51,6 +51,10 @@ pub const COPIES: usize = 2;
 pub const COPIES_MAX: usize = 7;
 /// Most bytes of checkpoints that a node keeps for others, what each takes beside its bytes included.
 pub const COPIES_BYTES_MAX: usize = 256 << 20;
+/// Of how many checkpoints on their way it is known which they are.
+const SENT_MAX: usize = 32;
+/// Most nodes that a mark names: those that keep it now, and those that did until these have it.
+const LISTED_MAX: usize = 2 * COPIES_MAX;
 /// How long a node that has no room is not asked again.
 const REFUSED: Duration = Duration::from_secs(10);
 
@@ -89,12 +93,12 @@ pub enum Word {
         /// What.
         checkpoint: Checkpoint,
     },
-    /// I have it, or a later one, or need not; or there is no room.
+    /// I have this one, which you sent or which is later, or need not; or there is no room.
     #[serde(rename = "d")]
     Kept {
         /// Of which child.
         child: ChildId,
-        /// Which.
+        /// Which I have.
         stamp: Stamp,
         /// Whether it is safe with me.
         taken: bool,
@@ -138,17 +142,59 @@ pub(super) struct Own {
     keepers: Vec<(NodeId, Option<Stamp>)>,
     /// Its number for its process, which made it, while that is to be told that it is kept.
     asked: Option<(Pid, u64)>,
+    /// Those that were sent and of which it was not told yet, in order: while it makes others all the time, earlier ones are
+    /// kept.
+    sent: VecDeque<(Stamp, Pid, u64)>,
 }
 
 impl Own {
     pub(super) fn new(checkpoint: Checkpoint) -> Self {
-        Self { checkpoint, keepers: Vec::new(), asked: None }
+        Self { checkpoint, keepers: Vec::new(), asked: None, sent: VecDeque::new() }
     }
 
     /// One of a child that came here with what it left, and makes checkpoints: it has not begun yet.
     pub(super) fn inherited(start: &Dot, state: Bytes) -> Self {
         let stamp = Stamp { fence: Fence::new(Hlc::default(), &start.actor), number: 0 };
         Self::new(Checkpoint { start: start.clone(), stamp, listed: Hlc::default(), kind: "".into(), state })
+    }
+
+    /// That which its process is to be told that is kept: all keepers have it, or a later one.
+    fn kept(&mut self) -> Option<(Pid, u64)> {
+        let least = self.keepers.iter().map(|(_, has)| *has).min();
+        if least.is_none_or(|least| least == Some(self.checkpoint.stamp)) {
+            self.sent.clear();
+            return self.asked.take();
+        }
+        let mut kept = None;
+        while self.sent.front().is_some_and(|(stamp, ..)| Some(Some(*stamp)) <= least) {
+            kept = self.sent.pop_front().map(|(_, pid, number)| (pid, number));
+        }
+        kept
+    }
+
+    /// A keeper says which one it has. A later one is of a process that runs no more, or is to lose: ours comes after it.
+    fn heard(&mut self, keeper: &NodeId, has: Stamp, taken: bool) {
+        if !taken {
+            self.keepers.retain(|(node, _)| node != keeper);
+        } else if let Some((_, known)) = self.keepers.iter_mut().find(|(node, _)| node == keeper) {
+            *known = Some(has);
+            if has > self.checkpoint.stamp {
+                let Checkpoint { start, state, .. } = self.checkpoint.clone();
+                self.checkpoint.stamp = has;
+                self.renew(start, has.fence, state);
+            }
+        }
+    }
+
+    /// It is being sent.
+    fn note_sent(&mut self) {
+        let Some((pid, number)) = self.asked.clone() else { return };
+        if self.sent.back().is_none_or(|(stamp, ..)| *stamp != self.checkpoint.stamp) {
+            self.sent.push_back((self.checkpoint.stamp, pid, number));
+        }
+        while self.sent.len() > SENT_MAX {
+            self.sent.pop_front();
+        }
     }
 
     /// A checkpoint that its keepers may take for another: they are told anew.
@@ -185,7 +231,8 @@ impl Checkpoints {
 
     /// When something is to be looked at.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.windows.next(), self.copies.next(), self.fetches.next()].into_iter().flatten().min()
+        let full = self.full.values().min().copied();
+        [self.windows.next(), self.copies.next(), self.fetches.next(), full].into_iter().flatten().min()
     }
 }
 
@@ -239,25 +286,30 @@ impl Supervisor {
         if is_other || own.checkpoint.kind.is_empty() {
             return;
         }
-        let living = |node: &NodeId| self.registry.view().is_living(node) && !self.has_no_room(now, node);
-        let mut keepers: Vec<(NodeId, Option<Stamp>)> = own.keepers.clone();
-        keepers.retain(|(node, _)| living(node));
+        let (mut keepers, stamp) = (own.keepers.clone(), own.checkpoint.stamp);
+        keepers.retain(|(node, _)| self.registry.view().is_living(node));
         while keepers.len() < self.checkpoints.wanted
             && let Some(next) = self.next_keeper(now, &spec, &keepers)
         {
             keepers.push((next, None));
         }
-        let names = || keepers.iter().map(|(node, _)| node.name.clone());
         let said = self.mark_of(id, &start).keepers;
+        let mut nodes: BTreeSet<NodeName> = keepers.iter().map(|(node, _)| node.name.clone()).collect();
+        // Whoever has it keeps it until these have it.
+        if keepers.iter().any(|(_, has)| *has != Some(stamp)) && said.is_some() {
+            let before = said.iter().flat_map(|said| &said.nodes).filter(|name| **name != self.id().name);
+            let room = LISTED_MAX.saturating_sub(nodes.len());
+            nodes.extend(before.take(room).cloned().collect::<Vec<_>>());
+        }
         // Two that hold it would contradict one another until one of them has lost.
         let contested = self.claims(id).any(|(node, claim)| node != self.id() && claim.has_process());
         if !contested
             && self.is_live(id, &start)
-            && said.as_ref().is_none_or(|said| !names().eq(said.nodes.iter().cloned()))
+            && said.as_ref().is_none_or(|said| !nodes.iter().eq(said.nodes.iter()))
         {
             let after = said.map(|said| Hlc::from_u64(said.at.as_u64().saturating_add(1)));
             let at = self.registry.tick(now).max(after.unwrap_or_default());
-            let nodes = names().collect();
+            let nodes = nodes.into_iter().collect();
             self.mark(id, &start, |mark| Mark { keepers: Some(Keepers { at, nodes }), ..mark });
         }
         let listed = self.mark_of(id, &start).keepers.map(|keepers| keepers.at).unwrap_or_default();
@@ -267,17 +319,16 @@ impl Supervisor {
             own.renew(start, stamp.fence, state);
         }
         (own.keepers, own.checkpoint.listed) = (keepers, listed);
-        let Own { checkpoint, keepers, asked } = own;
-        let behind = keepers.iter().filter(|(_, has)| *has != Some(checkpoint.stamp)).map(|(node, _)| node.clone());
-        let behind: Vec<NodeId> = behind.collect();
-        if behind.is_empty()
-            && let Some((pid, number)) = asked.take()
-        {
-            effects.push(Effect::Checkpointed { pid, number, keepers: keepers.len() });
+        if let Some((pid, number)) = own.kept() {
+            effects.push(Effect::Checkpointed { pid, number, keepers: own.keepers.len() });
         }
-        let checkpoint = checkpoint.clone();
-        for node in behind {
+        let checkpoint = own.checkpoint.clone();
+        let behind = own.keepers.iter().filter(|(_, has)| *has != Some(checkpoint.stamp)).map(|(node, _)| node.clone());
+        for node in behind.collect::<Vec<_>>() {
             if self.checkpoints.windows.open(now.at, &node, id, checkpoint.size_bytes()) {
+                if let Some(Local { checkpoint: Some(own), .. }) = self.local.get_mut(id) {
+                    own.note_sent();
+                }
                 let word = Word::Keep { child: id.clone(), checkpoint: checkpoint.clone() };
                 effects.push(send(&node, word, Lane::Bulk));
             }
@@ -306,6 +357,13 @@ impl Supervisor {
         self.dirty.extend(self.checkpoints.windows.reset(peer));
     }
 
+    /// Nothing that processes of a child left here is to come back.
+    pub(super) fn forget_what_was_left(&mut self, id: &ChildId) {
+        if let Some(local) = self.local.get_mut(id) {
+            (local.given, local.left, local.checkpoint) = (None, None, None);
+        }
+    }
+
     /// What a process that ended leaves for the next one, if it handed nothing on: its checkpoint.
     pub(super) fn give_checkpoint(&mut self, id: &ChildId) {
         if let Some(local) = self.local.get_mut(id) {
@@ -320,6 +378,7 @@ impl Supervisor {
         let Some(local) = self.local.get_mut(id) else { return };
         let Some(own) = &mut local.checkpoint else { return };
         own.asked = None;
+        own.sent.clear();
         match &local.given {
             Some(given) if own.checkpoint.kind != local.spec.kind || own.checkpoint.state != *given => {
                 own.renew(local.dot.clone(), fence, given.clone());
@@ -336,8 +395,7 @@ impl Supervisor {
     pub(super) fn on_checkpoint_word(&mut self, now: Now, from: &NodeId, word: Word, effects: &mut Vec<Effect>) {
         match word {
             Word::Keep { child, checkpoint } => {
-                let stamp = checkpoint.stamp;
-                let taken = self.keep_copy(now, &child, checkpoint);
+                let (stamp, taken) = self.keep_copy(now, &child, checkpoint);
                 effects.push(send(from, Word::Kept { child, stamp, taken }, Lane::Control));
             }
             Word::Kept { child, stamp, taken } => {
@@ -347,11 +405,8 @@ impl Supervisor {
                     self.checkpoints.full.retain(|_, until| now.at < *until);
                     self.checkpoints.full.insert(from.clone(), now.at + REFUSED);
                 }
-                if let Some(Local { checkpoint: Some(own), .. }) = self.local.get_mut(&child)
-                    && let Some((_, has)) = own.keepers.iter_mut().find(|(node, _)| node == from)
-                    && taken
-                {
-                    *has = (*has).max(Some(stamp));
+                if let Some(Local { checkpoint: Some(own), lost_to: None, .. }) = self.local.get_mut(&child) {
+                    own.heard(from, stamp, taken);
                 }
                 self.dirty.insert(child);
             }
@@ -375,6 +430,13 @@ impl Supervisor {
     pub(super) fn tend_checkpoints(&mut self, now: Now) {
         self.dirty.extend(self.checkpoints.windows.stale(now.at));
         self.checkpoints.fetches.forget(now.at);
+        let before = self.checkpoints.full.len();
+        self.checkpoints.full.retain(|_, until| now.at < *until);
+        if self.checkpoints.full.len() < before {
+            let lacking = |own: &Own| own.keepers.len() < self.checkpoints.wanted;
+            let local = self.local.iter().filter(|(_, local)| local.checkpoint.as_ref().is_some_and(lacking));
+            self.dirty.extend(local.map(|(id, _)| id.clone()).collect::<Vec<_>>());
+        }
         self.forget_unknown(now);
     }
 }

@@ -106,7 +106,7 @@ impl Quorum {
         2 * self.members - 1
     }
 
-    fn terms(&self) -> Terms {
+    pub(super) fn terms(&self) -> Terms {
         let void_after_ms = u64::try_from(self.void_after().as_millis()).unwrap_or(u64::MAX);
         Terms { members: self.members as u64, void_after_ms }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ordu_transport::core::defects::{Defect, is_present};
-use ordu_transport::core::{Instant, Now};
+use ordu_transport::core::{Instant, NodeId, Now};
 use rand::RngExt;
 
 use super::grants::Answered;
@@ -130,7 +130,27 @@ impl Supervisor {
 
     /// Whether this node is one of a quorum, where it needs one.
     pub(in crate::core) fn has_power(&self) -> bool {
-        self.votes.as_ref().map_or(!self.needs_quorum(), |votes| votes.is_held)
+        self.votes.as_ref().map_or(!self.needs_quorum() && !self.is_mixed, |votes| votes.is_held)
+    }
+
+    /// Looks whether this node, which needs no quorum, is among members that do: then it runs no children, for they would run
+    /// twice. Those leave it out as well.
+    pub(in crate::core) fn look_at_terms(&mut self) {
+        if self.needs_quorum() {
+            return;
+        }
+        let theirs = |id: &NodeId| self.facts_of(id).is_some_and(|facts| facts.terms.is_some());
+        let other = self.registry.view().living().map(|member| &member.id).find(|id| theirs(id)).cloned();
+        let is_mixed = other.is_some();
+        if is_mixed == self.is_mixed {
+            return;
+        }
+        if let Some(other) = other {
+            tracing::error!(%other, "members of this cluster run children by a quorum, and this node was started without: it \
+                runs none; start it with the same --partition, --quorum-grace and --quorum-stop-timeout");
+        }
+        self.is_mixed = is_mixed;
+        self.set_powerless(is_mixed);
     }
 
     pub(in crate::core) fn needs_quorum(&self) -> bool {
@@ -183,12 +203,14 @@ impl Supervisor {
 
     /// After a child was looked at: what this node neither has nor would start is released.
     pub(in crate::core) fn release_unless_held(&mut self, id: &ChildId) {
+        let is_fetching = self.is_fetching(id);
         let Some(votes) = &mut self.votes else { return };
         let local = self.local.get(id);
         if local.is_none_or(|local| local.pid.is_none()) {
             votes.stopping.remove(id);
         }
         if !votes.asking.contains(id)
+            && !is_fetching
             && !local.is_some_and(|local| is_under_grant(&local.phase))
             && votes.leases.wants(id)
         {
