@@ -93,6 +93,7 @@ fn facts() -> Facts {
         max_children: None,
         full: false,
         crowded: false,
+        terms: None,
         weight: 1,
         labels: BTreeMap::new(),
         kinds: vec!["work".into()],

@@ -71,7 +71,9 @@ fn describe_quorum(quorum: &Quorum) -> String {
     let verdict = match (held, waits_ms) {
         (true, _) => "this node runs children".to_owned(),
         (false, 0) => "this node runs no children".to_owned(),
-        (false, ms) => format!("this node has just begun, and runs children in {} s at the latest", ms.div_ceil(1_000)),
+        (false, ms) => {
+            format!("this node has just begun, and runs children in {} s if {needed} answer then", ms.div_ceil(1_000))
+        }
     };
     format!("quorum    {vouching} answer, {needed} needed: {verdict}\n")
 }

@@ -63,7 +63,7 @@ enum Command {
     Names(cluster::Names),
     /// Show who holds a name
     Lookup(cluster::Lookup),
-    /// Tell what happened lately, or follow it
+    /// Tell what happened lately, as the asked node has seen it, or follow it
     Events(cluster::Events),
     /// Begin to move a node's children away, but those pinned to it, and give it no more
     Drain(cluster::OneNode),

@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use nix::sys::signal::Signal;
 use ordu_supervisor::core::{ChildId, Exit};
 
@@ -161,6 +162,11 @@ impl Exec {
         let running = self.keeper.spawn_holding(job, host.hold()).await?;
         host.started(running.os_pid(), &log);
         let (ended, late) = attend(running, &host, &args, fence, &fence_file, states.as_ref()).await;
+        // What it said in its last second.
+        match states.as_ref().filter(|_| !host.is_stopping()).map_or(Ok(None), States::take_checkpoint) {
+            Ok(state) => state.into_iter().for_each(|state| host.checkpoint(state)),
+            Err(why) => tracing::warn!(child = id, why, "a child's checkpoint is not kept"),
+        }
         let fenced = states.as_ref().map_or(Ok(None), States::fenced);
         // Who had to be killed may have been in the middle of it. Whether it was asked to stop knows who takes it.
         if let Some(states) = states.filter(|_| late.is_none()) {
@@ -264,6 +270,14 @@ async fn attend(
             // It would go on with a fence that others have passed: its writes would be refused for ever.
             tracing::error!(file = %fence_file.path().display(), %error, "the raised fence cannot be written");
             break;
+        }
+    }
+    // What it was given until now it finds before it is asked to hand off what it knows.
+    while let Some(states) = states
+        && let Some(merged) = host.merged().now_or_never()
+    {
+        if let Err(why) = states.merge(&merged) {
+            tracing::warn!(fence, why, "a child is not given what the loser of a conflict left");
         }
     }
     running.signal(args.stop_signal.0);

@@ -110,6 +110,23 @@ impl States {
         write().map_err(|error| format!("{}: {error}", self.merges.display()))
     }
 
+    /// Takes the checkpoint that the program has made, if it has made one. The error is one sentence.
+    pub(super) fn take_checkpoint(&self) -> Result<Option<Vec<u8>>, String> {
+        let wrong = |why: String| format!("what it wrote to the file of ORDU_CHECKPOINT_FILE {why}");
+        let [made, taken] = [CHECKPOINT, TAKEN].map(|name| self.directory.join(name));
+        // Nothing but what is renamed now is to be there.
+        let clear = || fs::remove_file(&taken).or_else(|_| fs::remove_dir(&taken));
+        let _ = clear();
+        // Whole, and before it may be replaced by a later one.
+        match fs::rename(made, &taken) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            renamed => renamed.map_err(|error| wrong(format!("cannot be taken: {error}")))?,
+        }
+        let read = self.read(TAKEN, STATE_BYTES_MAX);
+        let _ = clear();
+        read.map_err(wrong)
+    }
+
     /// What the program says while it runs that the next would need.
     pub(super) fn checkpoints(&self) -> Checkpoints<'_> {
         let mut looks = tokio::time::interval(CHECKPOINT_EVERY);
@@ -181,17 +198,8 @@ impl Checkpoints<'_> {
     pub(super) async fn next(&mut self) -> Result<Vec<u8>, String> {
         loop {
             self.looks.tick().await;
-            let [made, taken] = [CHECKPOINT, TAKEN].map(|name| self.states.directory.join(name));
-            // Whole, and before it may be replaced by a later one.
-            if fs::rename(made, &taken).is_err() {
-                continue;
-            }
-            let read = self.states.read(TAKEN, STATE_BYTES_MAX);
-            let _ = fs::remove_file(&taken);
-            match read {
-                Ok(None) => {}
-                Ok(Some(state)) => return Ok(state),
-                Err(why) => return Err(format!("what it wrote to the file of ORDU_CHECKPOINT_FILE {why}")),
+            if let Some(taken) = self.states.take_checkpoint().transpose() {
+                return taken;
             }
         }
     }

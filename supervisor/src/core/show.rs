@@ -85,7 +85,10 @@ impl Supervisor {
             (_, None, Some(seat)) if spec.placement.chooses() => {
                 self.why_apart(spec).unwrap_or_else(|| format!("waiting for {} to choose a node for it", seat.name))
             }
-            (_, None, Some(seat)) => format!("waiting for {} to take it", seat.name),
+            (_, None, Some(seat)) => match self.may_run_on_yet(id) {
+                Some(node) => format!("waiting until it cannot run on {node} any more, which does not answer"),
+                None => format!("waiting for {} to take it", seat.name),
+            },
         };
         ChildRow {
             id: id.clone(),

@@ -16,7 +16,7 @@ pub const FRAME_BYTES_MAX: usize = 4 << 20;
 /// Deepest nesting of a body.
 pub const DEPTH_MAX: usize = 64;
 /// Version of the bodies below; another one is refused.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 const HEADER_BYTES: usize = 5;
 /// Longest explanation of what is wrong with a body, in bytes: a peer's own bytes may be part of it.

@@ -28,10 +28,13 @@ const STARTS_AT_ONCE: usize = 500;
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
     /// A TOML file: [children.ID] with cmd, and env, cwd, user, limits, restart, node, labels, require, avoid, prefer,
-    /// placement, apart, spread, stop_signal, stop_timeout, max_restarts, within, escalate, start_first
+    /// placement, apart, spread, stop_signal, stop_timeout ("5s"), max_restarts, within ("60s"), escalate, start_first; at its
+    /// top name = "...", by which its children are known. cmd is looked for on the node, from cwd; a relative cwd begins at
+    /// the file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Stop children that an earlier apply of the file started and that it declares no more
+    /// Stop children that were started by a file of this name and that it declares no more: its name = "..." or else the
+    /// file's own, without directory and ending
     #[arg(long)]
     prune: bool,
     /// Show the difference and change nothing
@@ -125,10 +128,15 @@ impl Apply {
         let others = failed.len().saturating_sub(1);
         let Some((first, failure)) = failed.into_iter().next() else { return Ok(done) };
         let failure = failure.context(format!("{done} of {all} done, then start {first}"));
-        match others {
-            0 => Err(failure),
-            _ => Err(Failure { message: format!("{}; {others} more were not started", failure.message), ..failure }),
+        let mut message = failure.message;
+        if others > 0 {
+            message.push_str(&format!("; {others} more were not started"));
         }
+        let kept = plan.steps.iter().filter(|step| !matches!(step, Step::Start(_))).count();
+        if kept > 0 {
+            message.push_str(&format!("; {kept} to replace or stop are left as they are until all start"));
+        }
+        Err(Failure { message, ..failure })
     }
 
     fn say(&self, what: &str) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ordu_transport::core::defects::{Defect, is_present};
-use ordu_transport::core::{Instant, NodeId, Now};
+use ordu_transport::core::{Instant, NodeId, NodeName, Now};
 use rand::RngExt;
 
 use super::grants::Answered;
@@ -155,6 +155,12 @@ impl Supervisor {
 
     pub(in crate::core) fn needs_quorum(&self) -> bool {
         matches!(self.partition, Partition::Quorum(_))
+    }
+
+    /// In a cluster that needs a quorum: the node that is down and had a child, which may run there yet.
+    pub(in crate::core) fn may_run_on_yet(&self, id: &ChildId) -> Option<&NodeName> {
+        let mut had = self.actual.table().live(id).filter(|(_, _, claim)| self.needs_quorum() && claim.has_process());
+        had.find(|(node, ..)| !self.registry.view().is_living(node)).map(|(node, ..)| &node.name)
     }
 
     /// What a child of ours that must not be started yet does meanwhile: it waits where this node may have it, and is
