@@ -173,12 +173,13 @@ impl Own {
     }
 
     /// A keeper says which one it has. A later one is of a process that runs no more, or is to lose: ours comes after it.
-    fn heard(&mut self, keeper: &NodeId, has: Stamp, taken: bool) {
+    /// While it is not known which, neither goes above the other.
+    fn heard(&mut self, keeper: &NodeId, has: Stamp, taken: bool, contested: bool) {
         if !taken {
             self.keepers.retain(|(node, _)| node != keeper);
         } else if let Some((_, known)) = self.keepers.iter_mut().find(|(node, _)| node == keeper) {
             *known = Some(has);
-            if has > self.checkpoint.stamp {
+            if has > self.checkpoint.stamp && !contested {
                 let Checkpoint { start, state, .. } = self.checkpoint.clone();
                 self.checkpoint.stamp = has;
                 self.renew(start, has.fence, state);
@@ -302,8 +303,7 @@ impl Supervisor {
             nodes.extend(before.take(room).cloned().collect::<Vec<_>>());
         }
         // Two that hold it would contradict one another until one of them has lost.
-        let contested = self.claims(id).any(|(node, claim)| node != self.id() && claim.has_process());
-        if !contested
+        if !self.is_contested(id)
             && self.is_live(id, &start)
             && said.as_ref().is_none_or(|said| !nodes.iter().eq(said.nodes.iter()))
         {
@@ -333,6 +333,11 @@ impl Supervisor {
                 effects.push(send(&node, word, Lane::Bulk));
             }
         }
+    }
+
+    /// Whether somebody else has a process of a child.
+    fn is_contested(&self, id: &ChildId) -> bool {
+        self.claims(id).any(|(node, claim)| node != self.id() && claim.has_process())
     }
 
     /// A node that keeps a child's checkpoint beside these: rather one that would have the child next.
@@ -405,8 +410,9 @@ impl Supervisor {
                     self.checkpoints.full.retain(|_, until| now.at < *until);
                     self.checkpoints.full.insert(from.clone(), now.at + REFUSED);
                 }
+                let contested = self.is_contested(&child);
                 if let Some(Local { checkpoint: Some(own), lost_to: None, .. }) = self.local.get_mut(&child) {
-                    own.heard(from, stamp, taken);
+                    own.heard(from, stamp, taken, contested);
                 }
                 self.dirty.insert(child);
             }
