@@ -101,7 +101,8 @@ pub enum Control {
     Quorum(quorum::Word),
 }
 
-/// What happens to a supervisor. Calls come by [`Supervisor::call`], local processes by [`Supervisor::with_registry`].
+/// What happens to a supervisor. Calls come by [`call`](super::Supervisor::call), local processes by
+/// [`with_registry`](super::Supervisor::with_registry).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Input {
     /// The view changed.
