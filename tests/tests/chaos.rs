@@ -4,7 +4,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real nodes in real time")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
@@ -30,6 +30,9 @@ enum Known {
     Unknown,
 }
 
+/// What was asked about each child, and how that ended.
+type Told = Mutex<BTreeMap<String, Vec<String>>>;
+
 #[test]
 fn what_should_run_runs_once_whatever_happened() {
     let number =
@@ -40,6 +43,7 @@ fn what_should_run_runs_once_whatever_happened() {
     cluster.scenario.say(&format!("seed {seed}, {} s", long.as_secs()));
     let began = Instant::now();
     let known: Mutex<BTreeMap<String, Known>> = Mutex::default();
+    let told = Told::default();
     let is_over = AtomicBool::new(false);
     let doors: Vec<Door> = cluster.nodes.iter().map(|node| node.door.clone()).collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -49,7 +53,7 @@ fn what_should_run_runs_once_whatever_happened() {
         let (scenario, sampler) = (&*scenario, &*sampler);
         let callers: Vec<_> = (0..2)
             .map(|caller| {
-                let (known, is_over, doors) = (&known, &is_over, &doors);
+                let (known, is_over, doors) = ((&known, &told), &is_over, &doors);
                 scope.spawn(move || call(caller, seed, scenario, sampler, doors, known, is_over))
             })
             .collect();
@@ -84,11 +88,14 @@ fn what_should_run_runs_once_whatever_happened() {
     cluster.scenario.say(&format!("{counts:?}, {commands} commands; {}", cluster.sampler.quality()));
     cluster.meet(NODES);
     let known = known.into_inner().unwrap_or_else(PoisonError::into_inner);
-    within(CALM_MAX * 2, "everything is as it should be", || as_known(&cluster, &known));
+    let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    within(CALM_MAX * 2, "everything is as it should be", || {
+        as_known(&cluster, &known).map_err(|(wrong, id)| format!("{wrong}; of the first: {:#?}", told.get(&id)))
+    });
     let calm = over.elapsed();
     let (_, equal) = within(CALM_MAX * 2, "the nodes converge", || cluster.converged());
     sleep(Duration::from_secs(3));
-    as_known(&cluster, &known).unwrap();
+    as_known(&cluster, &known).map_err(|(wrong, _)| wrong).unwrap();
     let count = |what: Known| known.values().filter(|&&known| known == what).count();
     cluster.scenario.say(&format!(
         "{} run, {} are stopped, {} unknown; as it should be {} after the end, equal after {}",
@@ -108,8 +115,9 @@ fn what_should_run_runs_once_whatever_happened() {
     until(Duration::from_secs(5), "no process is left", || cluster.scenario.processes().is_empty());
 }
 
-fn as_known(cluster: &Cluster, known: &BTreeMap<String, Known>) -> Result<(), String> {
-    let mut wrong = Vec::new();
+/// The error is what is wrong, and the first child that is.
+fn as_known(cluster: &Cluster, known: &BTreeMap<String, Known>) -> Result<(), (String, String)> {
+    let (mut wrong, mut first) = (Vec::new(), None);
     for (id, what) in known {
         let living = cluster.sampler.living(id);
         let is_right = match what {
@@ -120,9 +128,10 @@ fn as_known(cluster: &Cluster, known: &BTreeMap<String, Known>) -> Result<(), St
         if !is_right {
             let processes: Vec<&str> = living.iter().map(|life| life.process.as_str()).collect();
             wrong.push(format!("{id} {what:?}: {processes:?}"));
+            first.get_or_insert_with(|| id.clone());
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join(", ")) }
+    first.map_or(Ok(()), |first| Err((wrong.join(", "), first)))
 }
 
 /// One caller: starts and stops its children by whichever node, and keeps what the exit codes say. Answers how many
@@ -133,16 +142,17 @@ fn call(
     scenario: &Scenario,
     sampler: &Sampler,
     doors: &[Door],
-    known: &Mutex<BTreeMap<String, Known>>,
+    (known, told): (&Mutex<BTreeMap<String, Known>>, &Told),
     is_over: &AtomicBool,
 ) -> usize {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(caller as u64) | 1);
-    let mut commands = 0;
+    let (mut commands, mut unsure) = (0, BTreeSet::new());
     while !is_over.load(Ordering::Relaxed) {
         let id = format!("k{caller}-{:02}", random.below(IDS / 2));
         let http = doors[random.below(doors.len())].address.to_string();
         let is_start = random.below(3) > 0;
         let script = format!("sleep {}; true", sampler.mark(&id));
+        let asked = time_of_day();
         let outcome = if is_start {
             let line = ["start", &id, "--ensure", "--timeout", "5s", "--http", &http, "--", "sh", "-c", &script];
             run(scenario, None, &line)
@@ -150,16 +160,27 @@ fn call(
             run(scenario, None, &["stop", &id, "--timeout", "5s", "--http", &http])
         };
         commands += 1;
+        let what = if is_start { "start" } else { "stop" };
+        let line =
+            format!("{asked} {what} at {http}: {} {}{}", outcome.code, outcome.stdout.trim(), outcome.stderr.trim());
+        told.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default().push(line);
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.get(&id).copied();
         // A refusal changes nothing: also "not found", by a node that was just started and does not know yet what the others
         // do. Of a node that went away in the middle nobody knows.
         let after = match (outcome.code, is_start) {
             (0, true) => Some(Known::Runs),
+            // A start of which nobody knows may be on the disk of a node that was down when this was stopped.
+            (0, false) if unsure.contains(&id) => Some(Known::Unknown),
             (0, false) => Some(Known::Stopped),
             (1, _) => before,
             (3, _) if outcome.stderr.contains("connection refused") => before,
-            _ => Some(Known::Unknown),
+            _ => {
+                if is_start {
+                    unsure.insert(id.clone());
+                }
+                Some(Known::Unknown)
+            }
         };
         match after {
             Some(after) => drop(known.insert(id, after)),
@@ -167,6 +188,13 @@ fn call(
         }
     }
     commands
+}
+
+/// The time of day, as logs have it.
+fn time_of_day() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let secs = now.as_secs() % 86_400;
+    format!("{:02}:{:02}:{:02}.{:03}", secs / 3_600, secs / 60 % 60, secs % 60, now.subsec_millis())
 }
 
 /// Xorshift.
