@@ -23,14 +23,6 @@ pub const EVENTS_BEHIND_MAX: usize = 4096;
 /// How many of the latest events are kept for those who come later.
 pub const EVENTS_KEPT_MAX: usize = 1000;
 
-/// Most messages of peers whose changes are looked at together.
-const MESSAGES_AT_ONCE_MAX: usize = 32;
-
-/// Whether it is a message that changes tables and asks for nothing.
-fn is_of_tables(input: &Input<Message>) -> bool {
-    matches!(input, Input::Message { message, .. } if !matches!(message, Message::Control(_)))
-}
-
 /// A supervisor's core and its surroundings. All of it lives under the driver's lock.
 pub(crate) struct Machine {
     pub(crate) core: core::Supervisor,
@@ -138,21 +130,6 @@ impl driver::Core for Machine {
             Input::Reborn(id) => core::Input::Reborn(id),
         };
         self.core.handle(now, input, effects);
-    }
-
-    fn handle_next(&mut self, now: Now, inputs: &mut VecDeque<Input<Message>>, effects: &mut Vec<Effect>) {
-        let mut messages = Vec::new();
-        while messages.len() < MESSAGES_AT_ONCE_MAX
-            && let Some(input) = inputs.pop_front_if(|input| is_of_tables(input))
-            && let Input::Message { from, message } = input
-        {
-            messages.push((from, message));
-        }
-        if !messages.is_empty() {
-            self.core.handle_messages(now, messages, effects);
-        } else if let Some(input) = inputs.pop_front() {
-            self.handle(now, input, effects);
-        }
     }
 
     fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
