@@ -401,9 +401,9 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let head = RequestHead { topic: "logs".to_owned(), body: Bytes::from_static(b"web") };
-        assert_eq!(&encode(Kind::Request, &head)[..], b"Q\x02\0\0\0\x92\xa4logs\xc4\x03web");
+        assert_eq!(&encode(Kind::Request, &head)[..], b"Q\x03\0\0\0\x92\xa4logs\xc4\x03web");
         let head = ResponseHead::Refused(Bytes::from_static(b"no"));
-        assert_eq!(&encode(Kind::Response, &head)[..], b"A\x02\0\0\0\x81\xa7Refused\xc4\x02no");
+        assert_eq!(&encode(Kind::Response, &head)[..], b"A\x03\0\0\0\x81\xa7Refused\xc4\x02no");
     }
 
     #[test]

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let frame = encode(Kind::Replication, &(7u8, "abc", [1u64, 300]));
-        assert_eq!(&frame[..], b"R\x02\0\0\0\x93\x07\xa3abc\x92\x01\xcd\x01\x2c");
+        assert_eq!(&frame[..], b"R\x03\0\0\0\x93\x07\xa3abc\x92\x01\xcd\x01\x2c");
         assert_eq!(decode::<(u8, String, [u64; 2])>(Kind::Replication, &frame), Ok((7, "abc".into(), [1, 300])));
     }
 
