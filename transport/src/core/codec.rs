@@ -187,7 +187,7 @@ mod tests {
         for body in
             [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], &[0xc6, 0xff, 0xff, 0xff, 0xff], &[0xdb, 0xff, 0xff, 0xff, 0xff]]
         {
-            let frame = [&b"R\x02\0\0\0"[..], body].concat();
+            let frame = [&b"R\x03\0\0\0"[..], body].concat();
             assert!(decode::<Vec<u64>>(Kind::Replication, &frame).is_err());
             assert!(decode::<String>(Kind::Replication, &frame).is_err());
         }
